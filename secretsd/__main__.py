@@ -1,0 +1,119 @@
+"""secretsd, the refresher daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import secretsd
+from secretsd import logs, process
+from secretsd.config.load import load_checked
+from secretsd.config.models import Config
+from secretsd.control.commands import Commands
+from secretsd.control.report import status_line
+from secretsd.control.server import ControlServer
+from secretsd.errors import ExitCode, SecretsdError
+from secretsd.refresh.conductor import FIRST_ROUND_S, Conductor
+from secretsd.service import Service
+
+log = logging.getLogger("secretsd")
+
+DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
+
+
+def main() -> None:
+    arguments = _parse_arguments()
+    logs.set_up()
+    try:
+        process.forbid_dumps()
+        config = load_checked(arguments.config)
+        asyncio.run(_serve(arguments.config, config))
+    except SecretsdError as error:
+        for line in str(error).splitlines():
+            log.error(line)
+        if error.advice:
+            log.error(error.advice)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.OK)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="secretsd",
+        description="Publishes secrets as files for units, and tells the units when they change.",
+        epilog="Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default: {DEFAULT_CONFIG}"
+    )
+    parser.add_argument("--version", action="version", version=f"secretsd {secretsd.__version__}")
+    return parser.parse_args()
+
+
+async def _serve(config_path: Path, config: Config) -> None:
+    conductor, service = Conductor(config_path, config), Service()
+    conductor.open()
+    control = ControlServer(conductor)
+    await control.start(Path(config.daemon.control_socket))
+    stopping = asyncio.create_task(_stop_on_signals().wait(), name="stopping")
+    _reload_on_hangup(conductor)
+    refreshing = asyncio.create_task(conductor.run(), name="refreshing")
+    background: list[asyncio.Task[Any]] = [
+        refreshing,
+        stopping,
+        asyncio.create_task(_become_ready(conductor, service), name="ready"),
+        asyncio.create_task(service.feed_watchdog(), name="watchdog"),
+    ]
+    try:
+        # The daemon is no use without its refreshes: if they end, so does it, and systemd restarts it.
+        await asyncio.wait({refreshing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if refreshing.done():
+            refreshing.result()
+    finally:
+        service.stopping()
+        for task in background:
+            task.cancel()
+        await control.stop()
+        await conductor.stop()
+
+
+async def _become_ready(conductor: Conductor, service: Service) -> None:
+    """READY after the first attempt of every bundle; then keeps the status line true."""
+    names = list(conductor.config.bundles)
+    await conductor.changes.until(
+        lambda: all(conductor.states[name].ended for name in names if name in conductor.states), FIRST_ROUND_S
+    )
+    service.ready(status_line(conductor))
+    conductor.be_ready()
+    while True:
+        await conductor.changes.next()
+        service.status(status_line(conductor))
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _reload_on_hangup(conductor: Conductor) -> None:
+    """For those who are used to kill -HUP; it cannot say how it went, `secretsctl reload` can."""
+    tasks: set[asyncio.Task[object]] = set()
+
+    def reload() -> None:
+        task: asyncio.Task[object] = asyncio.create_task(Commands(conductor).run("reload", None, {}))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+if __name__ == "__main__":
+    main()

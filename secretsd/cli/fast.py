@@ -1,0 +1,139 @@
+"""The entry of secretsctl, and all of `secretsctl wait`: it stands before every start of a bot.
+
+Nothing but `_socket`, `os`, `sys` and `time` is imported here, which keeps `wait` under 30 ms on Debian's
+Python; every other command goes on to `secretsd.cli.main`.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import sys
+import time
+
+from secretsd.timespan import parse_timespan
+
+DEFAULT_SOCKET = "/run/secretsd/control.sock"
+SOCKET_VARIABLE = "SECRETSD_SOCKET"
+
+_DEFAULT_TIMEOUT = "30s"
+_OPTIONS_WITH_VALUE = ("--timeout", "--max-age", "--socket")
+_CONNECT_PAUSE_S = 0.05
+_ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that does not answer at all
+_MAX_ANSWER_BYTES = 65_536
+
+_EX_IO, _EX_TRY_AGAIN = 74, 75
+
+
+def main() -> None:
+    """Ends the process with the command's exit code."""
+    arguments = sys.argv[1:]
+    options = _parse_wait(arguments[1:]) if arguments[:1] == ["wait"] else None
+    if options is None:
+        from secretsd.cli.main import main as full_main
+
+        full_main(arguments)
+    else:
+        sys.exit(wait(**options))  # type: ignore[arg-type]
+
+
+def wait(
+    bundle: str,
+    *,
+    timeout: str = _DEFAULT_TIMEOUT,
+    max_age: str | None = None,
+    allow_stale: bool = False,
+    socket: str | None = None,
+) -> int:
+    """Returns the exit code, once the bundle is published or `timeout` is over.
+
+    `timeout` and `max_age` are time spans. Where the daemon cannot be reached, what is published already
+    is good enough, unless an age was asked for: a bot must be able to start while secretsd restarts.
+    """
+    path = socket or os.environ.get(SOCKET_VARIABLE, DEFAULT_SOCKET)
+    deadline = time.monotonic() + parse_timespan(timeout)
+    published = os.path.join(os.path.dirname(path), bundle)
+    request = _request(bundle, timeout, max_age, allow_stale=allow_stale)
+    while True:
+        try:
+            code, message = _ask(path, request, deadline + _ANSWER_GRACE_S - time.monotonic())
+            return _said(code, message)
+        except PermissionError:
+            return _said(_EX_IO, f"may not connect to {path}: check its mode and its directory's")
+        except OSError:
+            if max_age is None and os.path.isdir(published):
+                return _said(0, f"secretsd does not answer on {path}; {bundle} is used as it was published")
+        if time.monotonic() >= deadline:
+            missing = f"secretsd does not answer on {path}, and {bundle} is not published"
+            return _said(_EX_TRY_AGAIN, f"{missing}: systemctl status secretsd")
+        time.sleep(_CONNECT_PAUSE_S)
+
+
+def _said(code: int, message: str) -> int:
+    if message:
+        sys.stderr.write(f"secretsctl: {message}\n")
+    return code
+
+
+def _parse_wait(arguments: list[str]) -> dict[str, object] | None:
+    """The options of a plain `wait`; None for anything that deserves argparse's help or error."""
+    options: dict[str, object] = {}
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in _OPTIONS_WITH_VALUE and (equals or rest):
+            options[name[2:].replace("-", "_")] = value if equals else rest.pop(0)
+        elif word == "--allow-stale":
+            options["allow_stale"] = True
+        elif word.startswith("-") or "bundle" in options:
+            return None
+        else:
+            options["bundle"] = word
+    return options if _is_plain(options) else None
+
+
+def _is_plain(options: dict[str, object]) -> bool:
+    bundle = str(options.get("bundle", ""))
+    try:
+        for name in ("timeout", "max_age"):
+            if name in options:
+                parse_timespan(str(options[name]))
+    except ValueError:
+        return False
+    return bundle != "" and all(c.isascii() and (c.isalnum() or c in "._-") for c in bundle)
+
+
+def _request(bundle: str, timeout: str, max_age: str | None, *, allow_stale: bool) -> bytes:
+    # JSON by hand: every word in it was checked to hold nothing that JSON escapes.
+    fields = [f'"command": "wait", "bundle": "{bundle}", "timeout": "{timeout}"']
+    if max_age is not None:
+        fields.append(f'"max_age": "{max_age}"')
+    if allow_stale:
+        fields.append('"allow_stale": true')
+    return ("{" + ", ".join(fields) + "}\n").encode()
+
+
+def _ask(path: str, request: bytes, timeout_s: float) -> tuple[int, str]:
+    """Code and message of the answer's first line. Raises: OSError."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(max(timeout_s, 0.1))
+        connection.connect(path)
+        connection.send(request)
+        answer = b""
+        while b"\n" not in answer and len(answer) < _MAX_ANSWER_BYTES:
+            data = connection.recv(4096)
+            if not data:
+                break
+            answer += data
+    finally:
+        connection.close()
+    code, _, message = answer.partition(b"\n")[0].partition(b" ")
+    if not code.isdigit():
+        raise OSError("the daemon ended before it answered")
+    return int(code), message.decode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    main()

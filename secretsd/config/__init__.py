@@ -1,0 +1,1 @@
+"""TOML on disk to checked, frozen values; nothing else opens configuration."""

@@ -1,0 +1,184 @@
+"""The kinds of value that the configuration's fields hold, each with the sentence that refuses a wrong one.
+
+Every sentence is constant text: it ends a line that starts with the field's name, and nothing that stands
+in the file travels in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, LiteralString, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from secretsd.config.units import SIGNAL_NAMES, is_service_name
+from secretsd.refresh.names import is_valid_name
+from secretsd.timespan import parse_timespan
+
+REFUSED = "refused"  # the type of our own errors among pydantic's
+RESERVED_BUNDLE_NAMES = frozenset({"control.sock"})
+
+_MAX_TEXT_CHARS = 2048  # the longest id of Secrets Manager (CreateSecret)
+_MAX_SOCKET_PATH_BYTES = 107  # sun_path, unix(7)
+_MAX_OUTPUT_PATH_BYTES = 1024
+_MAX_COMPONENT_BYTES = 255
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
+
+_T = TypeVar("_T")
+
+
+def refused(text: LiteralString, *, key: str = "") -> PydanticCustomError:
+    """The error for `text`; `key` is the key of the table at fault where the whole table was judged."""
+    return PydanticCustomError(REFUSED, text, {"key": key})
+
+
+def _only(is_good: Callable[[str], object], text: LiteralString) -> AfterValidator:
+    def check(value: str) -> str:
+        if not is_good(value):
+            raise refused(text)
+        return value
+
+    return AfterValidator(check)
+
+
+def _not_empty(value: _T) -> _T:
+    if not value:
+        raise refused("must not be empty")
+    return value
+
+
+def _timespan(value: object) -> float:
+    if isinstance(value, float):  # seconds, from code; a fraction in a file arrives as Decimal
+        return value
+    if not isinstance(value, str):
+        raise refused('must be a time span in quotes, such as "30s", "5m" or "1h 30m"')
+    try:
+        return parse_timespan(value)
+    except ValueError:
+        raise refused('must be a time span such as "30s", "5m" or "1h 30m"') from None
+
+
+def _at_least_a_second(seconds: float) -> float:
+    if seconds < 1:
+        raise refused("must be at least 1s")
+    return seconds
+
+
+def _absolute_path(value: object) -> Path:
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+        raise refused("must be an absolute path")
+    if ".." in value.split("/"):
+        raise refused('must not contain ".."')
+    return Path(value)
+
+
+def _fits_a_socket(path: Path) -> Path:
+    if len(bytes(path)) > _MAX_SOCKET_PATH_BYTES:
+        raise refused("is too long for a socket: the kernel takes at most 107 bytes")
+    return path
+
+
+def _output_path(value: str) -> str:
+    parts = value.split("/")
+    if value.startswith("/"):
+        raise refused("must be relative: it lies inside the bundle's directory")
+    if ".." in parts:
+        raise refused('must not contain "..": it lies inside the bundle\'s directory')
+    if not value.isprintable() or "" in parts:
+        raise refused('must be a file name, or directories and a file name joined by single "/"')
+    if any(part.startswith(".") for part in parts):
+        raise refused('must not have a part that starts with ".": those names belong to secretsd')
+    if len(value.encode()) > _MAX_OUTPUT_PATH_BYTES or any(
+        len(part.encode()) > _MAX_COMPONENT_BYTES for part in parts
+    ):
+        raise refused("is too long: at most 255 bytes a part, 1024 in all")
+    return value
+
+
+def _is_endpoint(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+        port_is_good = url.port is None or url.port > 0
+    except ValueError:
+        return False
+    bare = not (url.username or url.password or url.query or url.fragment or "@" in url.netloc)
+    clean = value.isprintable() and " " not in value
+    return url.scheme in ("http", "https") and bool(url.hostname) and bare and clean and port_is_good
+
+
+def _number(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+        raise refused("must be a number")
+    return Decimal(value)
+
+
+def _bits(value: object) -> float:
+    number = _number(Decimal(repr(value)) if isinstance(value, float) else value)
+    if number <= 0:
+        raise refused("must be more than 0")
+    return float(number)
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError):
+        raise refused("is not a regular expression that Python's re understands") from None
+    return value
+
+
+Text = Annotated[
+    str,
+    AfterValidator(_not_empty),
+    _only(str.isprintable, "must not contain control characters"),
+    _only(lambda value: len(value) <= _MAX_TEXT_CHARS, "is longer than 2048 characters"),
+]
+Name = Annotated[
+    str,
+    _only(_NAME.fullmatch, 'must be 1 to 64 of a-z, 0-9, ".", "_", "-", and start with a letter or digit'),
+]
+BundleName = Annotated[
+    Name, _only(lambda name: name not in RESERVED_BUNDLE_NAMES, "is the name of secretsd's own socket")
+]
+VariableName = Annotated[
+    str, _only(is_valid_name, "must be made of letters, digits and _, and not start with a digit")
+]
+UserName = Annotated[str, _only(_USER.fullmatch, "must be the name of a user")]
+Region = Annotated[str, _only(_REGION.fullmatch, 'must be the name of a region, such as "us-east-1"')]
+EndpointUrl = Annotated[
+    str, _only(_is_endpoint, "must be an http:// or https:// URL without user, password, query or fragment")
+]
+UnitName = Annotated[
+    str,
+    _only(
+        is_service_name,
+        'must be the full name of one service, such as "bot.service" or "bot@live.service"',
+    ),
+]
+SignalName = Annotated[
+    str, _only(lambda name: name in SIGNAL_NAMES, "must be one of " + ", ".join(SIGNAL_NAMES))
+]
+
+TimeSpan = Annotated[float, BeforeValidator(_timespan)]
+Interval = Annotated[TimeSpan, AfterValidator(_at_least_a_second)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+SocketPath = Annotated[AbsolutePath, AfterValidator(_fits_a_socket)]
+OutputPath = Annotated[str, AfterValidator(_output_path)]
+Number = Annotated[Decimal, BeforeValidator(_number)]
+Bits = Annotated[float, BeforeValidator(_bits)]
+Count = Annotated[int, Field(ge=0)]
+Regex = Annotated[str, AfterValidator(_regex)]
+
+# TOML's arrays arrive as lists, which strict mode would not take for a tuple; their items stay strict.
+Several = Annotated[tuple[_T, ...], Field(strict=False)]
+OneOrMore = Annotated[Several[_T], AfterValidator(_not_empty)]
+NotEmpty = AfterValidator(_not_empty)

@@ -1,0 +1,62 @@
+"""What the configuration needs from this host: users, and the rights that foreground mode does not have."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+from secretsd.config.problems import Problem, did_you_mean, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from secretsd.config.files import Tables
+    from secretsd.config.models import Bundle, Config
+    from secretsd.config.positions import KeyPath
+
+
+def check_host(config: Config, tables: Tables) -> list[str]:
+    """A "FILE:LINE: text" for each thing this host cannot do. Blocks while users are looked up."""
+    return in_order(host_problems(config), tables)
+
+
+def host_problems(config: Config) -> Iterator[Problem]:
+    uids: dict[str, int | None] = {}
+    for name, bundle in config.bundles.items():
+        path = ("bundles", name)
+        if bundle.owner is not None:
+            if bundle.owner not in uids:
+                uids[bundle.owner] = _uid(bundle.owner)
+            yield from _owner((*path, "owner"), bundle.owner, uids[bundle.owner], config)
+        if config.foreground and "notify_socket" not in config.daemon.model_fields_set:
+            yield from _actions(path, bundle)
+
+
+def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Iterator[Problem]:
+    if uid is None:
+        hint = did_you_mean(owner, (entry.pw_name for entry in pwd.getpwall()))
+        yield Problem(place, f"'owner' is no user of this host{hint or '; create the user first'}")
+    elif config.foreground and os.geteuid() not in (0, uid):
+        yield Problem(
+            place,
+            "'owner' is another user than the one who runs this: without root, files can only be your own;"
+            " name yourself, or leave owner out",
+        )
+
+
+def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for index, entry in enumerate(bundle.on_change):
+        if entry.action != "none":
+            yield Problem(
+                (*path, "on_change", index, "action"),
+                'acting on units needs the installed service; set action = "none", or notify_socket in'
+                " [daemon] to a helper that runs",
+            )
+
+
+def _uid(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None

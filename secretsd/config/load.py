@@ -1,0 +1,92 @@
+"""The way in: files to a checked `Config`, or to every mistake at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from secretsd.config.files import gather
+from secretsd.config.host import check_host, host_problems
+from secretsd.config.models import Config
+from secretsd.config.problems import Problem, explained, known_keys, nearest, rendered
+from secretsd.config.relations import related
+from secretsd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from secretsd.config.files import Tables
+    from secretsd.config.positions import KeyPath
+
+__all__ = ["check_host", "load", "load_checked"]
+
+# Stands where a bundle's own secrets are wrong, so that its other parts can be looked at.
+_STAND_IN_SECRETS = [{"source": "-", "id": "-"}]
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path` and in conf.d beside it, as it would hold on any host.
+
+    Raises: ConfigError with a line for every mistake, in the order of the files.
+    """
+    return _load(path, on_this_host=False)
+
+
+def load_checked(path: Path) -> Config:
+    """`load`, and what the configuration needs from this host is there too. What the daemon runs with.
+
+    Raises: ConfigError as `load` does.
+    """
+    return _load(path, on_this_host=True)
+
+
+def _load(path: Path, *, on_this_host: bool) -> Config:
+    tables, duplicates = gather(path)
+    config, problems = _validated(tables)
+    if on_this_host:
+        problems += host_problems(config)
+    lines = [(place, f"{place}: {text}") for place, text in duplicates]
+    lines += [(tables.locate(problem.path), rendered(problem, tables)) for problem in problems]
+    if lines:
+        raise ConfigError([line for _, line in sorted(lines)])
+    return config
+
+
+def _validated(tables: Tables) -> tuple[Config, list[Problem]]:
+    """The configuration, without its broken parts where there are any, and what is wrong with it."""
+    problems: list[Problem] = []
+    broken: set[KeyPath] = set()
+    try:
+        config = Config.model_validate(tables.data)
+    except ValidationError as error:
+        problems = explained(error)
+        broken = {key for problem in problems for key in _affected(problem.path)}
+        config = Config.model_validate(_without(tables.data, broken))
+    sources = tables.data.get("sources")
+    names = set(sources) if isinstance(sources, dict) else set()
+    return config, [*problems, *related(config, names, broken)]
+
+
+def _affected(path: KeyPath) -> tuple[KeyPath, ...]:
+    """The key at fault and, where it may be a misspelt one, the key it was meant to be."""
+    meant = nearest(str(path[-1]), known_keys(path[:-1])) if path else None
+    return (path,) if meant is None else (path, (*path[:-1], meant))
+
+
+def _without(data: dict[str, Any], broken: AbstractSet[KeyPath]) -> dict[str, Any]:
+    """What remains valid: broken keys of the daemon and of bundles left out, broken sources whole."""
+    kept: dict[str, Any] = {}
+    for name in ("daemon", "sources", "bundles"):
+        table = data.get(name)
+        if isinstance(table, dict):
+            kept[name] = {key: table[key] for key in table if (name, key) not in broken}
+    for name, bundle in kept.get("bundles", {}).items():
+        wrong = {path[2] for path in broken if path[:2] == ("bundles", name) and len(path) > 2}
+        whole = {key: value for key, value in bundle.items() if key not in wrong}
+        kept["bundles"][name] = {"secrets": _STAND_IN_SECRETS, **whole}
+    broken_sources = {path[1] for path in broken if path[:1] == ("sources",) and len(path) > 1}
+    if "sources" in kept:
+        kept["sources"] = {key: kept["sources"][key] for key in kept["sources"] if key not in broken_sources}
+    return kept

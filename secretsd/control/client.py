@@ -1,0 +1,37 @@
+"""Asking the daemon over the control socket, blocking; for secretsctl."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from secretsd.control.protocol import Reply, decode_reply
+from secretsd.errors import LocalIOError, RefusedError, TryAgainError
+
+_START = "systemctl status secretsd; systemctl start secretsd"
+
+
+def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Reply:
+    """Sends one request and waits for its whole answer, at most `timeout_s` between two pieces.
+
+    Raises: TryAgainError where the daemon does not answer, RefusedError, LocalIOError.
+    """
+    line = json.dumps({key: value for key, value in request.items() if value is not None}).encode() + b"\n"
+    pieces = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(socket_path)
+            connection.sendall(line)
+            while piece := connection.recv(65536):
+                pieces.append(piece)
+        except PermissionError:
+            raise RefusedError(f"may not connect to {socket_path}") from None
+        except TimeoutError:
+            raise TryAgainError(f"secretsd did not answer within {timeout_s:.0f} s", advice=_START) from None
+        except OSError:
+            raise TryAgainError(f"secretsd does not answer on {socket_path}", advice=_START) from None
+    try:
+        return decode_reply(b"".join(pieces))
+    except (ValueError, IndexError):
+        raise LocalIOError("secretsd ended before it had answered", advice=_START) from None

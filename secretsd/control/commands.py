@@ -1,0 +1,169 @@
+"""What each command of the control socket does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection
+from difflib import get_close_matches
+from typing import TypeVar
+
+from secretsd.control.protocol import Reply
+from secretsd.control.report import describe_step, document, shortfall
+from secretsd.errors import ConfigError, ExitCode, UsageError, worst
+from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.plan import must_load
+from secretsd.refresh.state import BundleState
+from secretsd.timespan import parse_timespan
+
+_WAIT_TIMEOUT_S = 30.0
+_RELOAD_TIMEOUT_S = 60.0
+_LONGEST_TIMEOUT_S = 24 * 3600.0
+
+Request = dict[str, object]
+Default = TypeVar("Default")
+
+
+class Commands:
+    """The commands of one conductor; who may run them was decided before."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._commands: dict[str, Callable[[str | None, Request], Awaitable[Reply]]] = {
+            "status": self._status,
+            "wait": self._wait,
+            "reload": self._reload,
+            "plan": self._plan,
+            "ack": self._ack,
+        }
+
+    async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
+        """Raises: SecretsdError."""
+        if command not in self._commands:
+            raise UsageError(f"unknown command {command!r}")
+        # `reload` names a bundle that perhaps only the new configuration knows.
+        if bundle is not None and command != "reload":
+            self._must_know(bundle)
+        return await self._commands[command](bundle, request)
+
+    def status(self, names: Collection[str]) -> Reply:
+        return Reply(body=document(self._conductor, names))
+
+    async def _status(self, bundle: str | None, _request: Request) -> Reply:
+        return self.status(self._names(bundle))
+
+    async def _wait(self, bundle: str | None, request: Request) -> Reply:
+        if bundle is None:
+            raise UsageError("wait needs a bundle's name")
+        deadline = time.monotonic() + _seconds(request, "timeout", _WAIT_TIMEOUT_S)
+        state = self._conductor.states[bundle]
+        if not await self._until(lambda: state.record is not None, deadline):
+            return Reply(ExitCode.TRY_AGAIN, f"{bundle} is not published: {_why(state)}")
+        max_age_s = _seconds(request, "max_age", None)
+        if max_age_s is not None and not await self._is_fresh(bundle, state, max_age_s, deadline):
+            sentence = f"{bundle} was last confirmed {_age(state)}: {_why(state)}"
+            if not request.get("allow_stale"):
+                return Reply(ExitCode.TRY_AGAIN, sentence)
+            return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
+        return Reply(body={"generation": state.record.generation if state.record else None})
+
+    async def _is_fresh(self, bundle: str, state: BundleState, max_age_s: float, deadline: float) -> bool:
+        def fresh() -> bool:
+            at = state.confirmed_monotonic
+            return at is not None and time.monotonic() - at <= max_age_s
+
+        if not fresh():
+            # The refresh's end is not awaited beyond the deadline; it goes on by itself.
+            target = self._conductor.request_refresh({bundle})[bundle]
+            await self._until(lambda: fresh() or state.ended >= target, deadline)
+        return fresh()
+
+    async def _reload(self, bundle: str | None, request: Request) -> Reply:
+        deadline = time.monotonic() + _seconds(request, "timeout", _RELOAD_TIMEOUT_S)
+        try:
+            await self._conductor.reload_configuration()
+        except ConfigError as error:
+            problems = [*error.problems, "the running configuration stays in force"]
+            return Reply(
+                ExitCode.CONFIG, f"{len(error.problems)} mistakes in the configuration", {"lines": problems}
+            )
+        names = self._names(bundle)
+        began = time.monotonic()
+        targets = self._conductor.request_refresh(names)
+        self._conductor.hurry_deliveries(names)
+        for name in names:
+            await self._until(lambda name=name: self._is_settled(name, targets[name], began), deadline)  # type: ignore[misc]
+        shortfalls = [line for name in names if (line := shortfall(self._conductor, name, targets[name]))]
+        code = worst([code for code, _ in shortfalls])
+        done = f"{len(names) - len(shortfalls)} of {len(names)} bundles are published and loaded"
+        return Reply(code, done, {"lines": [line for _, line in shortfalls]})
+
+    def _is_settled(self, name: str, target: int, began: float) -> bool:
+        """Whether the refresh has ended and each unit has loaded the result or has failed to."""
+        state = self._conductor.states.get(name)
+        bundle = self._conductor.config.bundles.get(name)
+        if state is None or bundle is None:
+            return True  # another reload has removed it
+        if state.ended < target:
+            return False
+        if state.record is None:
+            return True
+        generation = state.record.generation
+        for entry in bundle.on_change:
+            delivery = state.delivery(entry.unit)
+            failed_since = (
+                delivery.generation == generation and delivery.failed_attempts and delivery.retry_at > began
+            )
+            loaded = state.entry.loaded.get(entry.unit, 0) >= generation
+            if must_load(entry) and not loaded and (delivery.in_progress or not failed_since):
+                return False
+        return True
+
+    async def _plan(self, bundle: str | None, _request: Request) -> Reply:
+        names = self._names(bundle)
+        steps = await self._conductor.dry_run(names)
+        return Reply(body={"steps": [describe_step(step) for step in steps]})
+
+    async def _ack(self, bundle: str | None, request: Request) -> Reply:
+        generation = request.get("generation")
+        if bundle is None or not isinstance(generation, int):
+            raise UsageError("ack needs a bundle's name and a generation")
+        if await self._conductor.acknowledge(bundle, generation):
+            return Reply()
+        return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
+        return await self._conductor.changes.until(condition, deadline - time.monotonic())
+
+    def _names(self, bundle: str | None) -> list[str]:
+        if bundle is None:
+            return list(self._conductor.config.bundles)
+        self._must_know(bundle)
+        return [bundle]
+
+    def _must_know(self, bundle: str) -> None:
+        known = self._conductor.config.bundles
+        if bundle not in known:
+            near = get_close_matches(bundle, known, 1)
+            raise UsageError(f"no bundle {bundle!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _seconds(request: Request, key: str, default: Default) -> float | Default:
+    text = request.get(key)
+    if text is None:
+        return default
+    try:
+        return min(parse_timespan(str(text)), _LONGEST_TIMEOUT_S)
+    except ValueError as error:
+        raise UsageError(f"{key}: {error}") from None
+
+
+def _why(state: BundleState) -> str:
+    if state.failures:
+        return f"{state.failures[0].message}; {state.failures[0].advice}"
+    return "its first refresh has not ended yet" if state.ended == 0 else "its next refresh is under way"
+
+
+def _age(state: BundleState) -> str:
+    if state.confirmed_monotonic is None:
+        return "before this start of secretsd"
+    return f"{time.monotonic() - state.confirmed_monotonic:.0f} s ago"

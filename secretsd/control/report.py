@@ -1,0 +1,161 @@
+"""What the conductor knows, as documents for `status` and as sentences for people. No values anywhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import secretsd
+from secretsd.config.models import Bundle, OnChange
+from secretsd.errors import ExitCode, Failure, worst
+from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.plan import Step, must_load
+from secretsd.refresh.state import BundleState
+
+SCHEMA = 1
+
+
+def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
+    """The answer to `status --json`: times are ISO 8601 in UTC, ages in seconds."""
+    return {
+        "schema": SCHEMA,
+        "daemon": {
+            "version": secretsd.__version__,
+            "pid": os.getpid(),
+            "ready": conductor.ready,
+            "memory": conductor.memory.name,
+            "warnings": [w for w in (conductor.memory.warning, conductor.journal_problem) if w],
+        },
+        "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
+    }
+
+
+def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
+    state, bundle = conductor.states[name], conductor.config.bundles[name]
+    record = state.record
+    return {
+        "state": state_word(bundle, state),
+        "generation": record.generation if record else None,
+        "published_at": _iso(record.published_at) if record else None,
+        "confirmed_at": _iso(state.confirmed_at),
+        "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
+        "owner": bundle.owner,
+        "variables": list(record.variables) if record else [],
+        "defaults": list(record.defaults) if record else [],
+        "ignored_keys": {secret: list(keys) for secret, keys in state.ignored.items()},
+        "secrets": [
+            {
+                "source": version.ref.source,
+                "id": version.ref.id,
+                "stage": version.ref.stage if version.ref.version is None else None,
+                "version_id": version.version_id,
+                "created_at": _iso(version.created_at),
+            }
+            for version in state.versions
+        ],
+        "failing_since": _iso(state.failing_since),
+        "failures": [_failure(failure) for failure in state.failures],
+        "units": [_unit(entry, state) for entry in bundle.on_change],
+    }
+
+
+def state_word(bundle: Bundle, state: BundleState) -> str:
+    """One word for the whole bundle.
+
+    "missing": nothing is published; "published": published, and some unit has not loaded it;
+    "loaded": published, and every unit that is to be told has loaded it. Failures stand beside it.
+    """
+    if state.record is None:
+        return "missing"
+    generation = state.record.generation
+    told = [entry.unit for entry in bundle.on_change if must_load(entry)]
+    return "loaded" if all(state.entry.loaded.get(unit, 0) >= generation for unit in told) else "published"
+
+
+def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
+    unit, delivery = entry.unit, state.delivery(entry.unit)
+    generation = state.record.generation if state.record else 0
+    loaded = state.entry.loaded.get(unit, 0)
+    current = delivery.report is not None and delivery.generation == generation
+    outcome = delivery.report.outcome if delivery.report and current else "pending"
+    if not must_load(entry):
+        word = "not told"
+    elif loaded >= generation > 0:
+        word = "inactive" if outcome == "inactive" else "loaded"
+    else:
+        word = "waiting" if outcome in ("acted", "current", "inactive") else outcome
+    return {
+        "unit": unit,
+        "action": entry.action,
+        "state": word,
+        "loaded_generation": loaded or None,
+        "message": delivery.report.message if delivery.report and current else "",
+        "advice": delivery.report.advice if delivery.report and current else "",
+    }
+
+
+def _failure(failure: Failure) -> dict[str, object]:
+    return {**asdict(failure), "failure_class": failure.failure_class.value}
+
+
+def _iso(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
+
+
+def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, str] | None:
+    """Why a reload of the bundle fell short, and the code for it; None where it did not."""
+    state, bundle = conductor.states.get(name), conductor.config.bundles.get(name)
+    if state is None or bundle is None:
+        return None
+    if state.failures:
+        code = worst([failure.exit_code for failure in state.failures])
+        kept = "the last good generation stays" if state.record else "nothing is published"
+        reasons = "; ".join(f"{failure.message}: {failure.advice}" for failure in state.failures)
+        return code, f"{name}: {reasons} ({kept})"
+    if state.ended < target:
+        return ExitCode.TRY_AGAIN, f"{name}: its refresh has not ended yet: see secretsctl status {name}"
+    generation = state.record.generation if state.record else 0
+    for entry in bundle.on_change:
+        if must_load(entry) and state.entry.loaded.get(entry.unit, 0) < generation:
+            return ExitCode.TRY_AGAIN, f"{name}: published, not loaded: {_why_not_loaded(entry.unit, state)}"
+    return None
+
+
+def _why_not_loaded(unit: str, state: BundleState) -> str:
+    report = state.delivery(unit).report
+    if report is None:
+        return f"{unit} has not been told yet"
+    if report.outcome in ("starting", "confirming", "unacknowledged"):
+        return f"{unit} is {report.outcome}"
+    return f"{report.message}: {report.advice}" if report.advice else report.message
+
+
+def status_line(conductor: Conductor) -> str:
+    """The daemon's STATUS= line, for `systemctl status secretsd`."""
+    config, states = conductor.config, conductor.states
+    if not config.bundles:
+        return "No bundles are configured: add one to /etc/secretsd/conf.d and run systemctl reload secretsd"
+    words = {name: state_word(bundle, states[name]) for name, bundle in config.bundles.items()}
+    published = sum(word != "missing" for word in words.values())
+    parts = [f"{published} of {len(words)} bundles published"]
+    for name, bundle in config.bundles.items():
+        if states[name].failures:
+            kept = "keeping the last good generation" if states[name].record else "nothing published"
+            parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
+        elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):
+            units = [e.unit for e in bundle.on_change if states[name].delivery(e.unit).failed_attempts]
+            parts.append(f"{name}: not loaded by {', '.join(units)}")
+    shown = parts[:4] + ([f"and {len(parts) - 4} more"] if len(parts) > 4 else [])
+    return "; ".join(shown)
+
+
+def describe_step(step: Step) -> dict[str, object]:
+    """A step of the plan as JSON: its kind and its fields."""
+    kind = type(step).__name__
+    fields = asdict(step)
+    if "failures" in fields:
+        fields["failures"] = [_failure(failure) for failure in getattr(step, "failures", ())]
+    return {"step": kind, **fields}

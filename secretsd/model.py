@@ -1,0 +1,134 @@
+"""The frozen values that pass from room to room. Only `FetchedSecret` and `CloudIdentity` hold secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from secretsd.errors import Failure
+
+CURRENT_STAGE = "AWSCURRENT"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretRef:
+    """One secret at one stage or version: what a source is asked for.
+
+    `source` is the name of the source's table in the configuration, `id` the secret's name or ARN.
+    """
+
+    source: str
+    id: str
+    stage: str = CURRENT_STAGE
+    version: str | None = None
+
+    @property
+    def is_current(self) -> bool:
+        return self.version is None and self.stage == CURRENT_STAGE
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.id} (version {self.version})"
+        return self.id if self.is_current else f"{self.id} ({self.stage})"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSecret:
+    """A value as it came from a source, already checked to be a whole answer; lives in a worker only."""
+
+    ref: SecretRef
+    version_id: str
+    created_at: float | None  # seconds since the epoch; when this version was made
+    payload: bytes = field(repr=False)
+    is_binary: bool = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a fetched secret does not leave its worker")
+
+
+@dataclass(frozen=True, slots=True)
+class CloudIdentity:
+    """Credentials of a role, kept by the conductor so that a fork does not ask the metadata service."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(repr=False)
+    expires_at: float  # seconds since the epoch
+    method: str  # botocore's word for where they came from, e.g. "iam-role"
+    obtained_at: float | None = None  # seconds since the epoch; when the metadata service handed them out
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """Which version of a secret a generation was made from."""
+
+    ref: SecretRef
+    version_id: str
+    created_at: float | None  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file as it stood right after publishing; any difference later is drift."""
+
+    path: str  # relative to the bundle's directory
+    inode: int
+    size: int
+    ctime_ns: int
+    uid: int
+    gid: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRecord:
+    """What is known of one published generation; holds no value and no guessable digest."""
+
+    bundle: str
+    generation: int
+    published_at: float  # seconds since the epoch
+    published_monotonic: float  # seconds of CLOCK_MONOTONIC, the clock of systemd's *Monotonic properties
+    digest: str  # keyed with a key that dies with the boot
+    versions: tuple[SecretVersion, ...]
+    variables: tuple[str, ...]
+    defaults: tuple[str, ...]  # names whose value is the configuration's default
+    files: tuple[PublishedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundle that was fetched, validated and rendered, and not yet published."""
+
+    bundle: str
+    digest: str
+    versions: tuple[SecretVersion, ...]
+    variables: tuple[str, ...]
+    defaults: tuple[str, ...]
+    ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that no rule takes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A bundle that could not be made; at least one failure."""
+
+    bundle: str
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """What the notify helper says of one unit after it was asked to look at it or to act on it.
+
+    `outcome` is one of:
+    "acted": the job succeeded, or the signal was delivered;
+    "current": the unit's main process started after the generation was published;
+    "inactive": the unit is not running and was left alone;
+    "starting": the unit has not started its main process yet: it will read the new files;
+    "failed": it could not be done, `message` says why and `advice` what to do.
+    """
+
+    outcome: str
+    message: str = ""
+    advice: str = ""
+    invocation: str = ""  # systemd's InvocationID after the action
+    main_pid: int = 0

@@ -1,0 +1,143 @@
+"""Bringing units to a published generation, at least once, until it has succeeded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from secretsd.config.models import Config, OnChange
+from secretsd.model import UnitReport
+from secretsd.notify import client
+from secretsd.refresh.plan import NotifyUnit
+from secretsd.refresh.schedule import retry_delay
+from secretsd.refresh.state import BundleState, Changes, Delivery
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S = 2.0
+_STARTING_RETRY_S = 1.0
+_JOB_TIMEOUT_S = 65.0  # the helper gives a job 60 s
+
+
+class Deliveries:
+    """Runs one delivery per bundle and unit at a time."""
+
+    def __init__(
+        self,
+        states: dict[str, BundleState],
+        changes: Changes,
+        record_loaded: Callable[[str, str, int], Awaitable[None]],
+        again: Callable[[str], None],
+    ) -> None:
+        """`record_loaded(bundle, unit, generation)` writes the journal; `again(bundle)` plans anew."""
+        self._states = states
+        self._changes = changes
+        self._record_loaded = record_loaded
+        self._again = again
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retries: dict[tuple[str, str], asyncio.TimerHandle] = {}
+
+    def start(self, step: NotifyUnit, config: Config) -> None:
+        """Begins `step`, unless that unit is being told something right now."""
+        delivery = self._states[step.bundle].delivery(step.unit)
+        if delivery.in_progress:
+            return  # what ends then plans again, and sees the newer generation
+        delivery.in_progress = True
+        task = asyncio.create_task(self._deliver(step, config), name=f"deliver {step.bundle} {step.unit}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def hurry(self, bundle: str) -> None:
+        """Forgets the waiting times of a bundle's retries: an operator asked."""
+        for delivery in self._states[bundle].deliveries.values():
+            delivery.retry_at = 0.0
+
+    async def stop(self) -> None:
+        """Abandons what is under way: the journal brings it back."""
+        for timer in self._retries.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _deliver(self, step: NotifyUnit, config: Config) -> None:
+        state = self._states[step.bundle]
+        delivery = state.delivery(step.unit)
+        entry = next(e for e in config.bundles[step.bundle].on_change if e.unit == step.unit)
+        try:
+            report = await self._act(step, entry, state, config)
+            if await self._settle(step, entry, delivery, report):
+                await self._record_loaded(step.bundle, step.unit, step.generation)
+        finally:
+            delivery.in_progress = False
+        self._changes.announce()
+        self._again(step.bundle)
+
+    async def _act(self, step: NotifyUnit, entry: OnChange, state: BundleState, config: Config) -> UnitReport:
+        if entry.action == "none":
+            return UnitReport("acted")
+        socket_path = str(config.daemon.notify_socket)
+        published_monotonic = state.record.published_monotonic if state.record else time.monotonic()
+        report = await client.act(
+            socket_path,
+            bundle=step.bundle,
+            unit=step.unit,
+            generation=step.generation,
+            published_monotonic=published_monotonic,
+            timeout_s=_JOB_TIMEOUT_S,
+        )
+        if report.outcome != "acted" or entry.confirm_s == 0:
+            return report
+        self._show(state.delivery(step.unit), step, replace(report, outcome="confirming"))
+        await asyncio.sleep(entry.confirm_s)
+        confirmed = await client.confirm(
+            socket_path,
+            bundle=step.bundle,
+            unit=step.unit,
+            invocation=report.invocation,
+            timeout_s=_JOB_TIMEOUT_S,
+        )
+        return confirmed
+
+    async def _settle(
+        self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport
+    ) -> bool:
+        """Whether the unit counts as loaded; else when to try again."""
+        self._show(delivery, step, report)
+        unit = {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
+        if report.outcome in ("acted", "current", "inactive"):
+            delivery.failed_attempts = 0
+            acknowledged = self._states[step.bundle].entry.loaded.get(step.unit, 0) >= step.generation
+            if entry.require_ack and report.outcome != "inactive" and not acknowledged:
+                delivery.failed_attempts = 1
+                self._retry(step, delivery, 30.0)
+                self._show(delivery, step, replace(report, outcome="unacknowledged"))
+                return False
+            log.info("unit has loaded the bundle", extra={**unit, "outcome": report.outcome})
+            return True
+        if report.outcome == "starting":
+            self._retry(step, delivery, _STARTING_RETRY_S)
+            return False
+        delivery.failed_attempts += 1
+        delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
+        self._retry(step, delivery, delay_s)
+        fields = {**unit, "reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
+        log.warning("unit has not loaded the bundle", extra=fields)
+        return False
+
+    def _show(self, delivery: Delivery, step: NotifyUnit, report: UnitReport) -> None:
+        delivery.generation = step.generation
+        delivery.report = report
+        self._changes.announce()
+
+    def _retry(self, step: NotifyUnit, delivery: Delivery, delay_s: float) -> None:
+        delivery.retry_at = time.monotonic() + delay_s
+        key = (step.bundle, step.unit)
+        if key in self._retries:
+            self._retries[key].cancel()
+        # A little later than retry_at, or the plan would find it not due yet.
+        self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, step.bundle)

@@ -1,0 +1,28 @@
+"""When the role credentials that the conductor keeps have to be asked for anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from secretsd.model import CloudIdentity
+
+# AWS itself hands out the next credentials at least five minutes before the old ones end; fifteen leave
+# room for a metadata service that is out for a while.
+REFRESH_MARGIN_S = 900.0
+
+
+def needs_refresh(identity: CloudIdentity | None, now: float) -> bool:
+    """Whether the next worker should ask the metadata service instead of taking `identity`.
+
+    True for none at all, and when less than a third of the lifetime or less than 15 minutes remain. `now`
+    is in seconds since the epoch. An identity that needs a refresh is still good until it expires: keep it
+    when the metadata service does not answer.
+    """
+    if identity is None:
+        return True
+    remaining_s = identity.expires_at - now
+    if identity.obtained_at is None:
+        return remaining_s < REFRESH_MARGIN_S
+    lifetime_s = identity.expires_at - identity.obtained_at
+    return remaining_s < max(REFRESH_MARGIN_S, lifetime_s / 3)

@@ -1,0 +1,96 @@
+"""The durable memory of what each bundle was given and which unit has loaded it.
+
+A generation's number is written here before it can be shown, and a unit's number only after it has loaded
+it. Whatever dies in between, the next start sees a published generation that some unit has not loaded,
+and tells it. A journal that could not be written (a full disk) can therefore only cause one notification
+too many, never one too few; so refreshes go on without it, and status says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secretsd.errors import LocalIOError
+
+_SCHEMA = 1
+_FILE = "journal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One bundle's part of the journal."""
+
+    generation: int = 0  # the highest number ever given
+    loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
+
+
+Entries = Mapping[str, Entry]
+
+
+def read(state_dir: Path) -> dict[str, Entry]:
+    """The journal as last written; empty where there is none.
+
+    Raises: LocalIOError where there is one that cannot be read or understood.
+    """
+    path = state_dir / _FILE
+    try:
+        document = json.loads(path.read_bytes())
+        if document["schema"] != _SCHEMA:
+            raise ValueError(f"schema {document['schema']} is unknown")
+        return {
+            name: Entry(int(entry["generation"]), {str(u): int(g) for u, g in entry["loaded"].items()})
+            for name, entry in document["bundles"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is damaged"
+        raise LocalIOError(
+            f"cannot read the journal {path}: {reason}",
+            advice=f"move {path} away: every unit is then told once of what it may know already",
+        ) from None
+
+
+def write(state_dir: Path, entries: Entries) -> None:
+    """Replaces the journal, durably: the old or the new one survives any crash. Blocks for the disk.
+
+    Raises: LocalIOError.
+    """
+    bundles = {
+        name: {"generation": entry.generation, "loaded": dict(entry.loaded)}
+        for name, entry in entries.items()
+    }
+    text = json.dumps({"schema": _SCHEMA, "bundles": bundles}, indent=1).encode() + b"\n"
+    temporary = state_dir / (_FILE + ".new")
+    try:
+        _write_durably(temporary, text)
+        os.replace(temporary, state_dir / _FILE)
+        _sync_directory(state_dir)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise LocalIOError(
+            f"cannot write the journal in {state_dir}: {os.strerror(error.errno or 0)}",
+            advice="free space there; until then a restart of secretsd may tell units twice",
+        ) from None
+
+
+def _write_durably(path: Path, text: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

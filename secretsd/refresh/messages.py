@@ -1,0 +1,141 @@
+"""What conductor and worker say to each other, typed, without any secret's value.
+
+The job goes to the worker as a pickle, since it comes from its own parent. Everything that comes back is a
+line of JSON that is checked: a worker has read what the network sent, and is not trusted with a pickle.
+Role credentials are the one secret that travels, since the conductor keeps them by design.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from secretsd.config.models import Bundle, SourceConfig
+from secretsd.errors import Failure
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class SourceJob:
+    """One source for one worker."""
+
+    config: SourceConfig
+    identity: CloudIdentity | None
+    renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
+    others_granted: bool  # the source recently granted a secret that this job does not ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A worker's whole life."""
+
+    runtime_dir: str
+    budget_s: float  # after this long no new call is begun
+    sources: dict[str, SourceJob]
+    bundles: dict[str, Bundle]
+    foreground: bool  # files stay with the user who runs the daemon
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityResolved:
+    """Role credentials for the conductor to keep."""
+
+    source: str
+    identity: CloudIdentity
+    kind: Literal["identity"] = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A bundle is ready to be published, if the plan says so."""
+
+    candidate: Candidate
+    kind: Literal["prepared"] = "prepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A bundle could not be made."""
+
+    rejected: Rejected
+    kind: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A bundle was published."""
+
+    record: PublishRecord
+    kind: Literal["published"] = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFailed:
+    """A bundle could not be published; the old generation stands."""
+
+    bundle: str
+    failure: Failure
+    kind: Literal["publish-failed"] = "publish-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The conductor's answer to `Prepared`: publish as this generation, or leave it (None)."""
+
+    bundle: str
+    generation: int | None
+
+
+WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed
+
+_LENGTH_BYTES = 8
+
+_message: TypeAdapter[WorkerMessage] = TypeAdapter(WorkerMessage)
+_verdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
+_record: TypeAdapter[PublishRecord] = TypeAdapter(PublishRecord)
+
+
+def encode_job(job: Job) -> bytes:
+    document = pickle.dumps(job)
+    return len(document).to_bytes(_LENGTH_BYTES) + document
+
+
+def read_job(reader: BinaryIO) -> Job:
+    """The job that the parent sent; blocks until it is whole. Raises: EOFError."""
+    document = reader.read(int.from_bytes(reader.read(_LENGTH_BYTES)))
+    job = pickle.loads(document)  # noqa: S301 - from our own parent, over a socket that nobody else has
+    if not isinstance(job, Job):
+        raise EOFError("the conductor sent no job")
+    return job
+
+
+def encode_message(message: WorkerMessage) -> bytes:
+    return _message.dump_json(message) + b"\n"
+
+
+def decode_message(line: bytes) -> WorkerMessage:
+    """Raises: ValueError without the line's content."""
+    try:
+        return _message.validate_json(line)
+    except ValidationError:
+        raise ValueError("the worker sent a message of unknown shape") from None
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    return _verdict.dump_json(verdict) + b"\n"
+
+
+def decode_verdict(line: bytes) -> Verdict:
+    return _verdict.validate_json(line)
+
+
+def encode_record(record: PublishRecord) -> bytes:
+    return _record.dump_json(record)
+
+
+def decode_record(text: bytes) -> PublishRecord:
+    """Raises: ValueError where `text` is no record."""
+    return _record.validate_json(text)

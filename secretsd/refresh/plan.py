@@ -1,0 +1,134 @@
+"""What to do next, decided without touching the world.
+
+`plan` compares what is wanted with what is known and returns steps; the conductor does them, and
+`secretsctl plan` prints them. What was published and what each unit has loaded are both observed, so that
+a crash between the two is a step still to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from secretsd.config.models import Bundle, OnChange
+from secretsd.errors import Failure, FailureClass
+from secretsd.model import Candidate, PublishRecord, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class PublishBundle:
+    """Show the candidate as a new generation."""
+
+    bundle: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPublished:
+    """The source confirmed what is published: nothing is rewritten, nobody is told."""
+
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepStale:
+    """The bundle could not be made: its last good generation stays."""
+
+    bundle: str
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBundle:
+    """Take the bundle's files away."""
+
+    bundle: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyUnit:
+    """Bring one unit to the generation."""
+
+    bundle: str
+    generation: int
+    unit: str
+    action: str
+
+
+Step = PublishBundle | KeepPublished | KeepStale | RemoveBundle | NotifyUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is known of one bundle on this host."""
+
+    published: PublishRecord | None = None
+    intact: bool = True
+    last_generation: int = 0  # the highest number ever given, on this boot or before
+    result: Candidate | Rejected | None = None  # what this refresh brought, if there was one
+    loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
+    retry_at: Mapping[str, float] = field(
+        default_factory=dict
+    )  # unit -> earliest next try, monotonic seconds
+
+
+def plan(desired: Mapping[str, Bundle], observed: Mapping[str, Observed], now: float) -> tuple[Step, ...]:
+    """The steps from `observed` to `desired`, in order. `now` is monotonic, in seconds."""
+    steps: list[Step] = []
+    for name, bundle in desired.items():
+        steps.extend(_plan_bundle(name, bundle, observed.get(name, Observed()), now))
+    for name in observed:
+        if name not in desired:
+            steps.append(RemoveBundle(name, "the configuration no longer names it"))
+    return tuple(steps)
+
+
+def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Iterator[Step]:
+    generation = seen.published.generation if seen.published else None
+    match seen.result:
+        case Candidate() as candidate:
+            reason = _reason_to_publish(seen, candidate)
+            if reason is None:
+                yield KeepPublished(name)
+            else:
+                generation = seen.last_generation + 1
+                yield PublishBundle(name, generation, reason)
+        case Rejected(failures=failures):
+            if bundle.on_refusal == "withdraw" and _is_refused(failures):
+                yield RemoveBundle(name, "the source refused it, and on_refusal is withdraw")
+                return
+            yield KeepStale(name, failures)
+        case None:
+            pass
+    if generation is not None:
+        yield from _plan_notifications(name, bundle, generation, seen, now)
+
+
+def _reason_to_publish(seen: Observed, candidate: Candidate) -> str | None:
+    if seen.published is None:
+        return "it is not published yet"
+    if seen.published.digest != candidate.digest:
+        return "its content changed"
+    if not seen.intact:
+        return "its published files were altered"
+    return None
+
+
+def _is_refused(failures: tuple[Failure, ...]) -> bool:
+    return any(failure.failure_class is FailureClass.REFUSAL for failure in failures)
+
+
+def _plan_notifications(
+    name: str, bundle: Bundle, generation: int, seen: Observed, now: float
+) -> Iterator[NotifyUnit]:
+    for entry in bundle.on_change:
+        behind = must_load(entry) and seen.loaded.get(entry.unit, 0) < generation
+        if behind and seen.retry_at.get(entry.unit, now) <= now:
+            yield NotifyUnit(name, generation, entry.unit, entry.action)
+
+
+def must_load(entry: OnChange) -> bool:
+    """Whether the daemon has anything to do for this unit before the bundle counts as loaded."""
+    return entry.action != "none" or entry.require_ack

@@ -1,0 +1,148 @@
+"""What stands in the runtime directory now: reading it back, checking it, removing it.
+
+The conductor calls this: it never opens a published file or a copy, only their directories and records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Collection
+from pathlib import Path
+
+from secretsd.errors import LocalIOError
+from secretsd.model import PublishRecord
+from secretsd.refresh import messages, tree
+from secretsd.refresh.publish import current_generation
+
+
+def prepare(runtime_dir: Path) -> None:
+    """Makes the digest key of this boot, once, and the runtime directory where systemd did not.
+
+    Raises: LocalIOError.
+    """
+    try:
+        runtime_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with tree.opened_directory(runtime_dir) as root:
+            tree.make_directory(tree.GENERATIONS, 0o711, dir_fd=root)
+            tree.make_directory(tree.COPIES, 0o700, dir_fd=root)
+            _make_digest_key(root)
+    except OSError as error:
+        raise LocalIOError(
+            f"cannot use the runtime directory {runtime_dir}: {os.strerror(error.errno or 0)}",
+            advice="systemctl status secretsd-runtime.service; the directory must be writable for secretsd",
+        ) from None
+
+
+def _make_digest_key(root: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if len(tree.read_file(tree.DIGEST_KEY, dir_fd=root)) == tree.DIGEST_KEY_BYTES:
+            return
+    temporary = tree.temporary_name()
+    tree.create_file(temporary, secrets.token_bytes(tree.DIGEST_KEY_BYTES), dir_fd=root)
+    os.rename(temporary, tree.DIGEST_KEY, src_dir_fd=root, dst_dir_fd=root)
+
+
+def read_digest_key(runtime_dir: Path) -> bytes:
+    with tree.opened_directory(runtime_dir) as root:
+        return tree.read_file(tree.DIGEST_KEY, dir_fd=root)
+
+
+def read_record(runtime_dir: Path, bundle: str) -> PublishRecord | None:
+    """The record of the bundle's current generation; None where nothing usable is published."""
+    try:
+        with tree.opened_directory(runtime_dir) as root:
+            generation = current_generation(root, bundle)
+            if generation is None:
+                return None
+            with tree.opened_directory(f"{tree.COPIES}/{bundle}/{generation}", dir_fd=root) as copy:
+                record = messages.decode_record(tree.read_file(tree.RECORD, dir_fd=copy))
+    except (OSError, ValueError):
+        return None
+    return record if (record.bundle, record.generation) == (bundle, generation) else None
+
+
+def is_intact(runtime_dir: Path, record: PublishRecord) -> bool:
+    """Whether every file still is the very file that was published. No file is opened."""
+    base = runtime_dir / tree.GENERATIONS / record.bundle / str(record.generation)
+    try:
+        with tree.opened_directory(runtime_dir) as root:
+            if current_generation(root, record.bundle) != record.generation:
+                return False
+        for file in record.files:
+            status = os.lstat(base / file.path)
+            found = (status.st_ino, status.st_size, status.st_ctime_ns)
+            rights = (status.st_uid, status.st_gid, status.st_mode)
+            if found != (file.inode, file.size, file.ctime_ns) or rights != (file.uid, file.gid, file.mode):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def bundles_present(runtime_dir: Path) -> frozenset[str]:
+    """Names of all bundles that have a symlink or generations here."""
+    names: set[str] = set()
+    with tree.opened_directory(runtime_dir) as root:
+        names |= {name for name in os.listdir(root) if current_generation(root, name) is not None}
+        for kind in (tree.GENERATIONS, tree.COPIES):
+            names |= set(_listdir(kind, root))
+    return frozenset(names)
+
+
+def highest_generation(runtime_dir: Path, bundle: str) -> int:
+    """The largest generation number in use on this host's memory; 0 for none."""
+    with tree.opened_directory(runtime_dir) as root:
+        names = [
+            name
+            for kind in (tree.GENERATIONS, tree.COPIES)
+            for name in _listdir(f"{kind}/{bundle}", root)
+            if name.isdecimal()
+        ]
+    return max(map(int, names), default=0)
+
+
+def remove(runtime_dir: Path, bundle: str) -> None:
+    """Takes the bundle away, its symlink first. Raises: OSError."""
+    with tree.opened_directory(runtime_dir) as root:
+        if current_generation(root, bundle) is not None:
+            os.unlink(bundle, dir_fd=root)
+        for kind in (tree.GENERATIONS, tree.COPIES):
+            with contextlib.suppress(FileNotFoundError), tree.opened_directory(kind, dir_fd=root) as parent:
+                tree.remove_tree(bundle, dir_fd=parent)
+
+
+def sweep(runtime_dir: Path) -> int:
+    """Removes what killed publishes left behind; returns how many entries. Raises: OSError."""
+    removed = 0
+    with tree.opened_directory(runtime_dir) as root:
+        removed += _remove_named(root, [n for n in os.listdir(root) if n.startswith(tree.TEMPORARY_PREFIX)])
+        for kind in (tree.GENERATIONS, tree.COPIES):
+            for bundle in _listdir(kind, root):
+                with tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent:
+                    current = current_generation(root, bundle)
+                    removed += _remove_named(parent, _leftovers(os.listdir(parent), current))
+    return removed
+
+
+def _leftovers(names: Collection[str], current: int | None) -> list[str]:
+    """All but the current generation and the one before it: a larger number was never shown."""
+    numbers = {int(name) for name in names if name.isdecimal()}
+    older = max((number for number in numbers if current is not None and number < current), default=None)
+    keep = {str(number) for number in (current, older) if number is not None}
+    return [name for name in names if name not in keep]
+
+
+def _remove_named(parent: int, names: list[str]) -> int:
+    for name in names:
+        tree.remove_tree(name, dir_fd=parent)
+    return len(names)
+
+
+def _listdir(path: str, root: int) -> list[str]:
+    try:
+        with tree.opened_directory(path, dir_fd=root) as directory:
+            return os.listdir(directory)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,36 @@
+"""When a bundle is due again. Pure: the random number and the clock come in as arguments."""
+
+from __future__ import annotations
+
+from secretsd.errors import Failure, FailureClass
+
+# The first retry comes soon, since most outages are short; full jitter keeps hosts apart.
+_FIRST_RETRY_S = 5.0
+_SHORTEST_RETRY_S = 1.0
+_SOON_AGAIN = frozenset({FailureClass.TRANSIENT, FailureClass.IDENTITY, FailureClass.IO})
+
+
+def next_due(
+    *,
+    now: float,
+    interval_s: float,
+    jitter_s: float,
+    failures: tuple[Failure, ...],
+    attempts: int,
+    dice: float,
+) -> float:
+    """The monotonic time, in seconds, of the next refresh.
+
+    `attempts` counts the failed refreshes in a row, `dice` is uniform in [0, 1).
+    """
+    regular_s = interval_s + dice * jitter_s
+    if any(failure.failure_class in _SOON_AGAIN for failure in failures):
+        return now + min(regular_s, retry_delay(attempts, dice, first_s=_FIRST_RETRY_S))
+    return now + regular_s
+
+
+def retry_delay(attempts: int, dice: float, *, first_s: float, longest_s: float = 300.0) -> float:
+    """Exponential backoff with full jitter, in seconds; `attempts` counts from 1."""
+    doublings = min(max(attempts, 1) - 1, 16)
+    ceiling = min(longest_s, first_s * 2.0**doublings)
+    return max(_SHORTEST_RETRY_S, dice * ceiling)

@@ -1,0 +1,266 @@
+"""What an error of AWS or of the way to it means to us. The service's own words never get past here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+
+from botocore import exceptions as sdk
+
+from secretsd.errors import FailureClass
+
+
+class Scope(Enum):
+    """How far a fault reaches."""
+
+    SECRET = auto()  # this id; in a batch: perhaps one of its ids, so ask for each alone
+    CALL = auto()  # this call; the next one may well succeed
+    SOURCE = auto()  # every other call would fail in the same way
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that went wrong, in our words. `detail` is made of numbers and error codes only."""
+
+    code: str
+    failure_class: FailureClass
+    scope: Scope
+    retry: bool = False
+    detail: str = ""
+
+
+class CallFailedError(Exception):
+    """Carries a `Fault` from the call to the fetch; never leaves this package."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.code)
+        self.fault = fault
+
+
+_TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
+_REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA
+
+THROTTLED = Fault("throttled", _TRANSIENT, Scope.CALL, retry=True)
+SERVER_ERROR = Fault("server-error", _TRANSIENT, Scope.CALL, retry=True)
+INCOMPLETE = Fault("incomplete-answer", _TRANSIENT, Scope.CALL, retry=True)
+NO_ANSWER = Fault("unreachable", _TRANSIENT, Scope.CALL, retry=True)
+NO_CONNECTION = Fault("unreachable", _TRANSIENT, Scope.SOURCE, retry=True)
+OUT_OF_TIME = Fault("unreachable", _TRANSIENT, Scope.SOURCE, detail="no time was left to ask for it")
+TLS_FAILED = Fault("tls-failed", _TRANSIENT, Scope.SOURCE, retry=True)
+CLOCK_SKEW = Fault("clock-skew", _TRANSIENT, Scope.SOURCE)
+METADATA_UNREACHABLE = Fault("metadata-unreachable", _TRANSIENT, Scope.SOURCE)
+EXPIRED = Fault("expired-credentials", _IDENTITY, Scope.SOURCE)
+UNKNOWN_CREDENTIALS = Fault("unknown-credentials", _IDENTITY, Scope.SOURCE)
+NO_CREDENTIALS = Fault("no-credentials", _IDENTITY, Scope.SOURCE)
+NO_REGION = Fault("no-region", _IDENTITY, Scope.SOURCE)
+BAD_ENDPOINT = Fault("bad-endpoint", _IDENTITY, Scope.SOURCE)
+DENIED = Fault("access-denied", _REFUSAL, Scope.SECRET)
+UNDECRYPTABLE = Fault("decryption-failed", _REFUSAL, Scope.SECRET)
+MISSING = Fault("secret-missing", _REFUSAL, Scope.SECRET)
+DELETED = Fault("secret-deleted", _REFUSAL, Scope.SECRET)
+# Data, not refusals: nothing was revoked, so nothing published may be withdrawn for them.
+EMPTY = Fault("secret-empty", _DATA, Scope.SECRET)
+BAD_ID = Fault("bad-secret-id", _DATA, Scope.SECRET)
+# Transient, so that an answer we do not know withdraws nothing; not repeated, since it is an answer.
+UNEXPECTED = Fault("unexpected-error", _TRANSIENT, Scope.SECRET)
+NO_SUCH_OPERATION = replace(UNEXPECTED, detail="UnknownOperationException")
+
+_BY_AWS_CODE: Mapping[str, Fault] = {
+    **dict.fromkeys(
+        (
+            "ThrottlingException",
+            "Throttling",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "RequestLimitExceeded",
+            "ProvisionedThroughputExceededException",
+            "BandwidthLimitExceeded",
+            "SlowDown",
+            "PriorRequestNotComplete",
+        ),
+        THROTTLED,
+    ),
+    **dict.fromkeys(
+        (
+            "InternalServiceError",
+            "InternalServiceErrorException",
+            "InternalServiceException",
+            "InternalServerError",
+            "InternalFailure",
+            "InternalError",
+            "ServiceUnavailable",
+            "ServiceUnavailableException",
+            "RequestTimeout",
+            "RequestTimeoutException",
+        ),
+        SERVER_ERROR,
+    ),
+    **dict.fromkeys(("RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"), CLOCK_SKEW),
+    **dict.fromkeys(("ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"), EXPIRED),
+    **dict.fromkeys(
+        (
+            "UnrecognizedClientException",
+            "InvalidClientTokenId",
+            "InvalidAccessKeyId",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "AuthFailure",
+        ),
+        UNKNOWN_CREDENTIALS,
+    ),
+    **dict.fromkeys(
+        ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"), DENIED
+    ),
+    **dict.fromkeys(
+        (
+            "DecryptionFailure",
+            "KMSAccessDeniedException",
+            "KMSDisabledException",
+            "KMSInvalidStateException",
+            "KMSNotFoundException",
+        ),
+        UNDECRYPTABLE,
+    ),
+    "ResourceNotFoundException": MISSING,
+    "InvalidRequestException": UNEXPECTED,  # unless it tells of a deletion
+    **dict.fromkeys(
+        ("InvalidParameterException", "InvalidParameterValue", "ValidationException", "ValidationError"),
+        BAD_ID,
+    ),
+    "UnknownOperationException": NO_SUCH_OPERATION,
+}
+
+_SIGNATURE_CODES = ("InvalidSignatureException", "SignatureDoesNotMatch")
+_SANE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
+_NO_VALUE = re.compile(r"secret value for|staging label|VersionId", re.IGNORECASE)
+_DELETION = re.compile(r"delet", re.IGNORECASE)
+# "Access to KMS is not allowed"; not merely "kms", which may stand in the name of the secret.
+_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt")
+# As SigV4 answers: "Signature expired: 20261122T120000Z is now earlier than 20261122T121000Z
+# (20261122T121500Z - 5 min.)", "Signature not yet current: ... is still later than ... (... + 5 min.)".
+_SKEW = re.compile(r"(\d{8}T\d{6}Z) is (?:now earlier|still later) than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [-+] ")
+_SKEW_WORDS = re.compile(r"Signature expired|Signature not yet current")
+_SKEW_LIMIT_S = 300.0
+
+
+def fault_of_code(code: object, message: object, *, status: int = 400) -> Fault:
+    """The fault behind an error code of AWS; `message` is only looked at, never kept.
+
+    A code that AWS did not send, such as the bare status of a proxy's page, is no answer: whatever the
+    status, it is never a refusal.
+    """
+    text = message if isinstance(message, str) else ""
+    if not isinstance(code, str) or not _SANE_CODE.fullmatch(code):
+        return replace(SERVER_ERROR if status >= 500 else INCOMPLETE, detail=f"HTTP {status}")
+    fault = _BY_AWS_CODE.get(code, UNEXPECTED)
+    if status >= 500 and fault is not THROTTLED:
+        return replace(SERVER_ERROR, detail=f"HTTP {status} {code}")
+    if fault is MISSING and _NO_VALUE.search(text):
+        return EMPTY
+    if fault is DENIED and _KEY_DENIED.search(text):
+        return UNDECRYPTABLE
+    if code == "InvalidRequestException" and _DELETION.search(text):
+        return DELETED
+    return fault if fault.detail else replace(fault, detail=code)
+
+
+def fault_of_answer(response: Mapping[str, object], now: float) -> Fault:
+    """The fault behind an error answer as botocore parsed it; `now` in seconds since the epoch."""
+    error, metadata = _mapping(response.get("Error")), _mapping(response.get("ResponseMetadata"))
+    status = metadata.get("HTTPStatusCode")
+    code, message = error.get("Code"), error.get("Message")
+    fault = fault_of_code(code, message, status=status if isinstance(status, int) else 400)
+    signature_is_old = code in _SIGNATURE_CODES and isinstance(message, str) and _SKEW_WORDS.search(message)
+    skew_s = _skew_s(message, _mapping(metadata.get("HTTPHeaders")).get("date"), now)
+    if fault.code == "clock-skew" or signature_is_old:
+        return replace(CLOCK_SKEW, detail=_spoken_skew(skew_s))
+    if code in _SIGNATURE_CODES and skew_s is not None and abs(skew_s) > _SKEW_LIMIT_S:
+        return replace(CLOCK_SKEW, detail=_spoken_skew(skew_s))
+    return fault
+
+
+def fault_of_exception(error: Exception, now: float) -> Fault:
+    """The fault behind anything that a call of the SDK raised; `now` in seconds since the epoch."""
+    if isinstance(error, sdk.ClientError):
+        return fault_of_answer(error.response, now)
+    if isinstance(error, MemoryError) or isinstance(_cause(error), MemoryError):
+        # Not repeated: the second time would meet the same memory limit.
+        return replace(INCOMPLETE, retry=False, detail="it did not fit into memory")
+    for kinds, fault in _BY_EXCEPTION:
+        if isinstance(error, kinds):
+            return fault
+    if isinstance(error, sdk.CredentialRetrievalError):
+        from_metadata = error.kwargs.get("provider") in ("iam-role", "container-role")
+        return METADATA_UNREACHABLE if from_metadata else NO_CREDENTIALS
+    if isinstance(error, sdk.BotoCoreError):
+        return replace(UNEXPECTED, scope=Scope.CALL, detail=type(error).__name__)
+    # Nothing of botocore's own: its parser has tripped over what came.
+    return INCOMPLETE
+
+
+# The first match wins: to botocore an InvalidRegionError is a ValidationError, an SSLError a ConnectionError.
+_BY_EXCEPTION: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
+    ((sdk.NoRegionError, sdk.InvalidRegionError), NO_REGION),
+    ((sdk.ParamValidationError, sdk.ValidationError), BAD_ID),
+    ((sdk.SSLError,), TLS_FAILED),
+    ((sdk.ReadTimeoutError, sdk.ConnectionClosedError, sdk.ResponseStreamingError), NO_ANSWER),
+    ((sdk.ConnectionError,), NO_CONNECTION),
+    ((sdk.HTTPClientError, sdk.IncompleteReadError), NO_ANSWER),
+    ((sdk.MetadataRetrievalError, sdk.InvalidIMDSEndpointError), METADATA_UNREACHABLE),
+    ((sdk.BaseEndpointResolverError, sdk.EndpointProviderError), BAD_ENDPOINT),
+    (
+        (
+            sdk.NoCredentialsError,
+            sdk.PartialCredentialsError,
+            sdk.UnknownCredentialError,
+            sdk.ProfileNotFound,
+            sdk.ConfigParseError,
+            sdk.ConfigNotFound,
+            sdk.InvalidConfigError,
+        ),
+        NO_CREDENTIALS,
+    ),
+)
+
+
+def _cause(error: Exception) -> object:
+    return error.kwargs.get("error") if isinstance(error, sdk.BotoCoreError) else None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _skew_s(message: object, date_header: object, now: float) -> float | None:
+    """By how many seconds our clock is ahead of the service's; negative: behind; None: it did not say."""
+    found = _SKEW.search(message) if isinstance(message, str) else None
+    try:
+        if found is not None:
+            return _epoch(found[1]) - _epoch(found[2])
+        if isinstance(date_header, str):
+            return now - parsedate_to_datetime(date_header).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _epoch(basic_iso: str) -> float:
+    return datetime.strptime(basic_iso, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _spoken_skew(skew_s: float | None) -> str:
+    if skew_s is None:
+        return ""
+    minutes, seconds = divmod(round(abs(skew_s)), 60)
+    amount = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"{amount} {'ahead of' if skew_s > 0 else 'behind'}"

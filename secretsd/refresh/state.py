@@ -1,0 +1,98 @@
+"""What the conductor knows of each bundle. Mutable, owned by the conductor's event loop, without values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from secretsd.errors import Failure
+from secretsd.model import Candidate, PublishRecord, Rejected, SecretVersion, UnitReport
+from secretsd.refresh.journal import Entry
+from secretsd.refresh.plan import Observed
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Telling one unit of one generation."""
+
+    generation: int = 0  # the generation that the last report is about
+    report: UnitReport | None = None
+    failed_attempts: int = 0
+    retry_at: float = 0.0  # monotonic seconds
+    in_progress: bool = False
+
+
+@dataclass(slots=True)
+class BundleState:
+    """One bundle on this host."""
+
+    record: PublishRecord | None = None
+    entry: Entry = field(default_factory=Entry)
+    versions: tuple[
+        SecretVersion, ...
+    ] = ()  # as last confirmed; newer than the record's if content is the same
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    confirmed_at: float | None = None  # seconds since the epoch
+    confirmed_monotonic: float | None = None
+    failures: tuple[Failure, ...] = ()
+    failing_since: float | None = None  # seconds since the epoch
+    failed_attempts: int = 0
+    begun: int = 0  # the number of the refresh that began last
+    ended: int = 0  # the number of the refresh that ended last, well or not
+    next_due: float = 0.0  # monotonic seconds
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+
+    def delivery(self, unit: str) -> Delivery:
+        return self.deliveries.setdefault(unit, Delivery())
+
+    def observed(self, *, result: Candidate | Rejected | None, intact: bool) -> Observed:
+        """This state as the plan wants it."""
+        return Observed(
+            published=self.record,
+            intact=intact,
+            last_generation=self.entry.generation,
+            result=result,
+            loaded=self.entry.loaded,
+            retry_at={unit: delivery.retry_at for unit, delivery in self.deliveries.items()},
+        )
+
+    def confirm(self, candidate: Candidate, *, wall: float, monotonic: float) -> None:
+        """The source has just confirmed what is published."""
+        self.versions = candidate.versions
+        self.ignored = candidate.ignored
+        self.confirmed_at = wall
+        self.confirmed_monotonic = monotonic
+        self.failures = ()
+        self.failing_since = None
+        self.failed_attempts = 0
+
+    def fail(self, failures: tuple[Failure, ...], *, wall: float) -> None:
+        self.failures = failures
+        self.failing_since = self.failing_since if self.failing_since is not None else wall
+        self.failed_attempts += 1
+
+
+class Changes:
+    """Wakes whoever waits for any state to change."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def announce(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def next(self) -> None:
+        """Returns at the next change."""
+        await self._event.wait()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether `condition` became true within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await self._event.wait()
+        except TimeoutError:
+            return condition()
+        return True

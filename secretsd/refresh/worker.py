@@ -1,0 +1,171 @@
+"""One refresh: fetch, validate, render, publish. Runs in a process of its own that then dies.
+
+Nothing that holds a value leaves: the conductor gets names, version ids, keyed digests and failures.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from secretsd.config.models import Bundle
+from secretsd.errors import Failure, FailureClass, FailureError
+from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
+from secretsd.refresh import messages, published
+from secretsd.refresh.formats.interface import UnwritableError
+from secretsd.refresh.formats.registry import FORMATS
+from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
+from secretsd.refresh.sources import registry
+from secretsd.refresh.sources.interface import CloudSource, FetchFailure
+from secretsd.refresh.validate import validate
+
+
+def run(channel: socket.socket) -> None:
+    """Reads one job from `channel`, does it, and answers as it goes. Blocks until done."""
+    with channel.makefile("rb") as reader, channel.makefile("wb") as writer:
+        job = messages.read_job(reader)
+        _Refresh(job, reader, writer).run()
+
+
+class _Refresh:
+    """The bundles of one job on their way."""
+
+    def __init__(self, job: messages.Job, reader: BinaryIO, writer: BinaryIO) -> None:
+        self.job = job
+        self.reader = reader
+        self.writer = writer
+        self.results: dict[SecretRef, FetchedSecret | FetchFailure] = {}
+        self.waiting = {name: {secret.ref for secret in b.secrets} for name, b in job.bundles.items()}
+
+    def run(self) -> None:
+        """A bundle goes on as soon as its last secret is in, so that a slow batch holds up only its own."""
+        for result in self._fetch_all():
+            self.results[result.ref] = result
+            for name in [name for name, refs in self.waiting.items() if refs <= self.results.keys()]:
+                del self.waiting[name]
+                self._finish(name, self.job.bundles[name])
+
+    def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
+        deadline = time.monotonic() + self.job.budget_s
+        for name, source_job in self.job.sources.items():
+            wanted = {s.ref: None for b in self.job.bundles.values() for s in b.secrets if s.source == name}
+            refs = list(wanted)
+            source = registry.open_source(name, source_job)
+            try:
+                yield from source.fetch(refs, deadline=deadline)
+            except MemoryError:
+                yield from (FetchFailure(ref, _too_big(ref)) for ref in refs if ref not in self.results)
+            if isinstance(source, CloudSource) and source.identity not in (None, source_job.identity):
+                self._send(messages.IdentityResolved(name, source.identity))
+
+    def _finish(self, name: str, bundle: Bundle) -> None:
+        try:
+            candidate, files, owner = self._prepare(name, bundle)
+        except FailureError as error:
+            self._send(messages.Failed(Rejected(name, (error.failure,))))
+            return
+        except _RejectedError as error:
+            self._send(messages.Failed(Rejected(name, error.failures)))
+            return
+        self._send(messages.Prepared(candidate))
+        verdict = messages.decode_verdict(self.reader.readline())
+        if verdict.generation is not None:
+            self._publish(candidate, verdict.generation, files, owner)
+
+    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+        results = {secret.ref: self.results[secret.ref] for secret in bundle.secrets}
+        failures = tuple(result.failure for result in results.values() if isinstance(result, FetchFailure))
+        if failures:
+            raise _RejectedError(failures)
+        fetched = {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
+        variables = validate(bundle, fetched)
+        if isinstance(variables, tuple):
+            raise _RejectedError(variables)
+        files = tuple(_render(output.path, output.format, variables.values) for output in bundle.outputs)
+        owner = _owner(bundle, foreground=self.job.foreground)
+        candidate = Candidate(
+            bundle=name,
+            digest=content_digest(self._digest_key(), files, owner),
+            versions=tuple(SecretVersion(r, s.version_id, s.created_at) for r, s in fetched.items()),
+            variables=tuple(variables.values),
+            defaults=variables.defaults,
+            ignored=variables.ignored,
+        )
+        return candidate, files, owner
+
+    def _publish(
+        self, candidate: Candidate, generation: int, files: tuple[RenderedFile, ...], owner: Owner
+    ) -> None:
+        try:
+            record = publish(Path(self.job.runtime_dir), candidate, generation, files, owner)
+        except FailureError as error:
+            self._send(messages.PublishFailed(candidate.bundle, error.failure))
+        else:
+            self._send(messages.Published(record))
+
+    def _digest_key(self) -> bytes:
+        try:
+            return published.read_digest_key(Path(self.job.runtime_dir))
+        except OSError as error:
+            raise FailureError(io_failure(error, "cannot read the digest key")) from None
+
+    def _send(self, message: messages.WorkerMessage) -> None:
+        self.writer.write(messages.encode_message(message))
+        self.writer.flush()
+
+
+class _RejectedError(Exception):
+    def __init__(self, failures: tuple[Failure, ...]) -> None:
+        super().__init__()
+        self.failures = failures
+
+
+def _render(path: str, dialect: str, values: Mapping[str, bytes]) -> RenderedFile:
+    try:
+        return RenderedFile(path, FORMATS[dialect].render(values))
+    except UnwritableError as error:
+        failures = tuple(
+            Failure(
+                code="unwritable",
+                failure_class=FailureClass.DATA,
+                message=f"{name} {reason} (format {dialect}, output {path})",
+                advice="change the secret's value, or publish it in another format",
+                variable=name,
+            )
+            for name, reason in error.reasons.items()
+        )
+    raise _RejectedError(failures)
+
+
+def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
+    if bundle.owner is None:
+        return Owner()
+    try:
+        entry = pwd.getpwnam(bundle.owner)
+    except KeyError:
+        raise FailureError(
+            Failure(
+                code="unknown-owner",
+                failure_class=FailureClass.IO,
+                message=f"the user {bundle.owner} does not exist on this host",
+                advice=f"create the user {bundle.owner}, or name another owner",
+            )
+        ) from None
+    if foreground and entry.pw_uid == os.geteuid():
+        return Owner()
+    return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def _too_big(ref: SecretRef) -> Failure:
+    return Failure(
+        code="answer-too-big",
+        failure_class=FailureClass.TRANSIENT,
+        message=f"the answer for {ref} did not fit into the worker's memory",
+        advice="a secret has at most 64 KiB: look at what stands between this host and the endpoint",
+        secret=str(ref),
+    )

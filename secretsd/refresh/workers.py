@@ -1,0 +1,150 @@
+"""The conductor's side of zygote and workers: start, talk, and end them by a deadline from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import secretsd
+from secretsd.refresh import messages
+from secretsd.refresh.messages import Job, Verdict, WorkerMessage
+
+_REQUEST = b"W"
+_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_ZYGOTE_START_S = 8.0
+
+# The package's parent goes in by hand: isolated mode (-I) knows neither the environment nor the folder.
+_BOOT = "import sys; sys.path.insert(0, sys.argv.pop()); from secretsd.refresh.zygote import main; main()"
+
+
+class WorkerLostError(Exception):
+    """The worker or its zygote ended before the job was done."""
+
+
+class WorkerChannel:
+    """The connection to one running worker."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pidfd: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._pidfd = pidfd
+
+    async def messages(self) -> AsyncIterator[WorkerMessage]:
+        """What the worker says, until it ends. Raises: ValueError for anything malformed."""
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                yield messages.decode_message(line)
+
+    async def send_job(self, job: Job) -> None:
+        await self._send(messages.encode_job(job))
+
+    async def send_verdict(self, verdict: Verdict) -> None:
+        await self._send(messages.encode_verdict(verdict))
+
+    async def _send(self, line: bytes) -> None:
+        # A worker that has died is noticed by `messages` ending.
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(line)
+            await self._writer.drain()
+
+    def close(self) -> None:
+        """Kills the worker if it still runs; a pidfd cannot hit another process."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.close(self._pidfd)
+        self._writer.close()
+
+
+class Workers:
+    """Hands out workers, keeping one zygote warm while there is work."""
+
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def worker(self) -> AsyncIterator[WorkerChannel]:
+        """A fresh worker, killed on leaving. Raises: WorkerLostError."""
+        ours, theirs = socket.socketpair()
+        try:
+            pidfd = await self._fork(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_MESSAGE_BYTES)
+        channel = WorkerChannel(reader, writer, pidfd)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    async def _fork(self, job_socket: socket.socket) -> int:
+        async with self._lock:
+            # The second try is for a zygote that had just ended because it was idle.
+            for attempt in (1, 2):
+                try:
+                    control = self._control or await self._start()
+                    return await _ask(control, job_socket)
+                except (WorkerLostError, OSError):
+                    await self._discard()
+                    if attempt == 2:
+                        raise WorkerLostError("the zygote does not start") from None
+                except BaseException:
+                    await self._discard()
+                    raise
+            raise AssertionError("unreachable")
+
+    async def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        package_parent = Path(secretsd.__file__).parents[1]
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-c", _BOOT, str(os.getpid()), str(package_parent)),
+                stdin=theirs.fileno(),
+            )
+        finally:
+            theirs.close()
+        self._control = ours
+        return ours
+
+    async def _discard(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+            self._process = None
+
+    async def close(self) -> None:
+        """Ends the zygote, and with it every worker."""
+        await self._discard()
+
+
+async def _ask(control: socket.socket, job_socket: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    socket.send_fds(control, [_REQUEST], [job_socket.fileno()])
+    readable = asyncio.Event()
+    loop.add_reader(control, readable.set)
+    try:
+        async with asyncio.timeout(_ZYGOTE_START_S):
+            await readable.wait()
+    except TimeoutError:
+        raise WorkerLostError("the zygote does not answer") from None
+    finally:
+        loop.remove_reader(control)
+    data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if data != _REQUEST or not descriptors:
+        raise WorkerLostError("the zygote ended")
+    return descriptors[0]

@@ -1,0 +1,42 @@
+"""What the daemon tells systemd: READY, STATUS, WATCHDOG (sd_notify(3)). Silent without systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from sdnotify import SystemdNotifier
+
+
+class Service:
+    """This process as systemd sees it."""
+
+    def __init__(self) -> None:
+        self._notifier = SystemdNotifier()
+        self._last_status = ""
+
+    def ready(self, status: str) -> None:
+        self._last_status = status
+        self._notifier.notify(f"READY=1\nSTATUS={status}")
+
+    def status(self, line: str) -> None:
+        if line != self._last_status:
+            self._last_status = line
+            self._notifier.notify(f"STATUS={line}")
+
+    def stopping(self) -> None:
+        self._notifier.notify("STOPPING=1\nSTATUS=Stopping; the published files stay")
+
+    async def feed_watchdog(self) -> None:
+        """Pings as often as WatchdogSec= needs; a blocked event loop stops pinging, and systemd acts."""
+        period_s = watchdog_period_s(os.environ.get("WATCHDOG_USEC"))
+        if period_s is None:
+            return
+        while True:
+            self._notifier.notify("WATCHDOG=1")
+            await asyncio.sleep(period_s)
+
+
+def watchdog_period_s(watchdog_usec: str | None) -> float | None:
+    """Half of systemd's limit, as sd_watchdog_enabled(3) recommends; None where there is none."""
+    return int(watchdog_usec) / 1e6 / 2 if watchdog_usec and watchdog_usec.isdecimal() else None

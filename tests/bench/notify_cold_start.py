@@ -1,0 +1,71 @@
+"""How long the notify helper takes from its start to its first answer: what systemd's activation adds.
+
+    python3 tests/bench/notify_cold_start.py [ROUNDS]
+
+Each round starts `/usr/bin/python3 -IS secretsd/notify` (Debian's Python, as the unit does) on a listening
+socket with a request already queued, and reads the answer. The request is refused, so that neither systemctl
+nor a job is in the figure: interpreter, imports, the configuration and one exchange are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+NOTIFY = Path(__file__).resolve().parents[2] / "secretsd" / "notify"
+PYTHON = "/usr/bin/python3"
+LAUNCHER = 'exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+REQUEST = {
+    "operation": "act",
+    "bundle": "b",
+    "unit": "none.service",
+    "generation": 1,
+    "published_monotonic": 1,
+}
+
+
+def first_answer_ms(directory: Path) -> float:
+    path = directory / "notify.sock"
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(path))
+        listener.listen()
+        client.connect(str(path))
+        client.sendall(json.dumps(REQUEST).encode() + b"\n")
+        uid = str(os.geteuid())
+        options = ["--config", str(directory / "secretsd.toml"), "--trusted-uid", uid, "--peer-user", uid]
+        command = ["sh", "-c", LAUNCHER, "sh", PYTHON, "-IS", str(NOTIFY), *options, "--idle", "0.01"]
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdin=listener.fileno(), stderr=subprocess.DEVNULL)
+        reply = client.recv(65536)
+        spent_ms = (time.perf_counter() - began) * 1000
+        process.wait()
+    if json.loads(reply)["code"] != "not-configured":
+        raise SystemExit(f"unexpected answer: {reply.decode()}")
+    return spent_ms
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        config = directory / "secretsd.toml"
+        config.write_text('[[bundles.b.on_change]]\nunit = "bot.service"\naction = "reload"\n')
+        config.chmod(0o644)
+        first_answer_ms(directory)  # the first round compiles
+        figures = sorted(first_answer_ms(directory) for _ in range(rounds))
+    median, worst = statistics.median(figures), figures[-1]
+    print(
+        f"notify helper, start to first answer: median {median:.1f} ms, worst {worst:.1f} ms, {rounds} rounds"
+    )
+
+
+if __name__ == "__main__":
+    main()

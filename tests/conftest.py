@@ -1,0 +1,69 @@
+"""Fixtures for all tests: a fake AWS, a fake metadata service, a fault proxy, and lab machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import needs, roots
+from tests.lab.aws import FakeAws
+from tests.lab.host import Host
+from tests.lab.imds import FakeImds
+from tests.lab.lab import Lab
+from tests.lab.proxy import FaultProxy
+
+pytest_plugins = ["tests.skips"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("system") is not None and (reason := needs.missing()) is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def aws_of_the_run() -> Iterator[FakeAws]:
+    """The one moto process of this test run; tests use `aws`."""
+    with FakeAws.local() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(aws_of_the_run: FakeAws) -> FakeAws:
+    """An empty AWS account on this machine's loopback."""
+    aws_of_the_run.reset()
+    return aws_of_the_run
+
+
+@pytest.fixture
+def proxy(aws: FakeAws) -> Iterator[FaultProxy]:
+    """A fault proxy in front of `aws`, on this machine's loopback."""
+    with FaultProxy.local(aws.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def imds() -> Iterator[FakeImds]:
+    """A metadata service on this machine's loopback."""
+    with FakeImds.local() as imds:
+        yield imds
+
+
+@pytest.fixture(params=roots.SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """Each Debian release that secretsd supports, in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def host(suite: str) -> Iterator[Host]:
+    """A booted machine with nothing of ours on it."""
+    with Host(suite) as host:
+        yield host
+
+
+@pytest.fixture
+def lab(suite: str, aws: FakeAws) -> Iterator[Lab]:
+    """The same with AWS, the fault proxy and IMDS in its network."""
+    with Lab(suite, aws) as lab:
+        yield lab

@@ -1,0 +1,1 @@
+"""Machines, clouds and faults for tests: see README.md in this folder."""

@@ -1,0 +1,45 @@
+"""The processes of a lab machine seen from outside, for tests that read their memory or kill them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a lab machine; `name` is what the kernel calls it (15 characters)."""
+
+    pid_outside: int
+    pid_inside: int
+    name: str
+    uid: int
+    argv: tuple[str, ...]
+
+
+def processes_of(leader: int) -> list[Process]:
+    """All processes in the PID namespace of `leader`; one that ends meanwhile may be missing."""
+    namespace = os.readlink(f"/proc/{leader}/ns/pid")
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.readlink(entry / "ns/pid") == namespace:
+                    found.append(_read(entry))
+    return found
+
+
+def _read(entry: Path) -> Process:
+    status = dict(
+        line.split(":\t", 1) for line in (entry / "status").read_text().splitlines() if ":\t" in line
+    )
+    argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    return Process(
+        pid_outside=int(entry.name),
+        pid_inside=int(status["NSpid"].split()[-1]),
+        name=status["Name"],
+        uid=int(status["Uid"].split()[0]),
+        argv=tuple(argv),
+    )

@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from secretsd.errors import ConfigError, UsageError
+from secretsd.notify.helper import parse, peer_uid
+from tests.notify.fake_systemd import INVOCATION, UNIT, shown
+from tests.notify.running import DOES_NOT, ENTRY, HANDLES, RunningHelper, SpawnProgram, received
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acting as another uid needs root")
+
+
+# What it does
+
+
+def test_a_configured_unit_is_acted_on_and_the_log_says_so(helper: RunningHelper) -> None:
+    helper.start()
+    reply = helper.act()
+    assert (reply["outcome"], reply["invocation"], reply["main_pid"]) == ("acted", INVOCATION, 4711)
+    line = helper.stop().splitlines()[-1]
+    assert line.startswith(f"<6>trading-bot: reload {UNIT} for generation 7: acted (")
+    assert f"peer pid {os.getpid()}" in line
+
+
+def test_the_verb_is_the_bundles_own(helper: RunningHelper) -> None:
+    helper.start()
+    helper.systemd.becomes(shown(InvocationID="e" * 32), after="try-restart")
+    assert helper.act("restarted")["invocation"] == "e" * 32
+    assert [job.split()[-3] for job in helper.systemd.jobs] == ["try-restart"]
+
+
+def test_a_signal_reaches_the_bot(helper: RunningHelper, program: SpawnProgram) -> None:
+    bot = program(HANDLES)
+    helper.systemd.shows(shown(MainPID=bot.pid))
+    helper.start()
+    assert helper.act("signalled")["outcome"] == "acted"
+    assert bot.stdout is not None
+    assert bot.stdout.readline() == "heard\n"
+
+
+def test_a_bot_without_a_handler_survives_and_the_operator_learns_why(
+    helper: RunningHelper, program: SpawnProgram
+) -> None:
+    bot = program(DOES_NOT)
+    helper.systemd.shows(shown(MainPID=bot.pid))
+    helper.start()
+    reply = helper.act("signalled")
+    assert reply["outcome"] == "failed"
+    assert "no handler" in reply["message"]
+    assert bot.poll() is None
+    assert helper.stop().splitlines()[-1].startswith("<4>signalled: SIGHUP ")
+
+
+def test_a_confirmation_acts_on_nothing(helper: RunningHelper) -> None:
+    helper.start()
+    request = {"operation": "confirm", "bundle": "trading-bot", "unit": UNIT}
+    assert helper.ask(**request, invocation=INVOCATION)["outcome"] == "acted"
+    assert helper.ask(**request, invocation="e" * 32, acted_monotonic=1.5)["outcome"] == "failed"
+    assert helper.systemd.jobs == []
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("bundle", "unit"), [("trading-bot", "ssh.service"), ("other", UNIT), ("bundles", "x")]
+)
+@pytest.mark.parametrize("operation", ["act", "confirm"])
+def test_what_root_has_not_configured_is_not_even_looked_at(
+    helper: RunningHelper, operation: str, bundle: str, unit: str
+) -> None:
+    helper.start()
+    fields: dict[str, dict[str, object]] = {
+        "act": {"generation": 1, "published_monotonic": 1},
+        "confirm": {"invocation": INVOCATION},
+    }
+    reply = helper.ask(operation=operation, bundle=bundle, unit=unit, **fields[operation])
+    assert (reply["outcome"], reply["code"]) == ("failed", "not-configured")
+    assert helper.systemd.calls == []
+
+
+def test_the_configuration_is_read_for_each_request(helper: RunningHelper) -> None:
+    helper.start()
+    assert helper.act()["outcome"] == "acted"
+    helper.config.write_text("[bundles.trading-bot]\n")
+    assert helper.act()["code"] == "not-configured"
+
+
+def test_a_drop_in_of_a_bots_package_counts(helper: RunningHelper) -> None:
+    drop_in = helper.config.parent / "conf.d"
+    drop_in.mkdir(mode=0o755)
+    (drop_in / "arb.toml").write_text('[[bundles.arb.on_change]]\nunit = "arb.service"\naction = "reload"\n')
+    (drop_in / "arb.toml").chmod(0o644)
+    helper.start()
+    assert helper.act("arb", "arb.service")["outcome"] == "acted"
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_a_configuration_that_others_can_write_is_not_acted_on(helper: RunningHelper, mode: int) -> None:
+    helper.config.chmod(mode)
+    helper.start()
+    reply = helper.act()
+    assert (reply["outcome"], reply["code"]) == ("failed", "configuration")
+    assert str(helper.config) in reply["message"]
+    assert helper.systemd.calls == []
+
+
+@needs_root
+def test_a_configuration_of_the_daemons_own_is_not_acted_on(helper: RunningHelper) -> None:
+    os.chown(helper.config, NOBODY, NOBODY)
+    helper.start()
+    assert helper.act()["code"] == "configuration"
+    assert helper.systemd.calls == []
+
+
+@needs_root
+@pytest.mark.parametrize("what", ["directory", "conf.d"])
+def test_a_directory_in_which_another_could_exchange_the_files_is_not_trusted(
+    helper: RunningHelper, what: str
+) -> None:
+    directory = helper.config.parent
+    if what == "conf.d":
+        directory /= "conf.d"
+        directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY)
+    helper.start()
+    assert helper.act()["code"] == "configuration"
+
+
+def test_a_broken_configuration_is_an_answer_and_not_the_end(helper: RunningHelper) -> None:
+    good = helper.config.read_text()
+    helper.config.write_text("[[bundles\n")
+    helper.start()
+    assert helper.act()["code"] == "configuration"
+    helper.config.write_text(good)
+    assert helper.act()["outcome"] == "acted"
+
+
+def as_uid(uid: int, path: str, request: bytes) -> bytes:
+    """What a process of `uid` gets for `request`; the pytest process itself stays root."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(10)
+            connection.connect(path)
+            # A refusal does not wait for the request.
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall(request)
+            os.write(write_end, connection.recv(65536))
+        except OSError as error:
+            os.write(write_end, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with open(read_end, "rb") as pipe:
+        return pipe.read()
+
+
+@needs_root
+def test_another_uid_is_refused_and_logged_and_nothing_is_done(helper: RunningHelper) -> None:
+    helper.start()
+    request = json.dumps(
+        {"operation": "act", "bundle": "trading-bot", "unit": UNIT, "generation": 1, "published_monotonic": 1}
+    ).encode()
+    assert as_uid(NOBODY, helper.socket_path, request + b"\n") == b"PermissionError"
+    os.chmod(helper.socket_path, 0o666)
+    reply = json.loads(as_uid(NOBODY, helper.socket_path, request + b"\n"))
+    assert (reply["outcome"], reply["code"]) == ("failed", "refused")
+    assert helper.systemd.calls == []
+    assert f"has uid {NOBODY}" in helper.stop()
+
+
+@needs_root
+def test_the_daemons_own_uid_and_root_may_ask(helper: RunningHelper) -> None:
+    helper.start("--peer-user", str(NOBODY))
+    os.chmod(helper.socket_path, 0o666)
+    request = {
+        "operation": "act",
+        "bundle": "trading-bot",
+        "unit": UNIT,
+        "generation": 1,
+        "published_monotonic": 100,
+    }
+    reply = as_uid(NOBODY, helper.socket_path, json.dumps(request).encode() + b"\n")
+    assert json.loads(reply)["outcome"] == "acted"
+    assert helper.act()["outcome"] == "acted"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\n",
+        b"{}\n",
+        b"not json\n",
+        b"[" * 3000 + b"\n",
+        b"\xff\xfe\n",
+        b'{"operation":"act"}\n',
+        b"\0" * 100 + b"\n",
+    ],
+)
+def test_a_malformed_request_is_an_answer_and_not_the_end(helper: RunningHelper, request_: bytes) -> None:
+    helper.start()
+    reply = helper.ask_raw(request_)
+    assert (reply["outcome"], reply["code"]) == ("failed", "usage")
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_a_huge_request_is_refused_at_its_limit(helper: RunningHelper) -> None:
+    helper.start()
+    reply = helper.ask_raw(b"x" * 5_000_000)
+    assert reply["code"] == "usage"
+    assert "4096" in reply["message"]
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_a_peer_that_says_nothing_or_drips_has_two_seconds(helper: RunningHelper) -> None:
+    helper.start()
+    with helper.connect() as silent, helper.connect() as dripping:
+        began = time.monotonic()
+
+        def drip() -> None:
+            for _ in range(100):
+                time.sleep(0.1)
+                try:
+                    dripping.sendall(b" ")
+                except OSError:
+                    return
+
+        threading.Thread(target=drip).start()
+        assert helper.act()["outcome"] == "acted"
+        assert received(silent)["message"].startswith("no whole request came")
+        assert received(dripping)["message"].startswith("no whole request came")
+        assert time.monotonic() - began < 5
+
+
+def test_a_peer_that_leaves_without_its_answer_does_no_harm(helper: RunningHelper) -> None:
+    helper.start()
+    for _ in range(5):
+        helper.connect().close()
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_passed_descriptors_are_not_kept(helper: RunningHelper) -> None:
+    helper.start()
+    assert helper.process is not None
+    descriptors = Path(f"/proc/{helper.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(20):
+        with helper.connect() as connection, open(os.devnull) as passed:
+            socket.send_fds(connection, [b"{}\n"], [passed.fileno()] * 4)
+            assert received(connection)["code"] == "usage"
+    assert len(list(descriptors.iterdir())) <= before
+
+
+# Many at once
+
+
+def test_a_job_that_hangs_keeps_nobody_else_waiting(helper: RunningHelper) -> None:
+    helper.systemd.hangs("try-restart", seconds=30)
+    helper.start()
+    with helper.connect() as slow:
+        request = {"operation": "act", "bundle": "restarted", "unit": UNIT}
+        slow.sendall(json.dumps({**request, "generation": 1, "published_monotonic": 100}).encode() + b"\n")
+        began = time.monotonic()
+        assert helper.act()["outcome"] == "acted"
+        assert time.monotonic() - began < 10
+
+
+def test_fifty_at_once_are_all_answered(helper: RunningHelper) -> None:
+    helper.start()
+    with ThreadPoolExecutor(50) as pool:
+        replies = list(pool.map(lambda _: helper.act(), range(50)))
+    assert [reply["outcome"] for reply in replies] == ["acted"] * 50
+    assert len(helper.systemd.jobs) == 50
+
+
+def test_no_more_than_its_slots_work_at_once(helper: RunningHelper) -> None:
+    helper.start()
+    assert helper.process is not None
+    silent = [helper.connect() for _ in range(40)]
+    time.sleep(0.5)
+    threads = len(list(Path(f"/proc/{helper.process.pid}/task").iterdir()))
+    assert 20 <= threads <= 33
+    # Those in the queue come to their turn once the first have been silent for too long.
+    assert helper.act()["outcome"] == "acted"
+    for connection in silent:
+        connection.close()
+
+
+# Its life
+
+
+def test_it_ends_when_it_has_been_idle(helper: RunningHelper) -> None:
+    helper.start(idle_s=0.3)
+    assert helper.process is not None
+    helper.act()
+    assert helper.process.wait(timeout=10) == 0
+    assert not os.path.exists(helper.socket_path)
+
+
+def test_it_does_not_end_while_a_job_runs(helper: RunningHelper) -> None:
+    helper.systemd.hangs("reload", seconds=1.2)
+    helper.start(idle_s=0.2)
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_killed_in_the_middle_of_a_job_the_peer_sees_the_end_at_once(helper: RunningHelper) -> None:
+    helper.systemd.hangs("reload", seconds=8)
+    helper.start()
+    assert helper.process is not None
+    with helper.connect() as connection:
+        request = {"operation": "act", "bundle": "trading-bot", "unit": UNIT, "generation": 1}
+        connection.sendall(json.dumps({**request, "published_monotonic": 100}).encode() + b"\n")
+        while not helper.systemd.jobs:
+            time.sleep(0.01)
+        began = time.monotonic()
+        helper.process.send_signal(signal.SIGKILL)
+        # The systemctl that lives on must not hold the connection.
+        assert connection.recv(1) == b""
+        assert time.monotonic() - began < 4
+    # What a kill leaves behind does not keep the next one from starting.
+    helper.process.communicate()
+    (helper.systemd.directory / "reload.sleep").unlink()
+    helper.start()
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_a_log_that_nobody_reads_stops_no_job(helper: RunningHelper) -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x" * 4096)
+    os.set_blocking(write_end, True)
+    helper.start(stderr=write_end)
+    os.close(write_end)
+    assert helper.act()["outcome"] == "acted"
+    os.close(read_end)
+    assert helper.act()["outcome"] == "acted"
+
+
+def test_systemd_can_start_it_by_its_socket(helper: RunningHelper) -> None:
+    # What a service manager does: the listening socket is descriptor 3, and the variables say for whom.
+    launcher = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(helper.socket_path)
+        listener.listen()
+        command = [
+            *(sys.executable, "-ISc", launcher, str(listener.fileno()), sys.executable, "-IS", ENTRY),
+            *("--config", str(helper.config), "--systemctl", helper.systemd.systemctl, "--idle", "0.5"),
+            *("--trusted-uid", str(os.geteuid()), "--peer-user", str(os.geteuid())),
+        ]
+        process = subprocess.Popen(command, pass_fds=[listener.fileno()], stderr=subprocess.PIPE)
+        # The kernel queues the request until the program has come up.
+        assert helper.act()["outcome"] == "acted"
+        assert process.wait(timeout=10) == 0
+        assert process.stderr is not None
+        process.stderr.close()
+        assert os.path.exists(helper.socket_path)  # it is systemd's
+
+
+def run_helper(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-IS", ENTRY, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_without_a_socket_it_says_how_to_start_it() -> None:
+    done = run_helper("--peer-user", "0", LISTEN_PID="1", LISTEN_FDS="1")
+    assert done.returncode == 64
+    assert "systemctl" not in done.stdout
+    assert "start secretsd-notify.socket" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--verbose"], ["--idle", "soon"], ["--unit", "x"], ["act"]])
+def test_an_unknown_argument_is_a_usage_error(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="usage"):
+        parse(arguments)
+    assert run_helper(*arguments).returncode == 64
+
+
+def test_a_peer_user_that_does_not_exist_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="no-such-user"):
+        peer_uid("no-such-user")
+    assert peer_uid("root") == 0
+    assert peer_uid("65534") == NOBODY
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    done = run_helper("--socket", str(precious), "--peer-user", "0")
+    assert done.returncode == 64
+    assert precious.read_text() == "kept"
+
+
+def test_root_imports_little_and_nothing_from_site_packages() -> None:
+    program = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(os.path.dirname(ENTRY))!r})
+import secretsd.notify.helper
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-ISc", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "secretsd" in loaded
+    assert loaded.isdisjoint({"pydantic", "botocore", "asyncio", "logging", "argparse", "ssl", "site"})

@@ -1,0 +1,71 @@
+"""A machine without AWS of its own: nothing of the developer's credentials or network is ever used."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from secretsd.model import CloudIdentity, SecretRef
+from secretsd.refresh.sources import aws_session
+from secretsd.refresh.sources.aws_calls import Clocks
+from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws_session import Timeouts
+from tests.refresh.sources.scripted_aws import ScriptedAws
+
+IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", "fake-token", 4e9, "iam-role")
+
+
+class Open(Protocol):
+    def __call__(self, **options: object) -> AwsSecretsManager: ...
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> None:
+    aws_session.preload()
+
+
+@pytest.fixture
+def aws() -> Iterator[ScriptedAws]:
+    server = ScriptedAws()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_source(aws: ScriptedAws) -> Open:
+    """Opens the source on the scripted server; waits between repetitions take no time."""
+
+    def opened(**options: object) -> AwsSecretsManager:
+        given: dict[str, object] = {
+            "region": "us-east-1",
+            "endpoint_url": aws.url,
+            "identity": IDENTITY,
+            "others_granted": False,
+            "timeouts": Timeouts(connect_s=0.3, read_s=0.4),
+            "clocks": Clocks(time.monotonic, time.time, lambda _: None),
+        }
+        return AwsSecretsManager("aws", **{**given, **options})  # type: ignore[arg-type]
+
+    return opened
+
+
+def refs(*ids: str) -> list[SecretRef]:
+    return [SecretRef("aws", secret_id) for secret_id in ids]
+
+
+def soon(seconds: float = 5.0) -> float:
+    return time.monotonic() + seconds
