@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import subprocess
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -14,11 +16,27 @@ from tests.lab.lab import Lab
 from tests.lab.proxy import FaultProxy
 
 pytest_plugins = ["tests.skips"]
+_JOURNAL_CHARACTERS = 20_000
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("system") is not None and (reason := needs.missing()) is not None:
         pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test of a machine shows what the machine's journal says."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            machine = value.host if isinstance(value, Lab) else value
+            if isinstance(machine, Host):
+                with contextlib.suppress(OSError, RuntimeError, AssertionError, subprocess.SubprocessError):
+                    report.sections.append(("journal", machine.journal()[-_JOURNAL_CHARACTERS:]))
+    return report
 
 
 @pytest.fixture(scope="session")

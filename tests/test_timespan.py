@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -16,8 +17,9 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 
     ("text", "seconds"),
     [
         ("30s", 30), ("5m", 300), ("1h 30m", 5400), ("1h30m", 5400), ("250ms", 0.25), ("0", 0), ("90", 90),
-        ("1.5h", 5400), (".5s", 0.5), ("2 min", 120), ("  1 d  2 h ", 93600), ("1M", 2629800), ("1month", 2629800),
-        ("1y", 31557600), ("3 weeks", 1814400), ("10µs", 1e-5), ("10μs", 1e-5), ("1sec 500 msec", 1.5),
+        ("1.5h", 5400), (".5s", 0.5), ("2 min", 120), ("  1 d  2 h ", 93600), ("1M", 2629800),
+        ("1month", 2629800), ("1y", 31557600), ("3 weeks", 1814400),
+        ("10µs", 1e-5), ("10μs", 1e-5), ("1sec 500 msec", 1.5),
     ],
 )  # fmt: skip
 def test_systemd_time_spans(text: str, seconds: float) -> None:
@@ -27,8 +29,10 @@ def test_systemd_time_spans(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "infinity", "inf", "nan", "-1s", "+1s", "1x", "s", "1 2", "5 20s", "1.2.3s", ".", ".s", "1e3",
-        "1_000", "\u0661s", "\u00b2s", "1s,", "0x10", "1H", "9" * 400, "9" * 30 + "y", "1s\x00", "5 parsecs",
+        "", " ", "infinity", "inf", "nan", "-1s", "+1s", "1x", "s", "1 2", "5 20s", "1.2.3s", ".", ".s",
+        "1e3",
+        "1_000", "\u0661s", "\u00b2s", "1s,", "0x10",
+        "1H", "9" * 400, "9" * 30 + "y", "1s\x00", "5 parsecs",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_without_being_quoted(text: str) -> None:
@@ -44,14 +48,14 @@ def test_the_parts_add_up(parts: list[tuple[int, str]]) -> None:
 
 @given(st.text())
 def test_no_text_does_more_than_raise_value_error(text: str) -> None:
-    try:
+    with suppress(ValueError):
         assert parse_timespan(text) >= 0
-    except ValueError as error:
-        assert str(error) == "is not a time span such as 30s, 5m or 1h 30m"
 
 
 def test_it_imports_nothing_for_the_sake_of_the_fast_path() -> None:
-    code = "import sys, secretsd; old = set(sys.modules); import secretsd.timespan; print(set(sys.modules) - old)"
+    code = (
+        "import sys, secretsd, __future__; old = set(sys.modules); import secretsd.timespan;"
+        " print(*set(sys.modules) - old)"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert loaded.strip() in ("{'secretsd.timespan'}", "{'secretsd.timespan', '__future__'}",
-                              "{'__future__', 'secretsd.timespan'}")  # fmt: skip
+    assert loaded.strip() == "secretsd.timespan"

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("--timeout", type=_timespan, default="30s", help="default: 30s; then exit 75")
     wait.add_argument(
         "--max-age", type=_timespan, metavar="AGE",
-        help="ask the source again if it last confirmed the content longer ago than this; exit 75 if it cannot",
+        help="ask the source again if it confirmed the content longer ago than this; exit 75 if it cannot",
     )  # fmt: skip
     wait.add_argument(
         "--allow-stale", action="store_true", help="with --max-age: exit 0 all the same, and say so"

@@ -126,7 +126,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def _peer_groups(connection: socket.socket) -> list[int]:
-    """The supplementary groups; none where there are more than the buffer holds: rather refused than wrong."""
+    """The supplementary groups; none where there are more than the buffer holds: rather refused."""
     try:
         packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _PEERGROUPS_BYTES)
     except OSError:

@@ -113,7 +113,7 @@ def _unreachable(socket_path: str, error: OSError) -> UnitReport:
         case PermissionError():
             return _failed(
                 f"the notify helper's socket {socket_path} is closed to this user",
-                f"SocketUser= of {_SOCKET_UNIT} must be the user of secretsd.service",
+                f"it is for the user of secretsd.service: compare systemctl cat {_SOCKET_UNIT}",
             )
         case _:
             reason = f"the notify helper's socket {socket_path} cannot be used: {error.strerror}"

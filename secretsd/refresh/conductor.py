@@ -283,7 +283,9 @@ class Conductor:
                 self._deliveries.start(step, self.config)
 
     async def _record_loaded(self, name: str, unit: str, generation: int) -> None:
-        state = self.states[name]
+        state = self.states.get(name)
+        if state is None:
+            return  # a reload has just let go of it
         state.entry = replace(state.entry, loaded={**state.entry.loaded, unit: generation})
         await self._write_journal()
         self.changes.announce()

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 2.0
 _STARTING_RETRY_S = 1.0
-_JOB_TIMEOUT_S = 65.0  # the helper gives a job 60 s
+_ACK_RETRY_S = 30.0
 
 
 class Deliveries:
@@ -49,7 +49,7 @@ class Deliveries:
         delivery.in_progress = True
         task = asyncio.create_task(self._deliver(step, config), name=f"deliver {step.bundle} {step.unit}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
     def hurry(self, bundle: str) -> None:
         """Forgets the waiting times of a bundle's retries: an operator asked."""
@@ -64,13 +64,20 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("delivery ended by a bug in secretsd", exc_info=task.exception())
+
     async def _deliver(self, step: NotifyUnit, config: Config) -> None:
         state = self._states[step.bundle]
         delivery = state.delivery(step.unit)
+        if delivery.generation != step.generation:
+            delivery.failed_attempts = 0
         entry = next(e for e in config.bundles[step.bundle].on_change if e.unit == step.unit)
         try:
             report = await self._act(step, entry, state, config)
-            if await self._settle(step, entry, delivery, report):
+            if self._settle(step, entry, delivery, report):
                 await self._record_loaded(step.bundle, step.unit, step.generation)
         finally:
             delivery.in_progress = False
@@ -88,56 +95,55 @@ class Deliveries:
             unit=step.unit,
             generation=step.generation,
             published_monotonic=published_monotonic,
-            timeout_s=_JOB_TIMEOUT_S,
         )
-        if report.outcome != "acted" or entry.confirm_s == 0:
+        delivery, acted_monotonic = state.delivery(step.unit), time.monotonic()
+        # A unit that has failed on this generation and started anew must prove itself once more.
+        doubtful = report.outcome == "current" and delivery.failed_attempts > 0
+        if entry.confirm_s == 0 or not (doubtful or report.outcome == "acted"):
             return report
-        self._show(state.delivery(step.unit), step, replace(report, outcome="confirming"))
+        self._show(delivery, step, replace(report, outcome="confirming"))
         await asyncio.sleep(entry.confirm_s)
-        confirmed = await client.confirm(
+        return await client.confirm(
             socket_path,
             bundle=step.bundle,
             unit=step.unit,
             invocation=report.invocation,
-            timeout_s=_JOB_TIMEOUT_S,
+            acted_monotonic=acted_monotonic,
         )
-        return confirmed
 
-    async def _settle(
-        self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport
-    ) -> bool:
-        """Whether the unit counts as loaded; else when to try again."""
-        self._show(delivery, step, report)
-        unit = {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
-        if report.outcome in ("acted", "current", "inactive"):
-            delivery.failed_attempts = 0
-            acknowledged = self._states[step.bundle].entry.loaded.get(step.unit, 0) >= step.generation
-            if entry.require_ack and report.outcome != "inactive" and not acknowledged:
-                delivery.failed_attempts = 1
-                self._retry(step, delivery, 30.0)
-                self._show(delivery, step, replace(report, outcome="unacknowledged"))
-                return False
-            log.info("unit has loaded the bundle", extra={**unit, "outcome": report.outcome})
-            return True
+    def _settle(self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport) -> bool:
+        """Whether the unit counts as loaded; else sets when to try again."""
+        fields = {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
         if report.outcome == "starting":
-            self._retry(step, delivery, _STARTING_RETRY_S)
+            self._retry(step, delivery, report, _STARTING_RETRY_S)
             return False
-        delivery.failed_attempts += 1
-        delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
-        self._retry(step, delivery, delay_s)
-        fields = {**unit, "reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
-        log.warning("unit has not loaded the bundle", extra=fields)
-        return False
+        # A unit that is down because it was told is no unit that nobody has started.
+        if report.outcome == "failed" or (report.outcome == "inactive" and delivery.failed_attempts > 0):
+            delivery.failed_attempts += 1
+            delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
+            self._retry(step, delivery, replace(report, outcome="failed"), delay_s)
+            reasons = {"reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
+            log.warning("unit has not loaded the bundle", extra={**fields, **reasons})
+            return False
+        acknowledged = self._states[step.bundle].entry.loaded.get(step.unit, 0) >= step.generation
+        if entry.require_ack and report.outcome != "inactive" and not acknowledged:
+            self._retry(step, delivery, replace(report, outcome="unacknowledged"), _ACK_RETRY_S)
+            return False
+        delivery.failed_attempts = 0
+        self._show(delivery, step, report)
+        log.info("unit has loaded the bundle", extra={**fields, "outcome": report.outcome})
+        return True
 
-    def _show(self, delivery: Delivery, step: NotifyUnit, report: UnitReport) -> None:
-        delivery.generation = step.generation
-        delivery.report = report
-        self._changes.announce()
-
-    def _retry(self, step: NotifyUnit, delivery: Delivery, delay_s: float) -> None:
+    def _retry(self, step: NotifyUnit, delivery: Delivery, report: UnitReport, delay_s: float) -> None:
         delivery.retry_at = time.monotonic() + delay_s
+        self._show(delivery, step, report)
         key = (step.bundle, step.unit)
         if key in self._retries:
             self._retries[key].cancel()
         # A little later than retry_at, or the plan would find it not due yet.
         self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, step.bundle)
+
+    def _show(self, delivery: Delivery, step: NotifyUnit, report: UnitReport) -> None:
+        delivery.generation = step.generation
+        delivery.report = report
+        self._changes.announce()

@@ -54,7 +54,12 @@ class BundleState:
             last_generation=self.entry.generation,
             result=result,
             loaded=self.entry.loaded,
-            retry_at={unit: delivery.retry_at for unit, delivery in self.deliveries.items()},
+            retry_at={
+                unit: delivery.retry_at
+                for unit, delivery in self.deliveries.items()
+                # What is newer than the last try need not wait for its retry.
+                if self.record is not None and delivery.generation == self.record.generation
+            },
         )
 
     def confirm(self, candidate: Candidate, *, wall: float, monotonic: float) -> None:

@@ -72,6 +72,9 @@ class _Refresh:
         except _RejectedError as error:
             self._send(messages.Failed(Rejected(name, error.failures)))
             return
+        except Exception as error:  # noqa: BLE001 - one bundle's bug must not stop the others
+            self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
+            return
         self._send(messages.Prepared(candidate))
         verdict = messages.decode_verdict(self.reader.readline())
         if verdict.generation is not None:
@@ -159,6 +162,16 @@ def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
     if foreground and entry.pw_uid == os.geteuid():
         return Owner()
     return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def _bug(bundle: str, error: Exception) -> Failure:
+    # The type alone: the text of an error may quote what it choked on.
+    return Failure(
+        code="internal-error",
+        failure_class=FailureClass.DATA,
+        message=f"bundle {bundle} met a bug in secretsd: {type(error).__name__}",
+        advice="report it with the bundle's configuration; the other bundles are not affected",
+    )
 
 
 def _too_big(ref: SecretRef) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +30,13 @@ id = "prod/bot"
 variable = "TOKEN"
 """
 
+SECRET = '[[bundles.bot.secrets]]\nsource = "aws"\nid = "b"\n'
+BODY = "owner = 'root'\nsecrets = [{ source = 'aws', id = 'x', variable = 'A' }]\n"
+OUTPUT = "[[bundles.bot.outputs]]\nformat = 'env'\n"
+CHANGE = '[[bundles.bot.on_change]]\nunit = "bot.service"\naction = "none"\n'
+NAME_FORM = 'must be 1 to 64 of a-z, 0-9, ".", "_", "-", and start with a letter or digit'
+SPAN = 'must be a time span such as "30s", "5m" or "1h 30m"'
+
 
 class Etc:
     """A directory like /etc/secretsd."""
@@ -42,7 +48,7 @@ class Etc:
     def write(self, text: str, name: str = "secretsd.toml") -> Path:
         path = self.directory / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(dedent(text))
+        path.write_text(text)
         return path
 
     def load(self, text: str | None = None) -> Config:
@@ -50,15 +56,17 @@ class Etc:
             self.write(text)
         return load(self.main)
 
-    def problems(self, text: str | None = None, *, loader: Callable[[Path], Config] = load) -> list[str]:
+    def problems(self, text: str | None = None) -> list[str]:
         """What is wrong, with paths relative to the directory."""
+        return self._problems(text, load)
+
+    def problems_on_this_host(self, text: str) -> list[str]:
+        return self._problems(text, load_checked)
+
+    def _problems(self, text: str | None, loader: Callable[[Path], Config]) -> list[str]:
         if text is not None:
             self.write(text)
         with pytest.raises(ConfigError) as caught:
             loader(self.main)
         assert caught.value.exit_code is ExitCode.CONFIG
-        assert caught.value.__cause__ is None
         return [line.replace(f"{self.directory}/", "") for line in caught.value.problems]
-
-    def problems_on_this_host(self, text: str) -> list[str]:
-        return self.problems(text, loader=load_checked)

@@ -124,7 +124,8 @@ class Writer:
             self.text += self.choose("1", "-1_0", "1.5e-3", "true", "inf", "1979-05-27 07:32:00", "07:32:00")
         elif kind == "string":
             self.text += self.choose(
-                '"a # [b] \\" "', "'\\'", '""', "''", '"""\nk1 = 1\n"x" ""\\""""', "'''\n[k1]\n''x'''''", '""""""',
+                '"a # [b] \\" "',
+                "'\\'", '""', "''", '"""\nk1 = 1\n"x" ""\\""""', "'''\n[k1]\n''x'''''", '""""""',
             )  # fmt: skip
         elif kind == "array":
             self.array(path, depth)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import pty
-import secrets
 import shlex
 import signal
 import stat
@@ -14,9 +13,9 @@ import subprocess
 import threading
 import time
 from collections import deque
-from pathlib import Path
 
 from tests.lab import cgroups
+from tests.lab.processes import children_of
 from tests.lab.room import ROOT_INSIDE, Room
 
 _NSPAWN = [
@@ -49,8 +48,7 @@ class Boot:
     def __init__(self, room: Room, *, timeout_s: float) -> None:
         """Starts it and returns when systemd takes commands. Raises BootError."""
         self._console: deque[bytes] = deque(maxlen=_CONSOLE_LINES)
-        cgroups.sweep()
-        self._groups = cgroups.make(secrets.token_hex(4))
+        self._groups = room.groups
         self._nspawn = self._start(room)
         try:
             self.leader = self._wait_for_leader(time.monotonic() + timeout_s)
@@ -76,7 +74,7 @@ class Boot:
                 self._nspawn.wait(2)
             self._nspawn.kill()
             self._nspawn.wait()
-        cgroups.remove(self._groups)
+        cgroups.empty(self._groups)
 
     @property
     def console(self) -> str:
@@ -120,17 +118,11 @@ class Boot:
         while time.monotonic() < deadline:
             if self._nspawn.poll() is not None:
                 raise BootError(f"systemd-nspawn ended with {self._nspawn.returncode}:\n{self.console}")
-            for child in _children(self._nspawn.pid):
+            for child in children_of(self._nspawn.pid):
                 if _takes_commands(child):
                     return child
             time.sleep(0.01)
         raise BootError(f"the machine did not come up in time; its console ends with:\n{self.console}")
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def _takes_commands(leader: int) -> bool:

@@ -1,4 +1,4 @@
-"""A control group of its own for each lab machine, on v1, hybrid and v2 layouts, gone afterwards.
+"""A control group of its own for each lab machine, on v1, hybrid and v2 layouts.
 
 systemd-nspawn with --keep-unit makes `payload` and `supervisor` below the group it is started in: two
 machines in one group would be one tree.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import signal
 import time
 from pathlib import Path
 
-_PREFIX = "secretsd-lab-"
+PREFIX = "secretsd-lab-"
 _V2 = "0"
 _SYSTEMD_V1 = "name=systemd"
 
@@ -28,51 +30,43 @@ def own_groups() -> list[Path]:
     return groups
 
 
-def make(name: str) -> list[Path]:
-    """New empty groups called `name` below our own, one a hierarchy. Raises OSError."""
-    made = []
-    for parent in own_groups():
-        group = parent / f"{_PREFIX}{os.getpid()}-{name}"
+def make() -> list[Path]:
+    """New empty groups below our own, one a hierarchy; their names hold our pid. Raises OSError."""
+    name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    made = [parent / name for parent in own_groups()]
+    for group in made:
         group.mkdir()
-        made.append(group)
     return made
 
 
-def remove(groups: list[Path], *, timeout_s: float = 5.0) -> None:
-    """Takes the groups away; what still runs in them is killed first. Raises TimeoutError."""
+def empty(groups: list[Path], *, timeout_s: float = 5.0) -> None:
+    """Kills all that runs in the groups and removes their children. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_s
-    while not all(_remove_tree(group) for group in groups):
+    while not all(_is_emptied(group) for group in groups):
         if time.monotonic() > deadline:
             raise TimeoutError(f"control groups are still in use: {groups}")
         time.sleep(0.02)
 
 
-def sweep() -> None:
-    """Removes the groups of test processes that were killed before they could."""
-    for parent in own_groups():
-        for group in parent.glob(f"{_PREFIX}*"):
-            owner = group.name.removeprefix(_PREFIX).split("-")[0]
-            if not Path(f"/proc/{owner}").exists():
-                # Another test process may be sweeping the same group.
-                with contextlib.suppress(TimeoutError, OSError):
-                    remove([group], timeout_s=1.0)
+def remove(groups: list[Path]) -> None:
+    """Empties the groups and takes them away. Raises TimeoutError, OSError."""
+    empty(groups)
+    for group in groups:
+        group.rmdir()
 
 
-def _remove_tree(group: Path) -> bool:
-    if not group.exists():
-        return True
+def _is_emptied(group: Path) -> bool:
+    alive = False
     for directory, _, _ in os.walk(group, topdown=False):
-        _kill_members(Path(directory))
-        with contextlib.suppress(OSError):
-            os.rmdir(directory)
-    return not group.exists()
-
-
-def _kill_members(group: Path) -> None:
-    with contextlib.suppress(OSError):
-        for pid in (group / "cgroup.procs").read_text().split():
+        members = Path(directory, "cgroup.procs").read_text().split()
+        for pid in members:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), 9)
+                os.kill(int(pid), signal.SIGKILL)
+        alive = alive or bool(members)
+        if directory != str(group):
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+    return not alive and not any(child.is_dir() for child in group.iterdir())
 
 
 def _mount_points() -> dict[str, Path]:

@@ -33,7 +33,7 @@ def missing() -> str | None:
     if done.returncode != 0:
         return f"lab machines need namespaces and mounts, which this machine refuses: {done.stderr.strip()}"
     try:
-        cgroups.remove(cgroups.make("probe"))
+        cgroups.remove(cgroups.make())
     except OSError as error:
         return f"lab machines need a control group of their own: {error.strerror}"
     return None

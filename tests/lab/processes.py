@@ -31,6 +31,21 @@ def processes_of(leader: int) -> list[Process]:
     return found
 
 
+def children_of(pid: int) -> list[int]:
+    """The direct children of a process; none when it has ended."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_alive(pid: int) -> bool:
+    """False for a process that has ended, also while nobody has reaped it."""
+    with contextlib.suppress(OSError):
+        # The state follows the name, which is in parentheses and may hold any character.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def _read(entry: Path) -> Process:
     status = dict(
         line.split(":\t", 1) for line in (entry / "status").read_text().splitlines() if ":\t" in line

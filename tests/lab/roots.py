@@ -25,6 +25,8 @@ _DEFAULT_MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (
     "adduser",
     "bash",
+    "ca-certificates",
+    "ca-certificates",
     "dash",
     "dbus",
     "iproute2",
@@ -53,7 +55,9 @@ mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 exec chroot "$1" dpkg -i "/root/$2"
 """
-_UNUSED_AFTER_S = 7 * 86400.0
+# Longer than any test keeps a machine; each build of the package is a new root of 260 MB.
+_PACKAGED_UNUSED_AFTER_S = 3600.0
+_UNUSED_AFTER_S = 30 * 86400.0
 
 
 class RootBuildError(RuntimeError):
@@ -91,7 +95,8 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     place = cache / name
     if not place.exists():
-        with _locked(cache / f"{name}.lock"):
+        # One lock for all roots of a suite: few files that stay for good, as a lock file must.
+        with _locked(cache / f"{name.partition('-')[0]}.lock"):
             # Another test process may have built it while this one waited for the lock.
             if not place.exists():
                 _build_beside(place, build)
@@ -142,8 +147,15 @@ def _network_options() -> Iterator[str]:
 
 def _check(command: list[str], what: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    # Not close_fds: the tool inherits the lock, so that the next build waits for one that outlives us.
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        close_fds=False,
+        check=False,
     )
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
@@ -159,13 +171,16 @@ def _output(command: list[str]) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("a") as lock:
+        os.set_inheritable(lock.fileno(), True)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _remove_unused(cache: Path) -> None:
     for place in cache.iterdir():
-        if place.is_dir() and place.stat().st_mtime < time.time() - _UNUSED_AFTER_S:
+        # SUITE-RECIPE, or SUITE-RECIPE-PACKAGE.
+        limit_s = _PACKAGED_UNUSED_AFTER_S if place.name.count("-") > 1 else _UNUSED_AFTER_S
+        if place.is_dir() and place.stat().st_mtime < time.time() - limit_s:
             _remove(place)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,7 +54,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(KeyboardInterrupt):
         roots._cached("a-root", interrupted)
-    assert [path.name for path in (tmp_path / "secretsd-lab").iterdir()] == ["a-root.lock"]
+    assert [path.name for path in (tmp_path / "secretsd-lab").iterdir()] == ["a.lock"]
 
 
 def test_a_root_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +67,44 @@ def test_a_root_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert roots._cached("a-root", build) == roots._cached("a-root", build)
     assert len(built) == 1
+
+
+def test_two_builds_at_once_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built: list[Path] = []
+
+    def build(place: Path) -> None:
+        built.append(place)
+        time.sleep(0.2)
+        place.mkdir()
+
+    with ThreadPoolExecutor() as threads:
+        places = list(threads.map(lambda _: roots._cached("a-root", build), range(4)))
+    assert len(built) == 1
+    assert len(set(places)) == 1
+
+
+def test_a_tool_that_outlives_its_build_keeps_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "a-root.lock"
+    with roots._locked(lock):
+        roots._check(["sh", "-c", "sleep 0.5 >/dev/null 2>&1 &"], "nothing")
+    started = time.monotonic()
+    with roots._locked(lock):
+        waited_s = time.monotonic() - started
+    assert waited_s > 0.2
+
+
+def test_roots_that_nobody_uses_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "secretsd-lab"
+    for name, unused_h in (("suite-1", 2), ("suite-1-old", 2), ("suite-1-new", 0), ("suite-0", 24 * 31)):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - unused_h * 3600,) * 2)
+
+    roots._cached("suite-1-now", lambda place: place.mkdir())
+
+    left = {path.name for path in cache.iterdir()}
+    assert left == {"suite-1", "suite-1-new", "suite-1-now", "suite.lock"}
 
 
 def test_an_unknown_suite_is_refused() -> None:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws_answers import (
-    BatchAnswer,
-    is_about,
-    read_batch,
-    read_value,
-    tells_error_of,
-)
 from secretsd.refresh.sources.aws_calls import SYSTEM_CLOCKS, Calls, Clocks
 from secretsd.refresh.sources.aws_errors import (
     BAD_ENDPOINT,
-    DENIED,
     NO_REGION,
-    NO_SUCH_OPERATION,
-    OUT_OF_TIME,
     CallFailedError,
-    Fault,
     Scope,
-    fault_of_code,
     fault_of_exception,
 )
+from secretsd.refresh.sources.aws_fetch import Fetch, Outcome
 from secretsd.refresh.sources.aws_identity import resolve_identity
 from secretsd.refresh.sources.aws_session import DEFAULT_TIMEOUTS, Timeouts, client_config, new_session
-from secretsd.refresh.sources.aws_texts import all_denied, failure
+from secretsd.refresh.sources.aws_texts import failure
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
@@ -39,9 +27,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
     from botocore.session import Session
 
-MAX_BATCH = 20  # SecretIdList's limit; moto accepts more, AWS does not
-
-Outcome = FetchedSecret | FetchFailure
+    from secretsd.model import CloudIdentity, SecretRef
 
 
 class AwsSecretsManager:
@@ -50,7 +36,8 @@ class AwsSecretsManager:
     `region` and `endpoint_url` of None come from the environment or ~/.aws/config. Without an `identity`
     the credentials are searched for as AWS's tools do, and role credentials found so are shown as
     `identity`. `others_granted` says that this source has lately been granted other secrets, so that a
-    denial is about the secret, not about who we are.
+    denial is about the secret, not about who we are. With `renew_identity` new role credentials are asked
+    for first; `identity` serves if that fails before it has expired.
     """
 
     def __init__(
@@ -61,6 +48,7 @@ class AwsSecretsManager:
         endpoint_url: str | None,
         identity: CloudIdentity | None,
         others_granted: bool,
+        renew_identity: bool = False,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
@@ -69,6 +57,7 @@ class AwsSecretsManager:
         self._endpoint_url = endpoint_url
         self._identity = identity
         self._others_granted = others_granted
+        self._renew_identity = renew_identity
         self._timeouts = timeouts
         self._clocks = clocks
         self._counts: Counter[str] = Counter()
@@ -101,20 +90,30 @@ class AwsSecretsManager:
         calls = Calls(
             client, deadline=deadline, timeouts=self._timeouts, clocks=self._clocks, counts=self._counts
         )
-        yield from _Fetch(calls, asked, others_granted=self._others_granted).outcomes()
+        yield from Fetch(calls, asked, others_granted=self._others_granted).outcomes()
 
     def _client(self) -> BaseClient:
         session = new_session(self._timeouts)
         now = self._clocks.wall()
         region = self._region_of(session)
-        if self._identity is None:
-            self._identity = resolve_identity(session, now)
+        self._identity = self._identity_for(session, now)
         try:
             return self._signed_by(session, region, self._identity)
         except Exception as error:  # noqa: BLE001 - whatever a broken environment makes it raise
             # A plain ValueError is botocore's "Invalid endpoint".
             fault = BAD_ENDPOINT if type(error) is ValueError else fault_of_exception(error, now)
         raise CallFailedError(replace(fault, scope=Scope.SOURCE))
+
+    def _identity_for(self, session: Session, now: float) -> CloudIdentity | None:
+        kept = self._identity
+        if kept is not None and not self._renew_identity:
+            return kept
+        try:
+            return resolve_identity(session, now)
+        except CallFailedError:
+            if kept is None or kept.expires_at <= now:
+                raise
+            return kept
 
     def _region_of(self, session: Session) -> str:
         try:
@@ -139,149 +138,3 @@ class AwsSecretsManager:
             aws_session_token=identity.token if identity else None,
             config=client_config(self._timeouts),
         )
-
-
-class _Fetch:
-    """One fetch under way: a queue of batches and single secrets, and what was learnt on the way."""
-
-    def __init__(self, calls: Calls, refs: Sequence[SecretRef], *, others_granted: bool) -> None:
-        self._calls = calls
-        self._queue = deque(_tasks(refs))
-        self._granted = others_granted
-        self._denied: list[tuple[SecretRef, Fault]] = []
-        self._batch_refused = False
-
-    def outcomes(self) -> Iterator[Outcome]:
-        while self._queue:
-            if self._calls.time_left_s() <= 0:
-                yield from self._give_up(OUT_OF_TIME)
-                break
-            task = self._queue.popleft()
-            try:
-                yield from self._run(task)
-            except CallFailedError as failed:
-                self._queue.appendleft(task)
-                yield from self._give_up(failed.fault)
-        for ref, fault in self._denied:
-            yield FetchFailure(ref, all_denied(fault, ref))
-
-    def _give_up(self, fault: Fault) -> Iterator[Outcome]:
-        unasked, self._queue = self._queue, deque()
-        for task in unasked:
-            yield from self._failed(task, fault)
-
-    def _run(self, task: tuple[SecretRef, ...]) -> Iterator[Outcome]:
-        """Results of one batch or one secret; what needs another call is put back into the queue.
-
-        Raises:
-            CallFailedError: with a fault that every further call would meet; nothing was yielded then.
-        """
-        # A call that hangs may use up its share of the time, not that of the calls behind it.
-        share_s = self._calls.time_left_s() / (len(self._queue) + 1)
-        try:
-            if len(task) == 1:
-                outcomes = [self._single(task[0], share_s)]
-            else:
-                outcomes = list(self._batch(task, share_s))
-        except CallFailedError as failed:
-            if failed.fault.scope is Scope.SOURCE:
-                raise
-            yield from self._failed(task, failed.fault)
-            return
-        for outcome in outcomes:
-            yield from self._judged(*outcome)
-
-    def _single(self, ref: SecretRef, share_s: float) -> tuple[SecretRef, FetchedSecret | Fault]:
-        params = {"SecretId": ref.id}
-        # Always one of the two: a read across accounts is denied without an explicit stage.
-        if ref.version is not None:
-            params["VersionId"] = ref.version
-        else:
-            params["VersionStage"] = ref.stage
-        found = self._calls.call(
-            "get_secret_value", params, lambda answer: read_value(ref, answer), share_s=share_s
-        )
-        return ref, found
-
-    def _batch(
-        self, refs: tuple[SecretRef, ...], share_s: float
-    ) -> Iterator[tuple[SecretRef, FetchedSecret | Fault]]:
-        if self._batch_refused:
-            self._ask_alone(refs)
-            return
-        params = {"SecretIdList": [ref.id for ref in refs]}
-        try:
-            answer = self._calls.call("batch_get_secret_value", params, read_batch, share_s=share_s)
-        except CallFailedError as failed:
-            if failed.fault.scope is not Scope.SECRET:
-                raise
-            # One id may have failed its neighbours; or the action itself is not allowed here.
-            self._batch_refused = failed.fault.code == DENIED.code or failed.fault is NO_SUCH_OPERATION
-            self._ask_alone(refs)
-            return
-        for ref in refs:
-            found = _found_in(answer, ref)
-            if found is None:
-                self._ask_alone((ref,))
-            else:
-                yield ref, found
-
-    def _ask_alone(self, refs: Sequence[SecretRef]) -> None:
-        self._queue.extend((ref,) for ref in refs)
-
-    def _judged(self, ref: SecretRef, found: FetchedSecret | Fault) -> Iterator[Outcome]:
-        if isinstance(found, Fault):
-            yield from self._failed((ref,), found)
-            return
-        yield from self._grant()
-        yield found
-
-    def _failed(self, refs: Sequence[SecretRef], fault: Fault) -> Iterator[Outcome]:
-        if fault.code == DENIED.code and not self._granted:
-            self._denied += [(ref, fault) for ref in refs]
-            return
-        # AWS looks at permissions first: who is told "missing" or "deleted" was allowed to ask.
-        if fault.scope is Scope.SECRET and fault.code in _TOLD_TO_THE_ALLOWED:
-            yield from self._grant()
-        for ref in refs:
-            yield FetchFailure(ref, failure(fault, ref))
-
-    def _grant(self) -> Iterator[Outcome]:
-        self._granted = True
-        denied, self._denied = self._denied, []
-        for ref, fault in denied:
-            yield FetchFailure(ref, failure(fault, ref))
-
-
-_TOLD_TO_THE_ALLOWED = frozenset(("secret-missing", "secret-deleted", "secret-empty", "decryption-failed"))
-
-
-def _tasks(refs: Sequence[SecretRef]) -> Iterator[tuple[SecretRef, ...]]:
-    """Batches of what BatchGetSecretValue can answer, then one by one what needs a stage or a version."""
-    current = [ref for ref in refs if ref.is_current]
-    for start in range(0, len(current), MAX_BATCH):
-        yield tuple(current[start : start + MAX_BATCH])
-    for ref in refs:
-        if not ref.is_current:
-            yield (ref,)
-
-
-def _found_in(answer: BatchAnswer, ref: SecretRef) -> FetchedSecret | Fault | None:
-    """What a batch answer says of `ref`; None where only a call for it alone can tell."""
-    values = [entry for entry in answer.values if is_about(ref, entry)]
-    errors = [entry for entry in answer.errors if tells_error_of(ref, entry)]
-    try:
-        if len(values) == 1 and not errors:
-            return read_value(ref, values[0])
-    except CallFailedError:
-        return None
-    if values or len(errors) != 1:
-        return None
-    fault = fault_of_code(errors[0].get("ErrorCode"), errors[0].get("Message"))
-    if fault.scope is not Scope.SECRET:
-        return None
-    # A batch names no stage, and a secret of another account, which only its ARN can name, may be denied
-    # for that alone.
-    if fault.code == DENIED.code and ref.id.startswith("arn:"):
-        return None
-    return fault

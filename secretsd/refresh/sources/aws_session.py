@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - a connection needs it; it takes a millisecond that no worker should pay
 import logging
 import os
 from dataclasses import dataclass

@@ -25,6 +25,7 @@ class SourceFactory(Protocol):
         endpoint_url: str | None,
         identity: CloudIdentity | None,
         others_granted: bool,
+        renew_identity: bool = False,
     ) -> Source: ...
 
 
@@ -47,6 +48,7 @@ def open_source(name: str, job: SourceJob) -> Source:
         name,
         region=job.config.region,
         endpoint_url=job.config.endpoint_url,
-        identity=None if job.renew_identity else job.identity,
+        identity=job.identity,
         others_granted=job.others_granted,
+        renew_identity=job.renew_identity,
     )

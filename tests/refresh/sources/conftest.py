@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -15,6 +14,9 @@ from secretsd.refresh.sources.aws_calls import Clocks
 from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
 from secretsd.refresh.sources.aws_session import Timeouts
 from tests.refresh.sources.scripted_aws import ScriptedAws
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", "fake-token", 4e9, "iam-role")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ class FakeImds:
         self.mode = "up"
         self.expires_at = float(int(time.time() + lifetime_s))
         self.requests: list[tuple[str, str, bool]] = []  # method, path, whether it carried the token
+        self._closed = threading.Event()
         imds = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +44,7 @@ class FakeImds:
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -59,7 +62,7 @@ class FakeImds:
         has_token = handler.headers.get("x-aws-ec2-metadata-token") == "fake-imds-token"
         self.requests.append((handler.command, handler.path, has_token))
         if self.mode == "hang":
-            threading.Event().wait(8.0)
+            self._closed.wait(8.0)
         if self.mode == "garbled":
             text = text[: len(text) // 2]
         allowed = handler.command == "PUT" or has_token
@@ -67,7 +70,8 @@ class FakeImds:
         if self.mode == "no-role" and handler.path == ROLE_PATH:
             status = 404
         body = text.encode() if status == 200 else b""
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+        with contextlib.suppress(OSError):  # the client gave up
+            handler.send_response(status)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)

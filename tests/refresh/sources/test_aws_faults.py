@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret
 from secretsd.refresh.sources.aws_calls import Clocks
-from secretsd.refresh.sources.aws_secretsmanager import Outcome
 from secretsd.refresh.sources.aws_session import Timeouts
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
@@ -25,6 +24,9 @@ from tests.refresh.sources.scripted_aws import (
     honest,
     ok,
 )
+
+if TYPE_CHECKING:
+    from secretsd.refresh.sources.aws_fetch import Outcome
 
 
 def verdict(outcome: Outcome) -> tuple[str, FailureClass]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +17,11 @@ from secretsd.refresh.sources.aws_session import new_session
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.fake_imds import FakeImds
-from tests.refresh.sources.scripted_aws import ScriptedAws
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.refresh.sources.scripted_aws import ScriptedAws
 
 HOUR = 3600.0
 
@@ -52,6 +57,29 @@ def test_a_fetch_without_identity_finds_it_and_shows_it_to_be_kept(
     (found,) = open_source(identity=source.identity).fetch(refs("a"), deadline=soon())
     assert isinstance(found, FetchedSecret)
     assert len(imds.requests) == asked  # the metadata service was not asked again
+
+
+KEPT = CloudIdentity("fake-kept-key", "fake-kept-secret", "fake-kept-token", 4e9, "iam-role")
+
+
+def test_an_identity_that_is_due_is_renewed(aws: ScriptedAws, open_source: Open, imds: FakeImds) -> None:
+    source = open_source(identity=KEPT, renew_identity=True)
+    assert isinstance(next(source.fetch(refs("a"), deadline=soon())), FetchedSecret)
+    assert source.identity is not None
+    assert source.identity.access_key == "FAKE-ROLE-KEY"
+
+
+def test_a_kept_identity_serves_through_an_outage_of_the_metadata_service_until_it_expires(
+    aws: ScriptedAws, open_source: Open, imds: FakeImds
+) -> None:
+    imds.mode = "down"
+    source = open_source(identity=KEPT, renew_identity=True)
+    assert isinstance(next(source.fetch(refs("a"), deadline=soon())), FetchedSecret)
+    assert source.identity is KEPT
+    expired = replace(KEPT, expires_at=time.time() - 1.0)
+    (found,) = open_source(identity=expired, renew_identity=True).fetch(refs("a"), deadline=soon())
+    assert isinstance(found, FetchFailure)
+    assert found.failure.code == "metadata-unreachable"
 
 
 def test_static_credentials_of_the_environment_need_no_identity(

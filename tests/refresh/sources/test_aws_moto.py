@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -14,6 +13,9 @@ from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import IDENTITY, refs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")

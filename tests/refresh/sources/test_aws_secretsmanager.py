@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws_secretsmanager import Outcome
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
 from tests.refresh.sources.conftest import IDENTITY, Open, refs, soon
 from tests.refresh.sources.scripted_aws import VERSION, Answer, ScriptedAws, arn, entry, error, honest, ok
+
+if TYPE_CHECKING:
+    from secretsd.refresh.sources.aws_fetch import Outcome
 
 
 def by_id(outcomes: list[Outcome]) -> dict[str, Outcome]:

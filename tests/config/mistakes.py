@@ -1,0 +1,277 @@
+"""Mistakes by their kind: what follows GOOD's eleven lines, and all that is said about it."""
+
+from __future__ import annotations
+
+from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
+
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
+    "nothing resembles it": ("[zzz]\n", ["12: unknown key 'zzz'; known here: daemon, sources, bundles"]),
+    "unknown key of a source": (
+        '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',
+        ["15: unknown key 'regoin'; did you mean 'region'?"],
+    ),
+    "unknown key of a bundle": (
+        "[bundles.bot.outptus]\npath = 'env'\n",
+        ["12: unknown key 'outptus'; did you mean 'outputs'?"],
+    ),
+    "unknown key of a secret": (
+        SECRET + "variabel = 'A'\n",
+        ["15: unknown key 'variabel'; did you mean 'variable'?"],
+    ),
+    "unknown key of a rule": (
+        "[bundles.bot.variables]\nTOKEN = { minlength = 3 }\n",
+        ["13: unknown key 'minlength'; did you mean 'min_length'?"],
+    ),
+    "unknown key of an output": (
+        "[[bundles.bot.outputs]]\npath = 'e'\nformat = 'env'\nmode = '0600'\n",
+        ["15: unknown key 'mode'; known here: path, format"],
+    ),
+    "unknown key of a change": (
+        CHANGE + "confrim = '1s'\n",
+        ["15: unknown key 'confrim'; did you mean 'confirm'?"],
+    ),
+    "misspelt required key": (
+        '[[bundles.bot.secrets]]\nsorce = "aws"\nid = "b"\nvariable = "B"\n',
+        ["13: unknown key 'sorce'; did you mean 'source'?"],
+    ),
+    "missing keys": (
+        "[[bundles.bot.secrets]]\nvariable = 'B'\n",
+        ["12: 'id' is missing here", "12: 'source' is missing here"],
+    ),
+    "type of source": ("[sources.b]\ntype = 'aws'\n", ["13: 'type' must be \"aws-secretsmanager\""]),
+    "type of source missing": ("[sources.b]\n", ["12: 'type' is missing here"]),
+    "region": (
+        "[sources.b]\ntype = 'aws-secretsmanager'\nregion = 'us east'\n",
+        ["14: 'region' must be the name of a region, such as \"us-east-1\""],
+    ),
+    "wrong types": (
+        "[bundles.b]\nowner = 3\nimport_all = 'yes'\nsecrets = {}\non_change = 1\nvariables = []\n"
+        "refresh_interval = 300\n",
+        [
+            "13: 'owner' must be a string",
+            "14: 'import_all' must be true or false",
+            "15: 'secrets' must be an array",
+            "16: 'on_change' must be an array",
+            "17: 'variables' must be a table",
+            '18: \'refresh_interval\' must be a time span in quotes, such as "30s", "5m" or "1h 30m"',
+        ],
+    ),
+    "a value for a table": (
+        "[bundles]\nb = 3\n[sources]\nc = 'x'\n",
+        ["13: 'b' must be a table", "15: 'c' must be a table"],
+    ),
+    "an element that is no table": (
+        "[bundles.b]\nowner = 'root'\nsecrets = [\n1,\n'x']\n",
+        ["15: an element of 'secrets' must be a table", "16: an element of 'secrets' must be a table"],
+    ),
+    "bundle name": (
+        "".join(f'[bundles."{name}"]\n{BODY}' for name in ("Bot", "a b", "../x", "x" * 65, "control.sock")),
+        [
+            f"12: the name 'Bot' {NAME_FORM}",
+            f"15: the name 'a b' {NAME_FORM}",
+            f"18: the name '../x' {NAME_FORM}",
+            f"21: the name {'x' * 65!r} {NAME_FORM}",
+            "24: the name 'control.sock' is the name of secretsd's own socket",
+        ],
+    ),
+    "source name": (
+        '[sources."-a"]\ntype = "aws-secretsmanager"\n',
+        [f"12: the name '-a' {NAME_FORM}"],
+    ),
+    "variable name": (
+        SECRET + "variables = { A-B = 'x' }\n[bundles.bot.variables]\n1A = {}\n",
+        [
+            "15: the name 'A-B' must be made of letters, digits and _, and not start with a digit",
+            "17: the name '1A' must be made of letters, digits and _, and not start with a digit",
+        ],
+    ),
+    "variable name in variable": (
+        SECRET + "variable = 'A B'\n",
+        ["15: 'variable' must be made of letters, digits and _, and not start with a digit"],
+    ),
+    "no secrets": ("[bundles.b]\nowner = 'root'\nsecrets = []\n", ["14: 'secrets' must not be empty"]),
+    "empty texts": (
+        SECRET.replace('"b"', '""') + "stage = ''\nvariables = {}\n",
+        ["14: 'id' must not be empty", "15: 'stage' must not be empty", "16: 'variables' must not be empty"],
+    ),
+    "control characters": (
+        SECRET.replace('"b"', '"b\\n"') + "variable = 'B'\n",
+        ["14: 'id' must not contain control characters"],
+    ),
+    "id too long": (
+        SECRET.replace('"b"', f'"{"b" * 2049}"') + "variable = 'B'\n",
+        ["14: 'id' is longer than 2048 characters"],
+    ),
+    "stage and version": (
+        SECRET + "variable = 'B'\nstage = 'AWSPREVIOUS'\nversion = 'x'\n",
+        ["12: stage and version exclude each other: a version is one, whatever its stage"],
+    ),
+    "variable and variables": (
+        SECRET + "variable = 'B'\nvariables = { C = 'c' }\n",
+        ["12: variable and variables exclude each other: the first takes the value as a whole"],
+    ),
+    "unknown source": (
+        SECRET.replace("aws", "asw") + "variable = 'B'\n",
+        ["13: 'source' names no source of [sources]; did you mean 'aws'?"],
+    ),
+    "unknown source, nothing near": (
+        SECRET.replace("aws", "vault") + "variable = 'B'\n",
+        ["13: 'source' names no source of [sources]; add a table [sources.NAME] for it"],
+    ),
+    "variable given twice": (
+        SECRET + "variable = 'TOKEN'\n",
+        ["15: this variable is already given by another secret at secretsd.toml:11"],
+    ),
+    "variable given twice by maps": (
+        SECRET + "variables = { B = 'b', TOKEN = 'c' }\n" + SECRET + "variables.B = 'x'\n",
+        [
+            "15: variable 'TOKEN' is already given by another secret at secretsd.toml:11",
+            "19: variable 'B' is already given by another secret at secretsd.toml:15",
+        ],
+    ),
+    "no names": (
+        "[bundles.b]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\n",
+        [
+            "12: bundle 'b' names no variable: list them in its variables table or in its secrets,"
+            " or set import_all = true"
+        ],
+    ),
+    "no secret gives it": (
+        "[bundles.bot.variables]\nTOKEN = {}\nOTHER = {}\nTHIRD = { default = 'x' }\n",
+        [
+            "14: no secret of this bundle can give 'OTHER': each takes only what its own variable or"
+            " variables names"
+        ],
+    ),
+    "nothing taken": (
+        SECRET,
+        [
+            "12: nothing is taken from this secret: give it variable or variables, or list its keys in the"
+            " bundle's variables table"
+        ],
+    ),
+    "dangerous names": (
+        SECRET
+        + "variables = { LD_PRELOAD = 'x' }\n"
+        + SECRET
+        + "variable = 'PATH'\n[bundles.bot.variables]\nPATH = {}\n",
+        [
+            f"{line}: a variable {name!r} runs code, redirects its program or breaks the reader of the file,"
+            " however well its value is quoted; give the variable another name"
+            for line, name in ((15, "LD_PRELOAD"), (19, "PATH"), (21, "PATH"))
+        ],
+    ),
+    "on_refusal": (
+        f"[bundles.bot.x]\n[bundles.b]\non_refusal = 'withdrawn'\n{BODY}",
+        [
+            "12: unknown key 'x'; known here: owner, on_refusal, refresh_interval, import_all, secrets,"
+            " variables, outputs, on_change",
+            '14: \'on_refusal\' must be "keep" or "withdraw"; did you mean "withdraw"?',
+        ],
+    ),
+    "no owner": (
+        "[bundles.b]\nsecrets = [{ source = 'aws', id = 'x', variable = 'A' }]\n",
+        ["12: bundle 'b' has no owner: name the user who reads its files"],
+    ),
+    "owner": (
+        "[bundles.b]\nowner = 'a:b'\nsecrets = [{ source = 'aws', id = 'x', variable = 'A' }]\n",
+        ["13: 'owner' must be the name of a user"],
+    ),
+    "intervals": (
+        f"[bundles.b]\n{BODY}refresh_interval = '999ms'\n[bundles.c]\n{BODY}refresh_interval = 'infinity'\n",
+        ["15: 'refresh_interval' must be at least 1s", f"19: 'refresh_interval' {SPAN}"],
+    ),
+    "default and required": (
+        "[bundles.bot.variables]\nTOKEN = { default = 'x', required = false }\n",
+        ["13: default and required = false exclude each other: a default is never missing"],
+    ),
+    "default against its rule": (
+        "[bundles.bot.variables.TOKEN]\nchoices = ['a', 'b']\ndefault = 'c'\n",
+        ["14: 'default' breaks the rule it stands in"],
+    ),
+    "type of a default": (
+        "[bundles.bot.variables]\nTOKEN = { default = 1 }\n",
+        ["13: 'default' must be a string"],
+    ),
+    "type of a variable": (
+        "[bundles.bot.variables]\nTOKEN = { type = 'int' }\n",
+        ['13: \'type\' must be "string" or "integer" or "decimal" or "boolean"; did you mean "integer"?'],
+    ),
+    "min without a number": (
+        "[bundles.bot.variables]\nTOKEN = { min = 1 }\n",
+        ['13: min and max need type = "integer" or "decimal"; a length has min_length, max_length'],
+    ),
+    "min that is no number": (
+        "[bundles.bot.variables.TOKEN]\ntype = 'decimal'\nmin = '1'\nmax = true\n",
+        ["14: 'min' must be a number", "15: 'max' must be a number"],
+    ),
+    "min that is not finite": (
+        "[bundles.bot.variables.TOKEN]\ntype = 'decimal'\nmin = nan\nmax = inf\nmin_entropy_bits = inf\n",
+        [
+            "14: 'min' must be a number",
+            "15: 'max' must be a number",
+            "16: 'min_entropy_bits' must be a number",
+        ],
+    ),
+    "min above max": (
+        "[bundles.bot.variables]\nTOKEN = { type = 'integer', min = 2, max = 1.5 }\n",
+        ["13: min is above max: no value can satisfy both"],
+    ),
+    "lengths crossed": (
+        "[bundles.bot.variables]\nTOKEN = { min_length = 2, max_length = 1 }\n",
+        ["13: min_length is above max_length: no value can satisfy both"],
+    ),
+    "lengths": (
+        "[bundles.bot.variables.TOKEN]\n"
+        "min_length = -1\nmax_length = 1.5\nmin_entropy_bits = 0\nchoices = []\n",
+        [
+            "13: 'min_length' must not be negative",
+            "14: 'max_length' must be a whole number",
+            "15: 'min_entropy_bits' must be more than 0",
+            "16: 'choices' must not be empty",
+        ],
+    ),
+    "choices": (
+        "[bundles.bot.variables.TOKEN]\nchoices = [\n'a',\n1]\n",
+        ["15: an element of 'choices' must be a string"],
+    ),
+    "pattern": (
+        "[bundles.bot.variables.TOKEN]\nchoices = ['a']\npattern = '(a'\n",
+        ["14: 'pattern' is not a regular expression that Python's re understands"],
+    ),
+    "same output path": (
+        2 * (OUTPUT + "path = 'a'\n"),
+        ["17: 'path' is the same as the one at secretsd.toml:14"],
+    ),
+    "an output inside a file": (
+        "".join(f"{OUTPUT}path = '{path}'\n" for path in ("a/b", "a", "a/b/c", "ab")),
+        [
+            "17: 'path' is the directory of the one at secretsd.toml:14",
+            "20: 'path' needs a directory where there is a file at secretsd.toml:14",
+            "20: 'path' needs a directory where there is a file at secretsd.toml:17",
+        ],
+    ),
+    "format": ("[[bundles.bot.outputs]]\npath = 'a'\nformat = 'docker'\n", ["14: 'format' must be \"env\""]),
+    "no outputs": (
+        f"[bundles.b]\n{BODY}outputs = []\n",
+        ["15: 'outputs' must not be empty"],
+    ),
+    "same unit": (CHANGE + CHANGE, ["16: 'unit' is the same as the one at secretsd.toml:13"]),
+    "signal missing": (
+        CHANGE.replace("none", "signal"),
+        ['12: action = "signal" needs signal = "SIGHUP" or another one that the bot handles'],
+    ),
+    "signal beside another action": (
+        CHANGE + "signal = 'SIGHUP'\n",
+        ['15: signal goes with action = "signal" only'],
+    ),
+    "action": (
+        CHANGE.replace("none", "relaod"),
+        ['14: \'action\' must be "reload" or "restart" or "signal" or "none"; did you mean "reload"?'],
+    ),
+    "confirm": (
+        CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",
+        [f"15: 'confirm' {SPAN}", "16: 'require_ack' must be true or false"],
+    ),
+}

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from secretsd.config.units import SIGNAL_NAMES
+from tests.config.mistakes import MISTAKES
+from tests.config.support import CHANGE, GOOD, SECRET, SPAN
+
+if TYPE_CHECKING:
+    from tests.config.support import Etc
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_each_mistake_has_its_line_and_its_fix(etc: Etc, case: str) -> None:
+    text, lines = MISTAKES[case]
+    assert etc.problems(GOOD + text) == [f"secretsd.toml:{line}" for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("refresh_interval", "'0'", "must be at least 1s"),
+        ("refresh_jitter", "'soon'", SPAN),
+        ("runtime_dir", "'run'", "must be an absolute path"),
+        ("runtime_dir", "3", "must be an absolute path"),
+        ("state_dir", "'/a/../b'", 'must not contain ".."'),
+        (
+            "state_dir",
+            "'/run/secretsd'",
+            "must lie outside of runtime_dir: one survives a reboot, the other must not",
+        ),
+        (
+            "state_dir",
+            "'/run/secretsd/x/y'",
+            "must lie outside of runtime_dir: one survives a reboot, the other must not",
+        ),
+        ("control_socket", f"'/{'x' * 107}'", "is too long for a socket: the kernel takes at most 107 bytes"),
+        ("control_socket", "'/run/secretsd-notify.sock'", "and 'notify_socket' must differ"),
+        ("notify_socket", '"/a\\n"', "must be an absolute path"),
+    ],
+)
+def test_mistakes_of_the_daemon_table(etc: Etc, key: str, value: str, text: str) -> None:
+    assert etc.problems(f"[daemon]\n\n{key} = {value}\n") == [f"secretsd.toml:3: {key!r} {text}"]
+
+
+def test_a_bundle_where_a_socket_is(etc: Etc) -> None:
+    text = GOOD.replace('refresh_jitter = "0"', 'control_socket = "/run/secretsd/bot"')
+    assert etc.problems(text) == ["secretsd.toml:6: bundle 'bot' has the same path as control_socket"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/env",
+        "../env",
+        "a/../b",
+        ".",
+        "./a",
+        "",
+        "a//b",
+        "a/",
+        "a\\nb",
+        ".env",
+        "a/.b",
+        "a\\u0000",
+        "x" * 256,
+        "x/" * 600 + "x",
+    ],
+)
+def test_a_path_that_leaves_the_bundles_directory(etc: Etc, path: str) -> None:
+    (problem,) = etc.problems(GOOD + f'[[bundles.bot.outputs]]\nformat = "env"\npath = "{path}"\n')
+    assert problem.startswith("secretsd.toml:14: 'path' ")
+
+
+@pytest.mark.parametrize(
+    "path", ["env", "a/b/c", "a.env", "a b", "A-1", "\N{SNOWMAN}", "x" * 255, "a/..b".replace("..", "b.")]
+)
+def test_a_path_inside_the_bundles_directory(etc: Etc, path: str) -> None:
+    text = GOOD + f'[[bundles.bot.outputs]]\nformat = "env"\npath = "{path}"\n'
+    assert etc.load(text).bundles["bot"].outputs[0].path == path
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "bot",
+        "bot.timer",
+        "bot@.service",
+        ".service",
+        "*.service",
+        "bot?.service",
+        "a b.service",
+        "@a.service",
+        "../bot.service",
+        "-a.service",
+        "a" * 250 + ".service",
+        "b\\u00e4.service",
+    ],
+)
+def test_a_unit_that_is_not_one_service(etc: Etc, unit: str) -> None:
+    assert etc.problems(GOOD + CHANGE.replace("bot.service", unit)) == [
+        "secretsd.toml:13: 'unit' must be the full name of one service, such as \"bot.service\" or"
+        ' "bot@live.service"'
+    ]
+
+
+@pytest.mark.parametrize(
+    "unit", ["bot.service", "bot@live.service", "a-b_c:d.e\\\\x2d.service", "system-bot@a@b.service"]
+)
+def test_units(etc: Etc, unit: str) -> None:
+    assert etc.load(GOOD + CHANGE.replace("bot.service", unit)).bundles["bot"].on_change
+
+
+@pytest.mark.parametrize(
+    "name", ["SIGKILL", "SIGSTOP", "HUP", "1", "SIGSEGV", "sighup", "SIG_DFL", "SIGRTMIN+1"]
+)
+def test_a_signal_that_no_bot_can_mean(etc: Etc, name: str) -> None:
+    text = GOOD + CHANGE.replace("none", "signal") + f"signal = '{name}'\n"
+    assert etc.problems(text) == ["secretsd.toml:15: 'signal' must be one of " + ", ".join(SIGNAL_NAMES)]
+
+
+@pytest.mark.parametrize("name", SIGNAL_NAMES)
+def test_signals(etc: Etc, name: str) -> None:
+    text = GOOD + CHANGE.replace("none", "signal") + f"signal = '{name}'\n"
+    assert etc.load(text).bundles["bot"].on_change[0].signal == name
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a",
+        "a",
+        "http://",
+        "https://u:p@h",
+        "http://h?x",
+        "http://h#x",
+        "http://h:99999",
+        "http://a b",
+        "http://[",
+        "//h",
+        "http://h:0",
+        "http://@h",
+    ],
+)
+def test_an_endpoint_that_is_none_or_holds_credentials(etc: Etc, url: str) -> None:
+    assert etc.problems(GOOD.replace('region = "us-east-1"', f'endpoint_url = "{url}"')) == [
+        "secretsd.toml:5: 'endpoint_url' must be an http:// or https:// URL without user, password,"
+        " query or fragment"
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:5000",
+        "https://vpce-1.secretsmanager.eu-west-1.vpce.amazonaws.com/",
+        "http://[::1]:4566",
+    ],
+)
+def test_endpoints(etc: Etc, url: str) -> None:
+    config = etc.load(GOOD.replace('region = "us-east-1"', f'endpoint_url = "{url}"'))
+    assert config.sources["aws"].endpoint_url == url
+
+
+def test_all_mistakes_of_all_files_come_at_once_in_their_order(etc: Etc) -> None:
+    etc.write('[bundles.bot]\n[bundles.late]\nownr = "root"\n', "conf.d/b.toml")
+    etc.write(
+        '[sources.c]\ntype = "vault"\n[[bundles.third.secrets]]\nsource = "asw"\nid = "x"\nvariable = "A"\n',
+        "conf.d/a.toml",
+    )
+    text = (
+        GOOD.replace('"0"', '"x"').replace("us-east-1", "!")
+        + SECRET
+        + "variable = 'TOKEN'\n"
+        + CHANGE
+        + CHANGE
+    )
+    assert etc.problems(text) == [
+        f"secretsd.toml:2: 'refresh_jitter' {SPAN}",
+        "secretsd.toml:5: 'region' must be the name of a region, such as \"us-east-1\"",
+        "secretsd.toml:15: this variable is already given by another secret at secretsd.toml:11",
+        "secretsd.toml:20: 'unit' is the same as the one at secretsd.toml:17",
+        "conf.d/a.toml:2: 'type' must be \"aws-secretsmanager\"",
+        "conf.d/a.toml:4: 'source' names no source of [sources]; did you mean 'aws'?",
+        "conf.d/b.toml:1: bundle 'bot' is already defined at secretsd.toml:6",
+        "conf.d/b.toml:2: 'secrets' is missing here",
+        "conf.d/b.toml:3: unknown key 'ownr'; did you mean 'owner'?",
+    ]  # whether bundle 'third' needs an owner is open while [daemon] is broken
+
+
+def test_one_mistake_has_no_consequences(etc: Etc) -> None:
+    broken = SECRET.replace('source = "aws"', 'source = "none"') + "variabels = { A = 'a' }\n"
+    assert etc.problems(GOOD + broken) == [
+        "secretsd.toml:15: unknown key 'variabels'; did you mean 'variables'?"
+    ]
+    varables = (
+        "[bundles.b]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\nvarables = { A = {} }\n"
+    )
+    assert etc.problems(GOOD + varables) == [
+        "secretsd.toml:15: unknown key 'varables'; did you mean 'variables'?"
+    ]
+    source_is_broken = GOOD.replace('type = "aws-secretsmanager"', "")
+    assert etc.problems(source_is_broken) == ["secretsd.toml:3: 'type' is missing here"]

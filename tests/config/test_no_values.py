@@ -1,0 +1,111 @@
+"""No message may carry a value: someone may have pasted a secret into any field."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from secretsd.config.load import load, load_checked
+from secretsd.errors import ConfigError
+from tests.config.support import GOOD
+
+if TYPE_CHECKING:
+    from tests.config.support import Etc
+
+MARKER = "zQ7-pasted-secret-Xw"
+FULL = (
+    GOOD
+    + r"""
+version = "11111111-2222-3333-4444-555555555555"
+[[bundles.bot.secrets]]
+source = "aws"
+id = "b"
+stage = "AWSPREVIOUS"
+variables = { OTHER = "key" }
+[bundles.bot.variables]
+TOKEN = { required = true, default = "12", type = "integer", min = 1, max = 20, max_length = 9 }
+OTHER = { choices = ["a", "b"], pattern = "[ab]", min_entropy_bits = 1 }
+[[bundles.bot.outputs]]
+path = "env"
+format = "env"
+[[bundles.bot.on_change]]
+unit = "bot.service"
+action = "signal"
+signal = "SIGHUP"
+confirm = "2s"
+require_ack = false
+[bundles.second]
+owner = "root"
+on_refusal = "keep"
+refresh_interval = "1m"
+import_all = true
+secrets = [{ source = "aws", id = "x" }]
+outputs = [{ path = "a", format = "env" }, { path = "b", format = "env" }]
+[sources.local]
+type = "aws-secretsmanager"
+endpoint_url = "http://127.0.0.1:5000"
+"""
+)
+VALUES = list(re.finditer(r"(?<== )(?:\"[^\"]*\"|'[^']*'|\d+|true|false)(?=[ ,\n}])", FULL)) + list(
+    re.finditer(r"(?<=[\[ ])\"[ab]\"", FULL)
+)
+
+
+def test_the_full_configuration_is_good(etc: Etc) -> None:
+    etc.write(FULL)
+    assert load_checked(etc.main)
+    assert len(VALUES) >= 44
+
+
+@pytest.mark.parametrize(
+    "pasted", [MARKER, MARKER.replace("-", "_"), f"/{MARKER}\\n", f"http://u:{MARKER}@h/", f"({MARKER}"]
+)
+def test_no_message_ever_holds_a_value(etc: Etc, pasted: str) -> None:
+    refused = 0
+    for value in VALUES:
+        for form in (f'"{pasted}"', f'["{pasted}"]', f'{{ x = "{pasted}" }}', f'"{pasted}', f"{pasted}"):
+            etc.write(FULL[: value.start()] + form + FULL[value.end() :])
+            try:
+                load_checked(etc.main)
+            except ConfigError as error:
+                refused += 1
+                _holds_no_marker(error)
+    assert refused > 3 * len(VALUES)
+
+
+def test_the_search_for_the_marker_finds_one(etc: Etc) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(etc.write(f"{FULL}{MARKER} = 1\n"))
+    with pytest.raises(AssertionError):
+        _holds_no_marker(caught.value)
+
+
+def _holds_no_marker(error: ConfigError) -> None:
+    inner = MARKER.split("-", maxsplit=1)[0]
+    for text in (str(error), repr(error), *error.problems, repr(error.args), error.advice):
+        assert inner not in text
+    # What a traceback or a debugger shows of the causes must not bring it back.
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "'x'", "[]", "[1]", "{}", "{ a = 1 }", "[{}]", "1.5", "true", "[[]]", "2024-01-01"]
+)
+def test_any_value_anywhere_gives_lines_and_no_traceback(etc: Etc, value: str) -> None:
+    for found in VALUES:
+        etc.write(FULL[: found.start()] + value + FULL[found.end() :])
+        try:
+            load(etc.main)
+        except ConfigError as error:
+            for line in error.problems:
+                assert line.startswith(f"{etc.main}:"), line
+    for table in ("daemon", "sources", "bundles", "sources.aws", "bundles.bot", "bundles.bot.variables"):
+        etc.write(f"{table} = {value}\n")
+        try:
+            load(etc.main)
+        except ConfigError as error:
+            for line in error.problems:
+                assert line.startswith(f"{etc.main}:1: "), line

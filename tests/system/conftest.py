@@ -1,0 +1,31 @@
+"""Machines with the package installed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.aws import FakeAws
+from tests.lab.lab import Lab
+from tests.system.machine import Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def deb() -> Path:
+    """The package as `packaging/build-deb` makes it from this tree."""
+    built = subprocess.run([ROOT / "packaging" / "build-deb"], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(built.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def machine(suite: str, aws: FakeAws, deb: Path) -> Iterator[Machine]:
+    """A booted machine with the package, the daemon configured for the lab's AWS, no bundles yet."""
+    with Lab(suite, aws, deb=deb) as lab:
+        machine = Machine(lab)
+        machine.configure()
+        yield machine
