@@ -18,7 +18,7 @@ demo: venv ## the main job before your eyes, with a local AWS, in under a minute
 	@$(PYTHON_IN_VENV) -m tests.demo
 
 deb: ## build/secretsd_VERSION_ARCH.deb
-	@packaging/dev/apt-missing binutils debhelper dpkg-dev fakeroot zstd
+	@packaging/dev/apt-missing binutils debhelper dpkg-dev fakeroot
 	@packaging/build-deb
 
 lock: ## the hashed requirement files from the .in files (ARGS=--upgrade takes newer versions)

@@ -94,8 +94,8 @@ class Commands:
             await self._until(lambda name=name: self._is_settled(name, targets[name], began), deadline)  # type: ignore[misc]
         shortfalls = [line for name in names if (line := shortfall(self._conductor, name, targets[name]))]
         code = worst([code for code, _ in shortfalls])
-        done = f"{len(names) - len(shortfalls)} of {len(names)} bundles are published and loaded"
-        return Reply(code, done, {"lines": [line for _, line in shortfalls]})
+        done = f"{len(names) - len(shortfalls)} of {len(names)} bundles are up to date and loaded"
+        return Reply(code, done, {"lines": [line for _, lines in shortfalls for line in lines]})
 
     def _is_settled(self, name: str, target: int, began: float) -> bool:
         """Whether the refresh has ended and each unit has loaded the result or has failed to."""

@@ -105,32 +105,42 @@ def _iso(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
 
 
-def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, str] | None:
-    """Why a reload of the bundle fell short, and the code for it; None where it did not."""
+def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, list[str]] | None:
+    """Why a reload of the bundle fell short, a line each, and the code for it; None where it did not."""
     state, bundle = conductor.states.get(name), conductor.config.bundles.get(name)
     if state is None or bundle is None:
         return None
     if state.failures:
         code = worst([failure.exit_code for failure in state.failures])
         kept = "the last good generation stays" if state.record else "nothing is published"
-        reasons = "; ".join(f"{failure.message}: {failure.advice}" for failure in state.failures)
-        return code, f"{name}: {reasons} ({kept})"
+        return code, [f"{name}: {kept}", *(line for each in state.failures for line in _reason(each))]
     if state.ended < target:
-        return ExitCode.TRY_AGAIN, f"{name}: its refresh has not ended yet: see secretsctl status {name}"
+        return ExitCode.TRY_AGAIN, [f"{name}: its refresh has not ended yet: see secretsctl status {name}"]
     generation = state.record.generation if state.record else 0
     for entry in bundle.on_change:
         if must_load(entry) and state.entry.loaded.get(entry.unit, 0) < generation:
-            return ExitCode.TRY_AGAIN, f"{name}: published, not loaded: {_why_not_loaded(entry.unit, state)}"
+            return ExitCode.TRY_AGAIN, [f"{name}: published, not loaded", *_why_not_loaded(entry.unit, state)]
     return None
 
 
-def _why_not_loaded(unit: str, state: BundleState) -> str:
+def _reason(failure: Failure) -> list[str]:
+    return [f"  {failure.message}", f"  fix: {failure.advice}"]
+
+
+_UNDER_WAY = {
+    "starting": "has not started its main process yet",
+    "confirming": "was told and must stay active a little longer",
+    "unacknowledged": "was told and has not acknowledged: secretsctl ack BUNDLE GENERATION",
+}
+
+
+def _why_not_loaded(unit: str, state: BundleState) -> list[str]:
     report = state.delivery(unit).report
     if report is None:
-        return f"{unit} has not been told yet"
-    if report.outcome in ("starting", "confirming", "unacknowledged"):
-        return f"{unit} is {report.outcome}"
-    return f"{report.message}: {report.advice}" if report.advice else report.message
+        return [f"  {unit} has not been told yet"]
+    if report.outcome in _UNDER_WAY:
+        return [f"  {unit} {_UNDER_WAY[report.outcome]}"]
+    return [f"  {report.message}"] + ([f"  fix: {report.advice}"] if report.advice else [])
 
 
 def status_line(conductor: Conductor) -> str:

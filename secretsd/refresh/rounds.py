@@ -99,7 +99,7 @@ class Rounds:
             for ref in refs:
                 if failure.failure_class is FailureClass.IDENTITY:
                     self._identities.pop(ref.source, None)
-                if str(ref) == failure.secret:
+                if failure.secret in (ref.id, str(ref)):
                     self._granted[ref.source].discard(ref)
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GENERATIONS = ".generations"
@@ -44,12 +45,12 @@ def temporary_name() -> str:
 
 
 def make_directory(name: str, mode: int, *, dir_fd: int) -> None:
-    """mkdir whose mode no umask weakens; one that is there already is left as it is."""
-    try:
+    """A directory of exactly this mode, whatever the umask and whatever a killed call has left of it."""
+    with suppress(FileExistsError):
         os.mkdir(name, mode, dir_fd=dir_fd)
-    except FileExistsError:
-        return
-    os.chmod(name, mode, dir_fd=dir_fd)
+    with opened_directory(name, dir_fd=dir_fd) as directory:
+        if stat.S_IMODE(os.fstat(directory).st_mode) != mode:
+            os.fchmod(directory, mode)
 
 
 def create_file(name: str, content: bytes, *, dir_fd: int, uid: int = -1, gid: int = -1) -> os.stat_result:

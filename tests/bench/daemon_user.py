@@ -40,7 +40,14 @@ def become() -> None:
     os.umask(0o077)
 
 
-def run(code: Callable[[], int]) -> int:
+def become_plain(uid: int, gid: int) -> None:
+    """Gives up root for good, for a user without any capability. Raises OSError."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def run(code: Callable[[], int], *, become: Callable[[], None] = become) -> int:
     """Runs `code` in a child that has become the daemon's user; returns what it returned, 70 for a crash."""
     pid = os.fork()
     if pid == 0:

@@ -1,7 +1,7 @@
 """Code of ours under strace: which system calls it makes, and what becomes of it when one of them fails.
 
-The code runs in a child that waits for a signal, so that strace is attached before it begins, and stands
-between two marks (getpriority, which nothing else here calls): only calls between the marks count.
+The code runs in a child that first waits for a signal, so that strace is attached before it begins, and it
+stands between two marks (getpriority, which nothing else here calls): only calls between the marks count.
 """
 
 from __future__ import annotations
@@ -55,9 +55,17 @@ def missing() -> str | None:
     return None
 
 
-def calls_of(code: Callable[[], int], log: Path) -> list[Call]:
-    """The system calls that `code` makes, in their order. Raises InjectionError."""
-    _, lines = _traced(code, log, [])
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is traced: `prepare` runs before strace looks, `code` between the marks."""
+
+    prepare: Callable[[], None]
+    code: Callable[[], int]
+
+
+def calls_of(subject: Subject, log: Path) -> list[Call]:
+    """The system calls that `subject` makes, in their order. Raises InjectionError."""
+    _, lines = _traced(subject, log, [])
     seen: Counter[str] = Counter()
     calls: list[Call] = []
     marks = 0
@@ -74,10 +82,10 @@ def calls_of(code: Callable[[], int], log: Path) -> list[Call]:
     return calls
 
 
-def inject(code: Callable[[], int], log: Path, call: Call, fault: str) -> int | None:
-    """Runs `code` with `fault` at `call`: killed before the call is made, or the call fails unmade.
+def inject(subject: Subject, log: Path, call: Call, fault: str) -> int | None:
+    """Runs `subject` with `fault` at `call`: killed before the call is made, or the call fails unmade.
 
-    Returns what `code` returned, or None where it was killed.
+    Returns what its code returned, or None where it was killed.
     Raises: InjectionError, also where the fault did not strike between the marks.
     """
     how = "signal=SIGKILL" if fault == KILL else f"error={fault}"
@@ -85,7 +93,7 @@ def inject(code: Callable[[], int], log: Path, call: Call, fault: str) -> int | 
         f"--trace={call.name},{_MARK}",
         f"--inject={call.name}:{how}:when={call.occurrence}",
     ]
-    status, lines = _traced(code, log, options)
+    status, lines = _traced(subject, log, options)
     marks_before = marks_after = hits = 0
     for line in lines:
         is_mark = line.startswith(f"{_MARK}(")
@@ -98,21 +106,21 @@ def inject(code: Callable[[], int], log: Path, call: Call, fault: str) -> int | 
     return None if killed else os.waitstatus_to_exitcode(status)
 
 
-def _traced(code: Callable[[], int], log: Path, options: list[str]) -> tuple[int, list[str]]:
+def _traced(subject: Subject, log: Path, options: list[str]) -> tuple[int, list[str]]:
     for _ in range(_ATTEMPTS):
-        status, lines = _traced_once(code, log, options)
+        status, lines = _traced_once(subject, log, options)
         # Without its first mark strace came too late: it holds a process a moment after it is shown to.
         if any(line.startswith(f"{_MARK}(") for line in lines):
             return status, lines
     raise InjectionError("strace was never attached before the code began")
 
 
-def _traced_once(code: Callable[[], int], log: Path, options: list[str]) -> tuple[int, list[str]]:
+def _traced_once(subject: Subject, log: Path, options: list[str]) -> tuple[int, list[str]]:
     # Blocked here already: the child could be told to go on before it has blocked it itself.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     pid = os.fork()
     if pid == 0:
-        _wait_and_run(code)
+        _wait_and_run(subject)
     command = ["strace", "-q", "-o", str(log), "-p", str(pid), *options]
     tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
@@ -128,13 +136,14 @@ def _traced_once(code: Callable[[], int], log: Path, options: list[str]) -> tupl
     return status, log.read_text(errors="replace").splitlines()
 
 
-def _wait_and_run(code: Callable[[], int]) -> NoReturn:
+def _wait_and_run(subject: Subject) -> NoReturn:
     result = 70
     try:
+        subject.prepare()
         # The wait is a system call that the code under test never makes: its restarts disturb no count.
         signal.sigwait({signal.SIGUSR1})
         os.getpriority(os.PRIO_PROCESS, 0)
-        result = code()
+        result = subject.code()
         os.getpriority(os.PRIO_PROCESS, 0)
     finally:
         os._exit(result)

@@ -9,10 +9,8 @@ It boots in about half a second over a read-only root, and leaves no process, mo
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +21,7 @@ from typing import Self
 from tests.lab import roots
 from tests.lab.boot import Boot, BootError
 from tests.lab.network import NamespaceNetwork
-from tests.lab.processes import Process, children_of, processes_of
+from tests.lab.processes import Process, end, processes_of
 from tests.lab.room import Room
 
 Finished = subprocess.CompletedProcess[str]
@@ -73,7 +71,7 @@ class Host:
     ) -> None:
         try:
             for process in self._spawned:
-                _end(process)
+                end(process)
             if self._boot is not None:
                 self._boot.power_off(timeout_s=10)
         finally:
@@ -111,7 +109,7 @@ class Host:
                     _text(written) for written in process.communicate(_bytes(input or ""), timeout=timeout_s)
                 )
             except BaseException:
-                _end(process)
+                end(process)
                 raise
         if check and process.returncode != 0:
             raise CommandError(
@@ -274,21 +272,6 @@ class Host:
         )
         self._spawned.append(process)
         return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kills what `process` (of a session of its own) has started, then `process` itself."""
-    # nsenter waits for a child in the machine. The child goes first, so that nsenter reaps it: an orphan
-    # stays a zombie until this machine's PID 1 looks, and holds up the lab machine's shutdown.
-    for child in children_of(process.pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(0.2)
-    # Grandchildren, which may hold the pipes.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 # By hand, not by subprocess: its text mode would turn CR LF into LF, and a file may hold any byte.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,21 @@ def is_alive(pid: int) -> bool:
         # The state follows the name, which is in parentheses and may hold any character.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kills what `process` (of a session of its own) has started, then `process` itself."""
+    # nsenter waits for a child in the machine. The child goes first, so that nsenter reaps it: an orphan
+    # stays a zombie until this machine's PID 1 looks, and holds up the lab machine's shutdown.
+    for child in children_of(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    # Grandchildren, which may hold the pipes.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _read(entry: Path) -> Process:

@@ -26,7 +26,6 @@ _PACKAGES = (
     "adduser",
     "bash",
     "ca-certificates",
-    "ca-certificates",
     "dash",
     "dbus",
     "iproute2",

@@ -1,4 +1,4 @@
-"""A bot for the tests: notes in /run/bots/NAME.log which key it has, at its start and on each SIGHUP.
+"""A bot for the tests: at its start and on each SIGHUP it notes in /run/bots/NAME.log which key it has.
 
 It is copied into the lab machine and runs there: python3 -I bot.py NAME [deaf]
 With "deaf" it has no handler for SIGHUP.
@@ -21,7 +21,7 @@ FILE = Path("/run/secretsd") / NAME / "env"
 
 def note(event: str, key: str) -> None:
     with LOG.open("a") as log:
-        log.write(f"{event} {key}\n")
+        log.write(f"{event} {key} {time.monotonic()}\n")
 
 
 def tell_systemd(state: str) -> None:

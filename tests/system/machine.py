@@ -118,6 +118,13 @@ class Machine:
 
     def seen(self, name: str) -> list[str]:
         """What the bot has noted: "start KEY" or "reload KEY", in order."""
+        return [line.rpartition(" ")[0] for line in self._log(name)]
+
+    def seen_at(self, name: str) -> float:
+        """When the bot made its last note: CLOCK_MONOTONIC, which the machine shares with the test, in s."""
+        return float(self._log(name)[-1].rpartition(" ")[2])
+
+    def _log(self, name: str) -> list[str]:
         done = self.host.run(["cat", f"/run/bots/{name}.log"], check=False)
         return done.stdout.splitlines() if done.returncode == 0 else []
 

@@ -1,0 +1,1 @@
+"""What `make demo` shows: the main job with a local AWS, on a real systemd where one can be booted."""

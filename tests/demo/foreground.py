@@ -1,0 +1,126 @@
+"""The stage without systemd: the daemon in the foreground, and a bot that watches its bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab.aws import FakeAws
+from tests.lab.faults import UNAVAILABLE
+from tests.lab.proxy import FaultProxy
+
+_CONFIGURATION = """
+[daemon]
+refresh_interval = "1h"
+runtime_dir = "{folder}/run"
+state_dir = "{folder}/state"
+
+[sources.aws]
+type = "aws-secretsmanager"
+region = "us-east-1"
+
+[[bundles.bot.secrets]]
+source = "aws"
+id = "bot/production"
+
+[bundles.bot.variables]
+API_KEY = {{ min_length = 4 }}
+
+[[bundles.bot.outputs]]
+path = "env"
+format = "env"
+
+[[bundles.bot.on_change]]
+unit = "bot.service"
+action = "none"
+require_ack = true
+"""
+
+
+class ForegroundStage:
+    """The bot says itself that it has loaded a generation: action = "none", require_ack = true."""
+
+    place = "this machine, secretsd in the foreground, a bot that acknowledges what it has loaded"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+            self._folder = Path(tempfile.mkdtemp(prefix="secretsd-demo-", dir=memory))
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._aws = stack.enter_context(FakeAws.local())
+            self._proxy = stack.enter_context(FaultProxy.local(self._aws.address))
+            self._aws.create("bot/production", {"API_KEY": "fake-key-1"})
+            config = self._folder / "secretsd.toml"
+            config.write_text(_CONFIGURATION.format(folder=self._folder))
+            (self._folder / "state").mkdir()
+            self._environment = {
+                **os.environ,
+                **self._aws.environment,
+                "AWS_ENDPOINT_URL": self._proxy.url,
+                "SECRETSD_SOCKET": str(self._folder / "run" / "control.sock"),
+            }
+            log = stack.enter_context((self._folder / "daemon.log").open("wb"))
+            command = [sys.executable, "-m", "secretsd", "--config", config]
+            daemon = subprocess.Popen(command, env=self._environment, stderr=log)
+            stack.callback(daemon.wait)
+            stack.callback(daemon.terminate)
+            self._bot: subprocess.Popen[bytes] | None = None
+            stack.callback(self._stop_bot)
+            self.secretsctl("wait", "bot")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def rotate(self, value: dict[str, object]) -> None:
+        self._aws.put("bot/production", value)
+
+    def outage(self) -> AbstractContextManager[object]:
+        return self._proxy.broken(UNAVAILABLE)
+
+    def secretsctl(self, *arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "secretsd.cli.fast", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def published(self) -> str:
+        file = self._folder / "run" / "bot" / "env"
+        listing = subprocess.run(["ls", "-lL", file], check=True, stdout=subprocess.PIPE, text=True).stdout
+        return listing + "\n".join(line.split("=")[0] for line in file.read_text().splitlines())
+
+    def start_bot(self) -> None:
+        self._stop_bot()
+        command = [sys.executable, "-m", "tests.demo.watching_bot", self._folder / "run" / "bot", self._log]
+        self._bot = subprocess.Popen(command, env=self._environment)
+
+    def bot_saw(self) -> list[tuple[str, float]]:
+        if not self._log.exists():
+            return []
+        words = [line.split(" ") for line in self._log.read_text().splitlines()]
+        return [(key, float(moment)) for key, moment in words]
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "bot.log"
+
+    def _stop_bot(self) -> None:
+        if self._bot is not None:
+            self._bot.send_signal(signal.SIGTERM)
+            self._bot.wait()

@@ -1,0 +1,58 @@
+"""The stage on a real systemd: the package on a lab machine, the bot as a unit."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab.aws import FakeAws
+from tests.lab.faults import UNAVAILABLE
+from tests.lab.lab import Lab
+from tests.system.machine import RELOAD, Machine
+
+_BUILD_DEB = Path(__file__).resolve().parents[2] / "packaging" / "build-deb"
+
+
+class InstalledStage:
+    """`systemctl reload` reaches the bot through the notify helper."""
+
+    place = 'Debian 12, a real systemd, secretsd from its package, the bot as a unit with action = "reload"'
+
+    def __enter__(self) -> Self:
+        built = subprocess.run([_BUILD_DEB], check=True, stdout=subprocess.PIPE, text=True)
+        with ExitStack() as stack:
+            aws = stack.enter_context(FakeAws.local())
+            lab = stack.enter_context(Lab("bookworm", aws, deb=Path(built.stdout.splitlines()[-1])))
+            self._machine = Machine(lab)
+            self._machine.configure()
+            self._machine.add_bot("bot", "fake-key-1", RELOAD)
+            self._machine.restart_secretsd()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def rotate(self, value: dict[str, object]) -> None:
+        self._machine.aws.put("bot/production", value)
+
+    def outage(self) -> AbstractContextManager[object]:
+        return self._machine.proxy.broken(UNAVAILABLE)
+
+    def secretsctl(self, *arguments: str) -> tuple[int, str]:
+        return self._machine.secretsctl(*arguments)
+
+    def published(self) -> str:
+        return self._machine.host.sh("ls -lL /run/secretsd/bot/env; cut -d= -f1 /run/secretsd/bot/env")
+
+    def start_bot(self) -> None:
+        self._machine.host.systemctl("restart", "bot")
+
+    def bot_saw(self) -> list[tuple[str, float]]:
+        keys = [line.split(" ")[1] for line in self._machine.seen("bot")]
+        return [(key, self._machine.seen_at("bot")) for key in keys]

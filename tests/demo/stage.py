@@ -1,0 +1,37 @@
+"""What the story needs from the place where it is played."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class Stage(Protocol):
+    """A host with secretsd and a bot, whose bundle is named "bot" and takes API_KEY."""
+
+    place: str  # for people: where this plays
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def rotate(self, value: dict[str, object]) -> None:
+        """Gives the bot's secret a new version in AWS."""
+
+    def outage(self) -> AbstractContextManager[object]:
+        """AWS does not answer inside the context."""
+
+    def secretsctl(self, *arguments: str) -> tuple[int, str]:
+        """Exit code, and what was printed."""
+
+    def published(self) -> str:
+        """The bundle's file, as `ls -l` and the names in it, without values."""
+
+    def start_bot(self) -> None:
+        """Starts the bot anew."""
+
+    def bot_saw(self) -> list[tuple[str, float]]:
+        """The keys that the bot has had, in order, each with when it took it (CLOCK_MONOTONIC, seconds)."""

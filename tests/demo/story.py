@@ -1,0 +1,92 @@
+"""What is shown, and what must be true of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tests.demo.stage import Stage
+
+
+class UnexpectedError(Exception):
+    """The story took another turn; says what was expected."""
+
+
+def tell(stage: Stage) -> int:
+    """Plays every scene; returns 0 when each came out as it should, else 1."""
+    scenes = (_a_bot_starts, _a_rotation_arrives, _a_bad_rotation_is_refused, _an_outage_is_survived)
+    print(f"On {stage.place}.")
+    for number, scene in enumerate(scenes, 1):
+        print(f"\n{number}. {(scene.__doc__ or '').splitlines()[0]}")
+        try:
+            scene(stage)
+        except UnexpectedError as unexpected:
+            print(f"   WRONG: {unexpected}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _a_bot_starts(stage: Stage) -> None:
+    """A bot starts from a file that only it can read"""
+    stage.start_bot()
+    _expect_key(stage, "fake-key-1")
+    _say(stage.published())
+
+
+def _a_rotation_arrives(stage: Stage) -> None:
+    """Someone rotates the key in Secrets Manager, then runs: secretsctl reload"""
+    began = time.monotonic()
+    stage.rotate({"API_KEY": "fake-key-2"})
+    _run(stage, "reload", expect=0)
+    seen_at = _expect_key(stage, "fake-key-2")
+    _say(f"the bot works with the new key {1000 * (seen_at - began):.0f} ms after PutSecretValue began")
+    _run(stage, "status", expect=0)
+
+
+def _a_bad_rotation_is_refused(stage: Stage) -> None:
+    """A rotation goes wrong: the new version lacks the key"""
+    stage.rotate({"api_key": "fake-key-under-a-wrong-name"})
+    _run(stage, "reload", expect=65)
+    stage.start_bot()
+    _expect_key(stage, "fake-key-2")
+    _say("the last good bundle stays: a bot that starts now still gets it")
+    stage.rotate({"API_KEY": "fake-key-3"})
+    _run(stage, "reload", expect=0)
+    _expect_key(stage, "fake-key-3")
+
+
+def _an_outage_is_survived(stage: Stage) -> None:
+    """AWS does not answer any more"""
+    with stage.outage():
+        _run(stage, "reload", expect=69)
+        stage.start_bot()
+        _expect_key(stage, "fake-key-3")
+        _say("the bot was restarted during the outage, from the published file")
+    stage.rotate({"API_KEY": "fake-key-4"})
+    _run(stage, "reload", expect=0)
+    _expect_key(stage, "fake-key-4")
+    _say("AWS is back, and so is the next rotation")
+
+
+def _run(stage: Stage, *command: str, expect: int) -> None:
+    code, said = stage.secretsctl(*command)
+    _say(f"$ secretsctl {' '.join(command)}", said.rstrip(), *([f"exit code {code}"] if code else []))
+    if code != expect:
+        raise UnexpectedError(f"exit code {expect}, not {code}")
+
+
+def _expect_key(stage: Stage, key: str) -> float:
+    """Returns when the bot took `key`."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        seen = stage.bot_saw()
+        if seen and seen[-1][0] == key:
+            return seen[-1][1]
+        time.sleep(0.05)
+    raise UnexpectedError(f"the bot has {key}")
+
+
+def _say(*lines: str) -> None:
+    for text in lines:
+        for line in text.splitlines():
+            print(f"   {line}")

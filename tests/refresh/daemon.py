@@ -1,0 +1,133 @@
+"""A conductor as the daemon runs it, over directories of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from secretsd.config.load import load_checked
+from secretsd.control.report import document
+from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.state import BundleState
+from tests.refresh.fakes import FakeHelper, FakeVault, ThreadWorkers
+
+SOON_S = 5.0
+UNIT = "bot.service"
+
+TOLD = f"""
+[[bundles.NAME.on_change]]
+unit = "{UNIT}"
+action = "reload"
+confirm = "0"
+"""
+
+
+def a_bundle(name: str = "bot", *, secret: str = "prod/bot", keys: str = "", more: str = TOLD) -> str:
+    """The tables of a bundle that publishes TOKEN; NAME in `more` stands for its name."""
+    return f"""
+[bundles.{name}]
+{keys}
+[[bundles.{name}.secrets]]
+source = "aws"
+id = "{secret}"
+[bundles.{name}.variables]
+TOKEN = {{ min_length = 3 }}
+{more.replace("NAME", name)}
+"""
+
+
+class Home:
+    """What outlives a daemon: its configuration, directories, vault and helper."""
+
+    def __init__(self, directory: Path, vault: FakeVault) -> None:
+        self.directory = directory
+        self.vault = vault
+        self.config = directory / "secretsd.toml"
+        self.runtime_dir = directory / "run"
+        self.state_dir = directory / "state"
+        self.state_dir.mkdir()
+        self.socket = str(directory / "n")
+        self.configure(a_bundle())
+
+    def configure(self, *bundles: str) -> None:
+        self.config.write_text(f"""
+[daemon]
+runtime_dir = "{self.runtime_dir}"
+state_dir = "{self.state_dir}"
+notify_socket = "{self.socket}"
+refresh_interval = "1h"
+[sources.aws]
+type = "aws-secretsmanager"
+{"".join(bundles)}
+""")
+
+    def helper(self) -> FakeHelper:
+        return FakeHelper(self.socket)
+
+    def env(self, name: str = "bot") -> bytes:
+        return (self.runtime_dir / name / "env").read_bytes()
+
+    def identity_of_file(self, name: str = "bot") -> tuple[int, int, str]:
+        """Inode, ctime and place of the published file: what a rewrite would change."""
+        status = (self.runtime_dir / name / "env").stat()
+        return status.st_ino, status.st_ctime_ns, (self.runtime_dir / name).readlink().name
+
+
+class Daemon:
+    """One run of the conductor. Leaving the context is what kill -9 is: nothing is tidied on the way out."""
+
+    def __init__(self, home: Home, *, ready: bool = True) -> None:
+        self.home = home
+        self.workers = ThreadWorkers()
+        self.conductor = Conductor(home.config, load_checked(home.config))
+        self.conductor._rounds.workers = self.workers
+        self._ready = ready
+
+    async def __aenter__(self) -> Self:
+        self.conductor.open()
+        self._running = asyncio.create_task(self.conductor.run())
+        if self._ready:
+            await self.until(lambda: all(s.ended for s in self.conductor.states.values()))
+            self.conductor.be_ready()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running.cancel()
+        await self.conductor.stop()
+        results = await asyncio.gather(self._running, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError), results
+
+    def state(self, name: str = "bot") -> BundleState:
+        return self.conductor.states[name]
+
+    def generation(self, name: str = "bot") -> int | None:
+        record = self.state(name).record
+        return record.generation if record else None
+
+    def status(self, name: str = "bot") -> Any:
+        bundles: Any = document(self.conductor, [name])["bundles"]
+        return bundles[name]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        assert await self.conductor.changes.until(condition, SOON_S), "this never came true"
+
+    async def loaded(self, name: str = "bot", generation: int | None = None) -> None:
+        def is_loaded() -> bool:
+            state = self.state(name)
+            wanted = generation or (state.record.generation if state.record else 1)
+            return state.entry.loaded.get(UNIT, 0) >= wanted
+
+        await self.until(is_loaded)
+
+    async def refresh(self, *names: str) -> None:
+        targets = self.conductor.request_refresh(names or ("bot",))
+        await self.until(lambda: all(self.state(n).ended >= target for n, target in targets.items()))
+
+    async def settled(self) -> None:
+        """Deliveries that could begin have begun and ended."""
+        deadline = time.monotonic() + SOON_S
+        while self.conductor._deliveries._tasks and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)

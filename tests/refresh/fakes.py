@@ -1,0 +1,166 @@
+"""A vault in the test's own process, workers that are threads, and a notify helper without systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from secretsd.config.models import Bundle
+from secretsd.errors import Failure, FailureClass
+from secretsd.model import Candidate, CloudIdentity, FetchedSecret, SecretRef, SecretVersion, UnitReport
+from secretsd.notify.protocol import ActRequest, Request, decode_request, encode_reply
+from secretsd.refresh import worker
+from secretsd.refresh.messages import WorkerMessage
+from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.refresh.workers import WorkerChannel, Workers
+
+INVOCATION = "0123456789abcdef" * 2
+
+
+def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, secret: str | None = None) -> Failure:
+    return Failure(f"fake-{failure_class.value}", failure_class, "a fake failure", "wait", secret)
+
+
+def bundle(**tables: object) -> Bundle:
+    """A bundle of one secret, prod/bot, whose key TOKEN is published; `tables` replace its keys."""
+    whole = {"secrets": [{"source": "aws", "id": "prod/bot"}], "variables": {"TOKEN": {}}, **tables}
+    return Bundle.model_validate(whole)
+
+
+def candidate(name: str = "bot", digest: str = "d1") -> Candidate:
+    version = SecretVersion(SecretRef("aws", "prod/bot"), "v1", None)
+    return Candidate(name, digest, (version,), ("TOKEN",), (), {})
+
+
+@dataclass
+class FakeVault:
+    """Secrets by id; registered as a source's type by the fixture `vault`."""
+
+    secrets: dict[str, bytes | Failure] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    fetches: list[tuple[str, ...]] = field(default_factory=list)
+    identity: CloudIdentity | None = None
+    jobs: list[dict[str, object]] = field(default_factory=list)
+    open_gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.open_gate.set()
+
+    def put(self, secret_id: str, value: object) -> None:
+        """A new version: bytes as they are, anything else as JSON."""
+        self.secrets[secret_id] = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.versions[secret_id] = self.versions.get(secret_id, 0) + 1
+
+    def fail(self, secret_id: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> None:
+        self.secrets[secret_id] = failure(failure_class, secret=secret_id)
+
+    def hang(self) -> None:
+        """Fetches wait until `open_gate` is set."""
+        self.open_gate.clear()
+
+    def open(self, name: str, **options: object) -> FakeSource:
+        self.jobs.append(options)
+        return FakeSource(self)
+
+
+class FakeSource:
+    """What a worker opens on a vault."""
+
+    def __init__(self, vault: FakeVault) -> None:
+        self._vault = vault
+        self.calls: dict[str, int] = {}
+
+    @property
+    def identity(self) -> CloudIdentity | None:
+        return self._vault.identity
+
+    def fetch(self, refs: Sequence[SecretRef], *, deadline: float) -> Iterator[FetchedSecret | FetchFailure]:
+        self._vault.fetches.append(tuple(ref.id for ref in refs))
+        self._vault.open_gate.wait(10)
+        for ref in refs:
+            value = self._vault.secrets.get(ref.id, failure(FailureClass.REFUSAL, secret=str(ref)))
+            if isinstance(value, Failure):
+                yield FetchFailure(ref, value)
+            else:
+                yield FetchedSecret(ref, f"v{self._vault.versions.get(ref.id, 1)}", None, value)
+
+
+class ThreadWorkers(Workers):
+    """The real worker over a real socket, in a thread: nothing is forked, and a refresh takes 2 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = 0
+        self.lost_before: str | None = None  # the kind of message before whose arrival the worker is lost
+
+    @contextlib.asynccontextmanager
+    async def worker(self) -> AsyncIterator[WorkerChannel]:
+        self.started += 1
+        ours, theirs = socket.socketpair()
+        threading.Thread(target=_work, args=(theirs,), daemon=True).start()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
+        channel = _ThreadChannel(reader, writer, self.lost_before)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+
+def _work(theirs: socket.socket) -> None:
+    # A conductor that went away is the end of a worker, and no fault of the test.
+    with theirs, contextlib.suppress(Exception):
+        worker.run(theirs)
+
+
+class _ThreadChannel(WorkerChannel):
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost_before: str | None
+    ) -> None:
+        super().__init__(reader, writer, pidfd=-1)
+        self._lost_before = lost_before
+
+    async def messages(self) -> AsyncIterator[WorkerMessage]:
+        async for message in super().messages():
+            if message.kind == self._lost_before:
+                return
+            yield message
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class FakeHelper:
+    """Answers as the root helper does: `answers` in turn, then the last one for ever."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.answers = [UnitReport("acted", invocation=INVOCATION, main_pid=1)]
+        self.requests: list[Request] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        """Each unit and generation that the conductor asked for, in order."""
+        return [(r.unit, r.generation) for r in self.requests if isinstance(r, ActRequest)]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            self.requests.append(decode_request(await reader.readline()))
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            await self.gate.wait()
+            writer.write(encode_reply(answer))
+            await writer.drain()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secretsd.config.models import VariableRule
+from secretsd.refresh.rules import broken_rule, entropy_bits
+
+INTEGER = {"type": "integer", "min": 1, "max": 10}
+DECIMAL = {"type": "decimal", "min": 0, "max": 1}
+BOOLEAN = {"type": "boolean"}
+MODE = {"choices": ["paper", "live"]}
+HOOK = {"pattern": r"https://hooks\.example/.*"}
+
+
+def broken(rule: dict[str, Any], value: bytes) -> str | None:
+    return broken_rule(VariableRule.model_validate(rule), value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ({}, b""), ({}, b"a\nb"), (INTEGER, b"1"), (INTEGER, b"10"), ({"type": "integer"}, b"-" + b"9" * 5000),
+        (DECIMAL, b"0.1"), (DECIMAL, b"1e-3"), (DECIMAL, b"1.0"), (BOOLEAN, b"true"), (BOOLEAN, b"false"),
+        (MODE, b"paper"), (HOOK, b"https://hooks.example/x"),
+        ({"min_length": 3}, "äöü".encode()), ({"max_length": 3}, "äöü".encode()),
+        ({"min_entropy_bits": 80}, b"7hX0q/Lm2ZkP9vTeR4wYbN"),
+    ],
+)  # fmt: skip
+def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> None:
+    assert broken(rule, value) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "says"),
+    [
+        ({}, b"\xff", "UTF-8"),
+        (INTEGER, b"0", "below min = 1"), (INTEGER, b"11", "above max = 10"), (INTEGER, b"1.5", "integer"),
+        (INTEGER, b"", "integer"), (INTEGER, b"-", "integer"), (INTEGER, b" 1", "integer"), (INTEGER, b"1_0", "integer"),
+        (INTEGER, b"+1", "integer"), (INTEGER, b"--1", "integer"), (INTEGER, b"1\n", "integer"),
+        (INTEGER, "\u0661".encode(), "integer"), (INTEGER, "\u00b2".encode(), "integer"),
+        (DECIMAL, b"nan", "decimal"), (DECIMAL, b"Infinity", "decimal"), (DECIMAL, b"1_0", "decimal"),
+        (DECIMAL, b" 0.5", "decimal"), (DECIMAL, b"", "decimal"), (DECIMAL, b"0.5.5", "decimal"),
+        (DECIMAL, b"1.1", "above"), (DECIMAL, b"-0.1", "below"), (DECIMAL, b"1e999999", "above"),
+        (DECIMAL, b"1e99999999999999999999", "decimal"), (DECIMAL, b"1" * 5000, "above"),
+        (BOOLEAN, b"True", "true or false"), (BOOLEAN, b"1", "true or false"), (BOOLEAN, b"true\n", "true or false"),
+        (MODE, b"LIVE", "paper, live"), (MODE, b"live ", "paper, live"),
+        (HOOK, b"https://hooks.example", "pattern"), (HOOK, b"https://hooksXexample/x", "pattern"),
+        (HOOK, b"xhttps://hooks.example/x", "pattern"), (HOOK, b"https://hooks.example/x\ny", "pattern"),
+        ({"min_length": 4}, "äöü".encode(), "shorter than 4"), ({"max_length": 2}, b"abc", "longer than 2"),
+        ({"min_length": 1}, b"", "shorter"), ({"min_entropy_bits": 20}, b"a" * 400, "20 bits"),
+        ({"min_entropy_bits": 80}, b"changeme", "80 bits"),
+    ],
+)  # fmt: skip
+def test_what_breaks_its_rule_is_refused_by_the_rules_own_words(
+    rule: dict[str, Any], value: bytes, says: str
+) -> None:
+    assert says in (broken(rule, value) or "")
+
+
+@given(value=st.binary(min_size=6), rule=st.sampled_from([INTEGER, DECIMAL, BOOLEAN, MODE, HOOK]))
+def test_no_answer_holds_a_value(value: bytes, rule: dict[str, Any]) -> None:
+    marked = b"fake-MARKER-" + value
+    assert b"MARKER" not in (broken(rule, marked) or "").encode()
+
+
+@given(st.text())
+def test_entropy_is_never_negative_nor_more_than_random_text_has(text: str) -> None:
+    assert 0 <= entropy_bits(text) <= 21 * len(text) + 1e-6
