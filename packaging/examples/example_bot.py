@@ -42,7 +42,7 @@ def main() -> int:
     """Runs until SIGTERM."""
     stop, reread = threading.Event(), threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
         (reread if number == signal.SIGHUP else stop).set()
 
     signal.signal(signal.SIGHUP, on_signal)

@@ -89,17 +89,22 @@ class Conductor:
             return {}
 
     def _taken_over(self, name: str, entry: journal.Entry) -> BundleState:
-        record = published.read_record(self._runtime_dir, name)
+        record = self._shown(name)
         highest = max(entry.generation, published.highest_generation(self._runtime_dir, name))
-        if record is not None:
-            # Who published it may have been stopped before it read the clock. Now is late enough: a unit
-            # that has not loaded this generation is rather told twice than never.
-            record = replace(record, published_monotonic=time.monotonic())
         return BundleState(
             record=record,
             entry=replace(entry, generation=highest),
             versions=record.versions if record else (),
         )
+
+    def _shown(self, name: str) -> PublishRecord | None:
+        """What somebody else has published, as this process finds it."""
+        record = published.read_record(self._runtime_dir, name)
+        if record is None:
+            return None
+        # Who published it may have been stopped before it read the clock. Now is late enough: a unit
+        # that has not loaded this generation is rather told twice than never.
+        return replace(record, published_monotonic=time.monotonic())
 
     async def run(self) -> None:
         """Refreshes whatever is due, for ever."""
@@ -247,6 +252,7 @@ class Conductor:
 
     def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
         state = self.states[name]
+        self._notice_unreported_publish(name)
         if failures != state.failures:
             for failure in failures:
                 fields = {"bundle": name, "class": failure.failure_class.value, "code": failure.code}
@@ -258,6 +264,13 @@ class Conductor:
         for step in self._plan(name, Rejected(name, failures)):
             if isinstance(step, RemoveBundle):
                 self._remove(name, step.reason)
+
+    def _notice_unreported_publish(self, name: str) -> None:
+        """A worker that was killed right after its swap could not say so, and the bot is still to be told."""
+        state, shown = self.states[name], self._shown(name)
+        if shown is not None and (state.record is None or shown.generation > state.record.generation):
+            self._on_published(shown)
+            state.versions = shown.versions
 
     def _report_ignored(self, name: str, candidate: Candidate) -> None:
         if candidate.ignored != self.states[name].ignored:

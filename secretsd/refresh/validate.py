@@ -76,7 +76,7 @@ class _Gathering:
         for name, key in wanted.items():
             if key in members:
                 self._take_member(secret, name, members[key])
-        unused = tuple(sorted(key for key in members if key not in wanted.values()))
+        unused = tuple(sorted(_writable(key) for key in members if key not in wanted.values()))
         if unused:
             self.ignored[str(secret.ref)] = unused
 
@@ -189,6 +189,11 @@ def _parse_object(payload: bytes) -> dict[str, object] | str:
     except (ValueError, RecursionError):
         return "is not valid JSON"
     return document if isinstance(document, dict) else "is JSON, but not an object"
+
+
+def _writable(key: str) -> str:
+    """`key` for messages and logs: JSON can spell half a surrogate pair, which no encoder takes."""
+    return key.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -8,10 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.lab.host import CommandError
 from tests.lab.lab import Lab
 
 BOT = Path(__file__).parent / "bot.py"
+
+# For what does not depend on the release: systemd 252 is the older, and the stricter, of the two.
+on_bookworm = pytest.mark.parametrize("suite", ["bookworm"])
 
 _UNIT = """
 [Unit]
@@ -98,6 +103,11 @@ class Machine:
     def rotate(self, name: str, key: str) -> None:
         self.aws.put(f"{name}/production", {"API_KEY": key})
 
+    def drop_in(self, unit: str, text: str) -> None:
+        """What `systemctl edit` does: a [Service] section on top of the unit's own."""
+        self.host.put(f"/etc/systemd/system/{unit}.service.d/test.conf", f"[Service]\n{text}\n")
+        self.host.systemctl("daemon-reload")
+
     def restart_secretsd(self) -> None:
         self.host.systemctl("restart", "secretsd")
 
@@ -136,6 +146,10 @@ class Machine:
         for pid in pids_inside:
             self.host.run(["kill", "-9", str(pid)], check=False)
 
+    def children(self, pid_inside: int) -> list[int]:
+        """The children of a process, by their numbers inside the machine."""
+        return [int(pid) for pid in self.host.sh(f"pgrep -P {pid_inside} || true").split()]
+
     def published_files(self) -> list[str]:
         """Everything under the runtime directory but the socket and the key, "TYPE MODE USER PATH"."""
         listing = self.host.sh("cd /run/secretsd && find . -mindepth 1 -printf '%y %m %u %p\\n' | sort -k4")
@@ -150,4 +164,4 @@ def eventually(condition: Callable[[], object], what: str, *, timeout_s: float =
         time.sleep(0.03)
 
 
-__all__ = ["RELOAD", "RESTART", "SIGNAL", "CommandError", "Machine", "eventually"]
+__all__ = ["RELOAD", "RESTART", "SIGNAL", "CommandError", "Machine", "eventually", "on_bookworm"]

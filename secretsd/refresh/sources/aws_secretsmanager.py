@@ -17,7 +17,13 @@ from secretsd.refresh.sources.aws_errors import (
 )
 from secretsd.refresh.sources.aws_fetch import Fetch, Outcome
 from secretsd.refresh.sources.aws_identity import resolve_identity
-from secretsd.refresh.sources.aws_session import DEFAULT_TIMEOUTS, Timeouts, client_config, new_session
+from secretsd.refresh.sources.aws_session import (
+    DEFAULT_TIMEOUTS,
+    Timeouts,
+    client_config,
+    new_client,
+    new_session,
+)
 from secretsd.refresh.sources.aws_texts import failure
 from secretsd.refresh.sources.interface import FetchFailure
 
@@ -128,9 +134,9 @@ class AwsSecretsManager:
         return region
 
     def _signed_by(self, session: Session, region: str, identity: CloudIdentity | None) -> BaseClient:
-        # With an identity of None botocore takes the session's static credentials.
-        return session.create_client(
-            "secretsmanager",
+        # With an identity of None the SDK takes the session's static credentials.
+        return new_client(
+            session,
             region_name=region,
             endpoint_url=self._endpoint_url,
             aws_access_key_id=identity.access_key if identity else None,

@@ -8,10 +8,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import boto3.session
 from botocore.config import Config
 from botocore.session import Session
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from botocore.loaders import Loader
 
 _SDK_LOGGERS = ("botocore", "boto3", "urllib3", "s3transfer")
@@ -48,8 +50,8 @@ def preload() -> None:
     """
     silence_sdk_loggers()
     session = Session(session_vars=_NOTHING_OF_THIS_MACHINE)
-    session.create_client(
-        "secretsmanager",
+    new_client(
+        session,
         region_name="us-east-1",
         endpoint_url="http://127.0.0.1:9",
         aws_access_key_id="fake-access-key-of-preload",
@@ -73,6 +75,32 @@ def new_session(timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Session:
     session.set_config_variable("metadata_service_num_attempts", 2)
     session.set_default_client_config(client_config(timeouts))
     return session
+
+
+def new_client(
+    session: Session,
+    *,
+    region_name: str,
+    endpoint_url: str | None,
+    aws_access_key_id: str | None,
+    aws_secret_access_key: str | None,
+    aws_session_token: str | None = None,
+    config: Config | None = None,
+) -> BaseClient:
+    """A client of Secrets Manager; contacts nothing. Keys of None: the session's own credentials.
+
+    Raises: whatever botocore does over a broken environment, ValueError for an unusable endpoint.
+    """
+    client: BaseClient = boto3.session.Session(botocore_session=session).client(
+        "secretsmanager",
+        region_name=region_name,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=aws_access_key_id,
+        aws_secret_access_key=aws_secret_access_key,
+        aws_session_token=aws_session_token,
+        config=config,
+    )
+    return client
 
 
 def client_config(timeouts: Timeouts) -> Config:
