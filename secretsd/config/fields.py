@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from secretsd.config.names import is_valid_name
 from secretsd.config.units import SIGNAL_NAMES, is_service_name
-from secretsd.refresh.names import is_valid_name
 from secretsd.timespan import parse_timespan
 
 REFUSED = "refused"  # the type of our own errors among pydantic's

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from secretsd.config.fields import RESERVED_BUNDLE_NAMES
+from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
-from secretsd.refresh.names import is_dangerous
-from secretsd.refresh.rules import broken_rule
+from secretsd.config.rules import broken_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Secret
+from secretsd.config.names import is_dangerous, is_valid_name
+from secretsd.config.rules import broken_rule
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.names import is_dangerous, is_valid_name
-from secretsd.refresh.rules import broken_rule
 
 
 @dataclass(frozen=True, slots=True)

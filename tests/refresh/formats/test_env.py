@@ -73,7 +73,7 @@ def shell_reads(shell: str, file: Path, names: list[str]) -> list[bytes]:
 
 
 def is_character(code: int) -> bool:
-    return 0 < code and not 0xFDD0 <= code <= 0xFDEF and code & 0xFFFE != 0xFFFE
+    return code > 0 and not 0xFDD0 <= code <= 0xFDEF and code & 0xFFFE != 0xFFFE
 
 
 texts = st.text(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secretsd.config.models import VariableRule
-from secretsd.refresh.rules import broken_rule, entropy_bits
+from secretsd.config.rules import broken_rule, entropy_bits
 
 INTEGER = {"type": "integer", "min": 1, "max": 10}
 DECIMAL = {"type": "decimal", "min": 0, "max": 1}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from secretsd.refresh.names import is_dangerous, is_valid_name
+from secretsd.config.names import is_dangerous, is_valid_name
 
 
 @pytest.mark.parametrize(
