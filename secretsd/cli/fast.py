@@ -1,7 +1,6 @@
-"""The entry of secretsctl, and all of `secretsctl wait`: it stands before every start of a bot.
+"""All of `secretsctl wait`: it stands before every start of a bot.
 
-Nothing but `_socket`, `os`, `sys` and `time` is imported here, which keeps `wait` under 30 ms on Debian's
-Python; every other command goes on to `secretsd.cli.main`.
+Nothing but `_socket`, `os`, `sys` and `time` is imported here, which keeps it under 30 ms on Debian's Python.
 """
 
 from __future__ import annotations
@@ -23,18 +22,6 @@ _ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that do
 _MAX_ANSWER_BYTES = 65_536
 
 _EX_IO, _EX_TRY_AGAIN = 74, 75
-
-
-def main() -> None:
-    """Ends the process with the command's exit code."""
-    arguments = sys.argv[1:]
-    options = _parse_wait(arguments[1:]) if arguments[:1] == ["wait"] else None
-    if options is None:
-        from secretsd.cli.main import main as full_main
-
-        full_main(arguments)
-    else:
-        sys.exit(wait(**options))  # type: ignore[arg-type]
 
 
 def wait(
@@ -75,7 +62,7 @@ def _said(code: int, message: str) -> int:
     return code
 
 
-def _parse_wait(arguments: list[str]) -> dict[str, object] | None:
+def parse(arguments: list[str]) -> dict[str, object] | None:
     """The options of a plain `wait`; None for anything that deserves argparse's help or error."""
     options: dict[str, object] = {}
     rest = list(arguments)
@@ -133,7 +120,3 @@ def _ask(path: str, request: bytes, timeout_s: float) -> tuple[int, str]:
     if not code.isdigit():
         raise OSError("the daemon ended before it answered")
     return int(code), message.decode("utf-8", "replace")
-
-
-if __name__ == "__main__":
-    main()

@@ -48,7 +48,15 @@ def read(state_dir: Path) -> dict[str, Entry]:
         }
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is damaged"
         raise LocalIOError(
             f"cannot read the journal {path}: {reason}",

@@ -29,9 +29,7 @@ def installed(suite: str = "bookworm") -> Iterator[Machine]:
     """
     if (reason := needs.missing()) is not None:
         raise SystemExit(reason)
-    built = subprocess.run([ROOT / "packaging" / "build-deb"], check=True, stdout=subprocess.PIPE, text=True)
-    deb = Path(built.stdout.splitlines()[-1])
-    with FakeAws.local() as aws, Lab(suite, aws, deb=deb) as lab:
+    with FakeAws.local() as aws, Lab(suite, aws, deb=_package()) as lab:
         machine = Machine(lab)
         machine.configure()
         yield machine
@@ -79,6 +77,15 @@ def highest_pss_mib(machine: Machine) -> Iterator[list[float]]:
 def make_idle(machine: Machine) -> None:
     """Returns when zygote and notify helper have ended by themselves, as they do a while after work."""
     eventually(lambda: len(processes(machine)) == 1, "only the conductor runs", timeout_s=_ZYGOTE_ENDS_S)
+
+
+def _package() -> Path:
+    built = subprocess.run(
+        [ROOT / "packaging" / "build-deb"], check=False, capture_output=True, encoding="utf-8"
+    )
+    if built.returncode != 0:
+        raise SystemExit(built.stderr)
+    return Path(built.stdout.splitlines()[-1])
 
 
 def _unit_of(process: Process) -> str:

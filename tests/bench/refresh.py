@@ -34,7 +34,8 @@ _STOPWATCH = """
 import json, os, sys, time
 argv = ["/usr/bin/secretsctl", "reload", "bot"]
 began = time.monotonic()
-pid = os.posix_spawn(argv[0], argv, {"PATH": "/usr/bin"})
+quiet = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+pid = os.posix_spawn(argv[0], argv, {"PATH": "/usr/bin"}, file_actions=quiet)
 status = os.waitpid(pid, 0)[1]
 ended = time.monotonic()
 last = float(open("/run/bots/bot.log").read().split()[-1])

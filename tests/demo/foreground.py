@@ -91,7 +91,7 @@ class ForegroundStage:
 
     def secretsctl(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "secretsd.cli.fast", *arguments],
+            [sys.executable, "-m", "secretsd.cli", *arguments],
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

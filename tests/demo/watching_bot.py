@@ -23,7 +23,7 @@ def main() -> None:
             key = dict(word.split("=", 1) for word in shlex.split(text))["API_KEY"]
             with log.open("a") as notes:
                 notes.write(f"{key} {time.monotonic()}\n")
-            acknowledge = [sys.executable, "-m", "secretsd.cli.fast", "ack", bundle.name, Path(target).name]
+            acknowledge = [sys.executable, "-m", "secretsd.cli", "ack", bundle.name, Path(target).name]
             if subprocess.run(acknowledge, check=False).returncode == 0:
                 loaded = target
         time.sleep(0.02)

@@ -16,7 +16,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
         yield descriptor
 
 
-@pytest.fixture(params=[0o000, 0o777])
+@pytest.fixture(params=[0o000, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
@@ -56,10 +56,17 @@ def test_a_file_is_closed_to_others_under_any_umask(directory: int, umask: int) 
 
 
 def test_a_directory_has_its_mode_under_any_umask(tmp_path: Path, directory: int, umask: int) -> None:
-    tree.make_directory("d", 0o711, dir_fd=directory)
-    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o711
-    tree.make_directory("d", 0o700, dir_fd=directory)
-    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o711
+    for mode in (0o711, 0o700):
+        tree.make_directory("d", mode, dir_fd=directory)
+        assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == mode
+
+
+def test_a_link_in_place_of_a_directory_is_not_made_into_one(tmp_path: Path, directory: int) -> None:
+    (tmp_path / "victim").mkdir(mode=0o755)
+    (tmp_path / "d").symlink_to("victim")
+    with pytest.raises(NotADirectoryError):
+        tree.make_directory("d", 0o700, dir_fd=directory)
+    assert stat.S_IMODE((tmp_path / "victim").stat().st_mode) == 0o755
 
 
 def test_the_owner_is_final_before_the_first_byte(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:

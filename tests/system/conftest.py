@@ -22,6 +22,20 @@ def deb() -> Path:
     return Path(built.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="session")
+def newer_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same under a higher version, for upgrades."""
+    command = [
+        ROOT / "packaging" / "build-deb",
+        "--version",
+        "0.1.1",
+        "--output",
+        tmp_path_factory.mktemp("deb"),
+    ]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Path(built.stdout.splitlines()[-1])
+
+
 @pytest.fixture
 def machine(suite: str, aws: FakeAws, deb: Path) -> Iterator[Machine]:
     """A booted machine with the package, the daemon configured for the lab's AWS, no bundles yet."""

@@ -1,0 +1,178 @@
+"""Imports run one way, nothing goes in circles, and each process loads only what it is there for."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# From the ground up; a module may import from its own floor and from those below it.
+FLOORS = (
+    ("", "errors", "model", "timespan"),
+    ("config",),
+    (
+        *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
+        "control.access",
+    ),
+    (
+        *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
+        *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
+        *("refresh.memory", "refresh.sources"),
+    ),
+    ("refresh.worker",),
+    (
+        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.delivery"),
+        "refresh.conductor",
+    ),
+    ("control.report", "control.commands", "control.server"),
+    ("__main__", "cli"),
+)
+
+# Rules and values: they decide, and never look at the world.
+PURE = (
+    *("errors", "model", "timespan"),
+    *(
+        "config.names",
+        "config.rules",
+        "config.models",
+        "config.fields",
+        "config.relations",
+        "config.positions",
+    ),
+    *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
+    "control.access",
+)
+WORLD = frozenset(
+    {
+        "os",
+        "time",
+        "socket",
+        "_socket",
+        "asyncio",
+        "subprocess",
+        "random",
+        "shutil",
+        "signal",
+        "botocore",
+        "boto3",
+    }
+)
+
+
+def modules() -> dict[str, ast.Module]:
+    """Name without "secretsd." -> syntax tree."""
+    found = {}
+    for path in sorted((ROOT / "secretsd").rglob("*.py")):
+        parts = path.relative_to(ROOT / "secretsd").with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Full names of everything that a module imports, for types only or late included."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they go"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def own_imports(tree: ast.Module, known: set[str]) -> set[str]:
+    short = {
+        name.removeprefix("secretsd").removeprefix(".")
+        for name in imports(tree)
+        if name.startswith("secretsd")
+    }
+    named = {name for name in short if name in known}
+    # `from package import module` is about the module.
+    return {
+        name for name in named if not any(other != name and other.startswith(f"{name}.") for other in named)
+    }
+
+
+def run_time_only(tree: ast.Module) -> ast.Module:
+    """Without what stands under `if TYPE_CHECKING:`, which never runs."""
+
+    class Strip(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            is_typing = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            return None if is_typing else node
+
+    return Strip().visit(ast.parse(ast.unparse(tree)))
+
+
+def floor_of(name: str) -> int:
+    candidates = {
+        prefix: number
+        for number, floor in enumerate(FLOORS)
+        for prefix in floor
+        if name == prefix or (prefix and name.startswith(f"{prefix}."))
+    }
+    assert candidates, f"{name} has no floor: give it one in FLOORS"
+    return candidates[max(candidates, key=len)]
+
+
+def upward(trees: dict[str, ast.Module]) -> list[str]:
+    return [
+        f"{name} imports {other}"
+        for name, tree in trees.items()
+        for other in own_imports(run_time_only(tree), set(trees))
+        if other and floor_of(other) > floor_of(name)
+    ]
+
+
+def test_imports_go_down_only() -> None:
+    trees = modules()
+    planted = {**trees, "config.planted": ast.parse("from secretsd.refresh.conductor import Conductor")}
+    assert upward(planted) == [*upward(trees), "config.planted imports refresh.conductor"]
+    assert upward(trees) == []
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    trees = modules()
+    graph = {name: own_imports(run_time_only(tree), set(trees)) - {name, ""} for name, tree in trees.items()}
+    list(TopologicalSorter(graph).static_order())
+    with pytest.raises(CycleError):
+        list(TopologicalSorter({**graph, "errors": {"refresh.conductor"}}).static_order())
+
+
+def test_the_core_never_touches_the_world() -> None:
+    for name, tree in modules().items():
+        if name in PURE or name.startswith(tuple(f"{pure}." for pure in PURE)):
+            touched = {module.split(".")[0] for module in imports(tree)} & WORLD
+            assert not touched, f"{name} imports {touched}"
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        # The daemon that lives on must never hold a secret, and 20 MiB of SDK would be for nothing.
+        ("secretsd.__main__", {"botocore", "boto3", "urllib3", "tenacity"}),
+        ("secretsd.notify.helper", {"pydantic", "asyncio", "logging", "argparse"}),
+        # Stands before every start of a bot: each of these costs milliseconds.
+        ("secretsd.cli.__main__", {"json", "socket", "re", "argparse", "pydantic", "typing", "enum"}),
+    ],
+)
+def test_a_process_loads_only_what_it_is_for(module: str, unwanted: set[str]) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}; print(*sys.modules)"
+    isolation = ["-I", "-S"] if "cli" in module else ["-I"]
+    done = subprocess.run(
+        [sys.executable, *isolation, "-c", code], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert not unwanted & set(done.stdout.split())
+
+
+def test_files_stay_small() -> None:
+    for path in (ROOT / "secretsd").rglob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines: does it do one thing?"
