@@ -28,7 +28,7 @@ from secretsd.refresh.plan import (
     plan,
 )
 from secretsd.refresh.publish import io_failure
-from secretsd.refresh.rounds import Rounds
+from secretsd.refresh.rounds import Result, Rounds
 from secretsd.refresh.schedule import next_due
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.workers import Workers
@@ -36,6 +36,25 @@ from secretsd.refresh.workers import Workers
 log = logging.getLogger(__name__)
 
 FIRST_ROUND_S = 10.0  # READY comes after this long even if a source still hangs
+
+
+class _Rehearsal:
+    """A round's listener that publishes nothing and keeps what would be."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Candidate | Rejected] = {}
+
+    async def on_prepared(self, _candidate: Candidate) -> None:
+        return None
+
+    def on_published(self, _record: PublishRecord) -> None:
+        raise AssertionError("a rehearsal publishes nothing")
+
+    async def on_ended(self, name: str, result: Result) -> None:
+        self.results[name] = Rejected(name, result) if isinstance(result, tuple) else result
+
+    def shown(self, _name: str) -> None:
+        return None
 
 
 class Conductor:
@@ -89,22 +108,13 @@ class Conductor:
             return {}
 
     def _taken_over(self, name: str, entry: journal.Entry) -> BundleState:
-        record = self._shown(name)
+        record = self.shown(name)
         highest = max(entry.generation, published.highest_generation(self._runtime_dir, name))
         return BundleState(
             record=record,
             entry=replace(entry, generation=highest),
             versions=record.versions if record else (),
         )
-
-    def _shown(self, name: str) -> PublishRecord | None:
-        """What somebody else has published, as this process finds it."""
-        record = published.read_record(self._runtime_dir, name)
-        if record is None:
-            return None
-        # Who published it may have been stopped before it read the clock. Now is late enough: a unit
-        # that has not loaded this generation is rather told twice than never.
-        return replace(record, published_monotonic=time.monotonic())
 
     async def run(self) -> None:
         """Refreshes whatever is due, for ever."""
@@ -153,8 +163,8 @@ class Conductor:
                 [f"{self.config_path}: {', '.join(changed)} changed: restart secretsd for that"]
             )
         self.config = config
-        for name in config.bundles:
-            self.states.setdefault(name, self._taken_over(name, journal.Entry()))
+        for name in config.bundles.keys() - self.states.keys():
+            self.states[name] = self._taken_over(name, journal.Entry())
         self.changes.announce()
 
     def hurry_deliveries(self, names: Collection[str]) -> None:
@@ -166,17 +176,10 @@ class Conductor:
     async def dry_run(self, names: Collection[str]) -> tuple[Step, ...]:
         """What a refresh of `names` would do. Fetches, publishes nothing, tells nobody, changes no state."""
         config = self.config
-        results: dict[str, Candidate | Rejected] = {}
-
-        async def decide(_candidate: Candidate) -> None:
-            return None
-
-        async def keep(name: str, result: Candidate | tuple[Failure, ...]) -> None:
-            results[name] = Rejected(name, result) if isinstance(result, tuple) else result
-
-        await self._rounds.run(config, names, decide=decide, on_published=lambda _: None, on_result=keep)
+        rehearsal = _Rehearsal()
+        await self._rounds.run(config, names, rehearsal)
         observed = {
-            name: self.states[name].observed(result=results.get(name), intact=self._is_intact(name))
+            name: self.states[name].observed(result=rehearsal.results[name], intact=self._is_intact(name))
             for name in names
         }
         return plan({name: config.bundles[name] for name in names}, observed, time.monotonic())
@@ -196,17 +199,12 @@ class Conductor:
     async def _round(self, names: set[str]) -> None:
         for name in names:
             self.states[name].begun += 1
-        await self._rounds.run(
-            self.config,
-            sorted(names),
-            decide=self._decide,
-            on_published=self._on_published,
-            on_result=self._on_result,
-        )
+        await self._rounds.run(self.config, sorted(names), self)
         if self._journal_dirty:
             await self._write_journal()
 
-    async def _decide(self, candidate: Candidate) -> int | None:
+    async def on_prepared(self, candidate: Candidate) -> int | None:
+        """As rounds.Listener."""
         name = candidate.bundle
         if name not in self.config.bundles:
             return None
@@ -224,11 +222,20 @@ class Conductor:
                     assert_never(step)
         return None
 
-    def _on_published(self, record: PublishRecord) -> None:
+    def on_published(self, record: PublishRecord) -> None:
+        """As rounds.Listener."""
         log.info("published", extra={"bundle": record.bundle, "generation": record.generation})
         self.states[record.bundle].record = record
 
-    async def _on_result(self, name: str, result: Candidate | tuple[Failure, ...]) -> None:
+    def shown(self, name: str) -> PublishRecord | None:
+        """As rounds.Listener."""
+        record = published.read_record(self._runtime_dir, name)
+        # Who published it may have been stopped before it read the clock. Now is late enough: a unit
+        # that has not loaded this generation is rather told twice than never.
+        return replace(record, published_monotonic=time.monotonic()) if record else None
+
+    async def on_ended(self, name: str, result: Result) -> None:
+        """As rounds.Listener."""
         state = self.states[name]
         state.ended = state.begun
         bundle = self.config.bundles.get(name)
@@ -252,7 +259,6 @@ class Conductor:
 
     def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
         state = self.states[name]
-        self._notice_unreported_publish(name)
         if failures != state.failures:
             for failure in failures:
                 fields = {"bundle": name, "class": failure.failure_class.value, "code": failure.code}
@@ -264,13 +270,6 @@ class Conductor:
         for step in self._plan(name, Rejected(name, failures)):
             if isinstance(step, RemoveBundle):
                 self._remove(name, step.reason)
-
-    def _notice_unreported_publish(self, name: str) -> None:
-        """A worker that was killed right after its swap could not say so, and the bot is still to be told."""
-        state, shown = self.states[name], self._shown(name)
-        if shown is not None and (state.record is None or shown.generation > state.record.generation):
-            self._on_published(shown)
-            state.versions = shown.versions
 
     def _report_ignored(self, name: str, candidate: Candidate) -> None:
         if candidate.ignored != self.states[name].ignored:
@@ -325,6 +324,10 @@ class Conductor:
         state.record = None
 
     async def _write_journal(self) -> None:
+        # Shielded: a cancelled caller must not let go of the lock while a thread still writes the file.
+        await asyncio.shield(asyncio.create_task(self._write_journal_alone()))
+
+    async def _write_journal_alone(self) -> None:
         async with self._journal_lock:
             self._journal_dirty = False
             entries = {name: state.entry for name, state in self.states.items()}

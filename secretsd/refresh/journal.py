@@ -19,6 +19,8 @@ from secretsd.errors import LocalIOError
 
 _SCHEMA = 1
 _FILE = "journal.json"
+# What a document that this module did not write can raise on its way to numbers.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from typing import Protocol
 
 from secretsd.config.models import Config
 from secretsd.errors import Failure, FailureClass
@@ -18,15 +18,23 @@ from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 _WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
-Decide = Callable[[Candidate], Awaitable[int | None]]  # the generation to publish a candidate as, or None
+Result = Candidate | tuple[Failure, ...]
 
 
-@dataclass(slots=True)
-class RoundResult:
-    """What each bundle came to; every bundle of the round is in `candidates` or in `failures`."""
+class Listener(Protocol):
+    """Who decides what a round does, and hears what came of it."""
 
-    candidates: dict[str, Candidate] = field(default_factory=dict)
-    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
+    async def on_prepared(self, candidate: Candidate) -> int | None:
+        """The generation to publish the candidate as; None leaves what is published."""
+
+    def on_published(self, record: PublishRecord) -> None:
+        """A bundle was published; `on_ended` follows."""
+
+    async def on_ended(self, name: str, result: Result) -> None:
+        """A bundle's part of the round is over; called once for each."""
+
+    def shown(self, name: str) -> PublishRecord | None:
+        """What stands in the runtime directory now, for a worker that died before it could tell."""
 
 
 class Rounds:
@@ -41,12 +49,9 @@ class Rounds:
         self,
         config: Config,
         names: Iterable[str],
-        *,
-        decide: Decide,
-        on_published: Callable[[PublishRecord], None],
-        on_result: Callable[[str, Candidate | tuple[Failure, ...]], Awaitable[None]],
+        listener: Listener,
     ) -> None:
-        """Refreshes the bundles `names`; `on_result` is called once for each of them.
+        """Refreshes the bundles `names`.
 
         Bundles that share no source do not share a worker, so that a source that hangs holds up only its own.
         """
@@ -55,10 +60,7 @@ class Rounds:
             sources = frozenset(secret.source for secret in config.bundles[name].secrets)
             groups.setdefault(sources, []).append(name)
         await asyncio.gather(
-            *(
-                _Group(self, config, sources, members, decide, on_published, on_result).run()
-                for sources, members in groups.items()
-            )
+            *(_Group(self, config, sources, members, listener).run() for sources, members in groups.items())
         )
 
     def job(self, config: Config, sources: frozenset[str], names: list[str]) -> messages.Job:
@@ -84,7 +86,7 @@ class Rounds:
     def keep_identity(self, source: str, identity: CloudIdentity) -> None:
         self._identities[source] = identity
 
-    def learn(self, config: Config, name: str, result: Candidate | tuple[Failure, ...]) -> None:
+    def learn(self, config: Config, name: str, result: Result) -> None:
         """Remembers who was granted what, and drops an identity that the source does not accept."""
         refs = {secret.ref for secret in config.bundles[name].secrets}
         for source in {ref.source for ref in refs}:
@@ -112,18 +114,14 @@ class _Group:
         config: Config,
         sources: frozenset[str],
         names: list[str],
-        decide: Decide,
-        on_published: Callable[[PublishRecord], None],
-        on_result: Callable[[str, Candidate | tuple[Failure, ...]], Awaitable[None]],
+        listener: Listener,
     ) -> None:
         self._rounds = rounds
         self._config = config
         self._sources = sources
         self._open = dict.fromkeys(names)
-        self._decide = decide
-        self._on_published = on_published
-        self._on_result = on_result
-        self._publishing: dict[str, Candidate] = {}
+        self._listener = listener
+        self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
     async def run(self) -> None:
         lost = "the worker ended before it was done"
@@ -136,35 +134,49 @@ class _Group:
         except (WorkerLostError, ValueError, OSError) as error:
             lost = str(error) if isinstance(error, WorkerLostError) else lost
         for name in list(self._open):
-            await self._end(name, (_lost_failure(name, lost),))
+            if not await self._end_if_shown(name):
+                await self._end(name, (_lost_failure(name, lost),))
+
+    async def _end_if_shown(self, name: str) -> bool:
+        """Whether the worker had shown the bundle before it died without a word."""
+        generation, candidate = self._publishing.pop(name, (None, None))
+        record = self._listener.shown(name) if candidate is not None else None
+        if candidate is None or record is None or record.generation != generation:
+            return False
+        self._listener.on_published(record)
+        await self._end(name, candidate)
+        return True
 
     async def _converse(self, channel: WorkerChannel) -> None:
         async for message in channel.messages():
             match message:
-                case messages.IdentityResolved(source=source, identity=identity):
+                case messages.IdentityResolved(source=source, identity=identity) if source in self._sources:
                     self._rounds.keep_identity(source, identity)
-                case messages.Prepared(candidate=candidate):
+                case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
                     await self._answer(channel, candidate)
-                case messages.Failed(rejected=Rejected(bundle=name, failures=failures)):
+                case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if name in self._open:
                     await self._end(name, failures)
-                case messages.Published(record=record):
-                    self._on_published(record)
-                    await self._end(record.bundle, self._publishing.pop(record.bundle))
-                case messages.PublishFailed(bundle=name, failure=failure):
+                case messages.Published(record=record) if record.bundle in self._publishing:
+                    self._listener.on_published(record)
+                    await self._end(record.bundle, self._publishing.pop(record.bundle)[1])
+                case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
+                    del self._publishing[name]
                     await self._end(name, (failure,))
+                case _:
+                    raise ValueError("the worker spoke of what it was not asked for")
 
     async def _answer(self, channel: WorkerChannel, candidate: Candidate) -> None:
-        generation = await self._decide(candidate)
+        generation = await self._listener.on_prepared(candidate)
+        if generation is not None:
+            self._publishing[candidate.bundle] = (generation, candidate)
         await channel.send_verdict(messages.Verdict(candidate.bundle, generation))
         if generation is None:
             await self._end(candidate.bundle, candidate)
-        else:
-            self._publishing[candidate.bundle] = candidate
 
-    async def _end(self, name: str, result: Candidate | tuple[Failure, ...]) -> None:
+    async def _end(self, name: str, result: Result) -> None:
         del self._open[name]
         self._rounds.learn(self._config, name, result)
-        await self._on_result(name, result)
+        await self._listener.on_ended(name, result)
 
 
 def _lost_failure(bundle: str, what: str) -> Failure:

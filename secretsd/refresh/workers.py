@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -15,9 +16,12 @@ import secretsd
 from secretsd.refresh import messages
 from secretsd.refresh.messages import Job, Verdict, WorkerMessage
 
+log = logging.getLogger(__name__)
+
 _REQUEST = b"W"
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _ZYGOTE_START_S = 8.0
+_KILL_S = 1.0
 
 # The package's parent goes in by hand: isolated mode (-I) knows neither the environment nor the folder.
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop()); from secretsd.refresh.zygote import main; main()"
@@ -53,12 +57,18 @@ class WorkerChannel:
             self._writer.write(line)
             await self._writer.drain()
 
-    def close(self) -> None:
-        """Kills the worker if it still runs; a pidfd cannot hit another process."""
+    async def close(self) -> None:
+        """Kills the worker if it still runs, and waits for its end: what it has done by then it has done."""
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.close(self._pidfd)
-        self._writer.close()
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # a pidfd cannot hit another process
+        try:
+            async with asyncio.timeout(_KILL_S):
+                await _readable(self._pidfd)
+        except TimeoutError:
+            log.error("a killed worker does not end", extra={"waited_s": _KILL_S})
+        finally:
+            os.close(self._pidfd)
+            self._writer.close()
 
 
 class Workers:
@@ -85,7 +95,7 @@ class Workers:
         try:
             yield channel
         finally:
-            channel.close()
+            await channel.close()
 
     async def _fork(self, job_socket: socket.socket) -> int:
         async with self._lock:
@@ -133,18 +143,23 @@ class Workers:
 
 
 async def _ask(control: socket.socket, job_socket: socket.socket) -> int:
-    loop = asyncio.get_running_loop()
     socket.send_fds(control, [_REQUEST], [job_socket.fileno()])
-    readable = asyncio.Event()
-    loop.add_reader(control, readable.set)
     try:
         async with asyncio.timeout(_ZYGOTE_START_S):
-            await readable.wait()
+            await _readable(control.fileno())
     except TimeoutError:
         raise WorkerLostError("the zygote does not answer") from None
-    finally:
-        loop.remove_reader(control)
     data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if data != _REQUEST or not descriptors:
         raise WorkerLostError("the zygote ended")
     return descriptors[0]
+
+
+async def _readable(descriptor: int) -> None:
+    """Returns when there is something to read; a pidfd is readable when its process has ended."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -35,13 +35,13 @@ def main() -> None:
     serve(control)
 
 
-def serve(control: socket.socket) -> None:
-    """Forks a worker for each request, until the other end closes or a minute passes without work."""
+def serve(control: socket.socket, *, idle_s: float = IDLE_S) -> None:
+    """Forks a worker for each request, until the other end closes or `idle_s` pass without work."""
     workers: dict[int, int] = {}  # pidfd -> pid
     poll = select.poll()
     poll.register(control, select.POLLIN)
     while True:
-        ready = poll.poll(None if workers else IDLE_S * 1000)
+        ready = poll.poll(None if workers else idle_s * 1000)
         if not ready:
             return
         for descriptor, _ in ready:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import pwd
 import signal
@@ -19,7 +18,7 @@ from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity
 from secretsd.refresh import messages, published, tree, worker
 from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
-from tests.refresh.fakes import FakeVault, bundle, failure
+from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure
 
 MARKER = "fake-MARKER-token"
 AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identity=True, others_granted=False)
@@ -177,19 +176,6 @@ def test_a_bundle_with_one_failed_secret_is_not_published_in_part(run: Path, vau
     assert not (run / "bot").exists()
 
 
-def test_a_secret_that_two_bundles_use_is_asked_for_once(run: Path, vault: FakeVault, tmp_path: Path) -> None:
-    noted = tmp_path / "asked"
-    vault.put("prod/bot", {"TOKEN": MARKER})
-    real = vault.open
-    vault.open = lambda name, **options: (noted.open("a").write("opened\n"), real(name, **options))[1]  # type: ignore[method-assign]
-    from secretsd.refresh.sources import registry
-
-    registry.SOURCES["aws-secretsmanager"] = vault.open  # type: ignore[index]
-    with working(run, a=bundle(), b=bundle()) as conversation:
-        assert kinds(conversation.hear_all()).count("published") == 2
-    assert noted.read_text() == "opened\n"
-
-
 def test_identical_content_has_the_same_digest_in_every_worker_and_another_in_every_boot(
     run: Path, vault: FakeVault
 ) -> None:
@@ -245,8 +231,6 @@ def test_role_credentials_go_to_the_conductor_and_only_new_ones(run: Path, vault
 def test_an_answer_larger_than_memory_fails_its_own_secrets_only(
     run: Path, vault: FakeVault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.refresh.fakes import FakeSource
-
     fetch = FakeSource.fetch
 
     def exhausted(self: FakeSource, refs: object, *, deadline: float) -> Iterator[object]:
@@ -309,4 +293,3 @@ def test_a_fetch_failure_says_nothing_more_than_the_source_did(run: Path, vault:
     with working(run, bot=bundle()) as conversation:
         (heard,) = conversation.hear_all()
     assert heard == messages.Failed(messages.Rejected("bot", (failure(FailureClass.IDENTITY),)))
-    assert io.BytesIO(conversation.raw).read().count(b"\n") == 1

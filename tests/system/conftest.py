@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def deb() -> Path:
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as `packaging/build-deb` makes it from this tree."""
     built = subprocess.run([ROOT / "packaging" / "build-deb"], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(built.stdout.splitlines()[-1])
+    # A copy: all tests of a run are about one package, whatever is built meanwhile.
+    return Path(shutil.copy(built.stdout.splitlines()[-1], tmp_path_factory.mktemp("deb")))
 
 
 @pytest.fixture(scope="session")

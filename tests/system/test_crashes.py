@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.faults import SERVER_ERROR, Hang
+from tests.lab.processes import end
 from tests.system.machine import RELOAD, Machine, eventually, on_bookworm
 
 pytestmark = pytest.mark.system
@@ -93,8 +94,7 @@ def test_worker_killed_right_before_and_right_after_its_swap(machine: Machine) -
         strace = _kill_at(machine, zygote, call, occurrence)
         machine.rotate("bot", f"fake-key-{number}")
         assert machine.secretsctl("reload")[0] == 69
-        strace.terminate()
-        strace.wait(10)
+        end(strace)
         if call == "unlinkat":
             # What was shown is told, even if AWS is never heard of again.
             machine.proxy.set(SERVER_ERROR)
@@ -202,6 +202,6 @@ def test_stop_while_a_reload_runs_is_quick_and_ends_the_reload(machine: Machine)
     machine.host.systemctl("stop", "secretsd")
     assert time.monotonic() - began < 3
     assert machine.host.show("secretsd", "Result") == "success"
-    assert reload.wait(5) == 75
+    assert reload.wait(5) == 74
     assert machine.secretsctl("wait", "bot")[0] == 0, "bots start without the daemon"
     assert not [p for p in machine.host.processes() if "secretsd" in " ".join(p.argv)]

@@ -1,0 +1,263 @@
+"""A round with workers that say what the test wants, and what each bundle comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from secretsd.config.models import Config
+from secretsd.errors import Failure, FailureClass
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected
+from secretsd.refresh import messages, rounds
+from secretsd.refresh.messages import Job, Verdict, WorkerMessage
+from secretsd.refresh.rounds import Rounds
+from secretsd.refresh.workers import WorkerLostError, Workers
+from tests.refresh.fakes import candidate, failure
+
+Script = Callable[[Job], Iterable[WorkerMessage | float | Exception]]
+IDENTITY = CloudIdentity("fake-key", "fake-secret", None, 4e9, "iam-role")
+
+
+def record(name: str, generation: int = 1) -> PublishRecord:
+    return PublishRecord(name, generation, 1.0, 1.0, "d1", (), (), (), ())
+
+
+def failed(name: str, failure_class: FailureClass = FailureClass.TRANSIENT, secret: str = "") -> messages.Failed:
+    return messages.Failed(Rejected(name, (failure(failure_class, secret=secret or name),)))
+
+
+class ScriptedWorkers(Workers):
+    """Each worker follows `script`: messages to say, seconds to be silent, errors to end with."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.script = script
+        self.jobs: list[Job] = []
+        self.verdicts: list[Verdict] = []
+        self.running = 0
+
+    @contextlib.asynccontextmanager
+    async def worker(self) -> AsyncIterator[ScriptedChannel]:  # type: ignore[override]
+        self.running += 1
+        try:
+            yield ScriptedChannel(self)
+        finally:
+            self.running -= 1
+
+
+class ScriptedChannel:
+    def __init__(self, workers: ScriptedWorkers) -> None:
+        self._workers = workers
+
+    async def send_job(self, job: Job) -> None:
+        self._job = job
+        self._workers.jobs.append(job)
+
+    async def send_verdict(self, verdict: Verdict) -> None:
+        self._workers.verdicts.append(verdict)
+
+    async def messages(self) -> AsyncIterator[WorkerMessage]:
+        for said in self._workers.script(self._job):
+            if isinstance(said, float):
+                await asyncio.sleep(said)
+            elif isinstance(said, Exception):
+                raise said
+            else:
+                yield said
+
+
+def configured(tmp_path: Path, **sources: list[str]) -> Config:
+    """One bundle for each name, which has one secret of its own name in each of the listed sources."""
+    bundles = {
+        name: {"secrets": [{"source": s, "id": name, "variable": s.upper()} for s in used]}
+        for name, used in sources.items()
+    }
+    tables = {s: {"type": "aws-secretsmanager"} for used in sources.values() for s in used}
+    return Config.model_validate({"daemon": {"runtime_dir": tmp_path}, "sources": tables, "bundles": bundles})
+
+
+class Results:
+    """What a round came to."""
+
+    def __init__(self, generation: int | None = 1) -> None:
+        self.generation = generation
+        self.results: dict[str, Candidate | tuple[Failure, ...]] = {}
+        self.published: list[PublishRecord] = []
+        self.asked: list[str] = []
+
+    async def decide(self, candidate: Candidate) -> int | None:
+        self.asked.append(candidate.bundle)
+        return self.generation
+
+    async def keep(self, name: str, result: Candidate | tuple[Failure, ...]) -> None:
+        assert name not in self.results, "one result for each bundle"
+        self.results[name] = result
+
+    def code(self, name: str) -> str:
+        result = self.results[name]
+        return result[0].code if isinstance(result, tuple) else "good"
+
+    async def of(self, rounds: Rounds, config: Config) -> Results:
+        await rounds.run(
+            config,
+            list(config.bundles),
+            decide=self.decide,
+            on_published=self.published.append,
+            on_result=self.keep,
+        )
+        return self
+
+
+def come_to(config: Config, script: Script, generation: int | None = 1) -> Results:
+    return asyncio.run(Results(generation).of(Rounds(ScriptedWorkers(script)), config))
+
+
+def good(job: Job) -> Iterable[WorkerMessage]:
+    for name in job.bundles:
+        yield messages.Prepared(candidate(name))
+        yield messages.Published(record(name))
+
+
+def test_every_bundle_gets_one_result(tmp_path: Path) -> None:
+    config = configured(tmp_path, a=["aws"], b=["aws"], c=["other"])
+    found = come_to(config, good)
+    assert {name: found.code(name) for name in config.bundles} == {"a": "good", "b": "good", "c": "good"}
+    assert len(found.published) == 3
+
+
+def test_a_worker_that_ends_early_fails_only_what_it_had_not_done(tmp_path: Path) -> None:
+    def script(job: Job) -> Iterable[WorkerMessage]:
+        return list(good(job))[:2]
+
+    found = come_to(configured(tmp_path, a=["aws"], b=["aws"]), script)
+    assert (found.code("a"), found.code("b")) == ("good", "no-answer")
+
+
+def test_a_worker_that_hangs_is_ended_at_the_deadline_and_its_bundles_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "_WORKER_DEADLINE_S", 0.1)
+    workers = ScriptedWorkers(lambda job: [*good(job)] if "b" in job.bundles else [60.0])
+    before = time.monotonic()
+    found = asyncio.run(Results().of(Rounds(workers), configured(tmp_path, a=["slow"], b=["fast"])))
+    assert time.monotonic() - before < 2
+    assert (found.code("a"), found.code("b")) == ("no-answer", "good")
+    assert workers.running == 0
+    ((lost,),) = [result for result in found.results.values() if isinstance(result, tuple)]
+    assert lost.failure_class is FailureClass.TRANSIENT
+    assert "did not answer within" in lost.message
+
+
+def test_a_source_that_hangs_does_not_share_a_worker_with_another(tmp_path: Path) -> None:
+    workers = ScriptedWorkers(good)
+    config = configured(tmp_path, a=["x"], b=["y"], c=["x"], both=["x", "y"])
+    asyncio.run(Results().of(Rounds(workers), config))
+    assert sorted((sorted(job.bundles), sorted(job.sources)) for job in workers.jobs) == [
+        (["a", "c"], ["x"]),
+        (["b"], ["y"]),
+        (["both"], ["x", "y"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ValueError("the worker sent a message of unknown shape"),
+        OSError(104, "reset"),
+        WorkerLostError("the zygote ended"),
+    ],
+)
+def test_a_worker_that_breaks_off_is_a_transient_failure(tmp_path: Path, end: Exception) -> None:
+    found = come_to(configured(tmp_path, a=["aws"]), lambda _: [end])
+    assert found.code("a") == "no-answer"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        failed("stranger"),
+        messages.Prepared(candidate("stranger")),
+        messages.Published(record("stranger")),
+        messages.Published(record("a")),  # without having been told to
+        messages.PublishFailed("stranger", failure()),
+        messages.IdentityResolved("stranger", IDENTITY),
+    ],
+)
+def test_a_worker_that_speaks_of_what_it_was_not_asked_for_is_not_believed(
+    tmp_path: Path, said: WorkerMessage
+) -> None:
+    config = configured(tmp_path, a=["aws"], stranger=["other"])
+    only_a = Config.model_validate({**dict(config), "bundles": {"a": config.bundles["a"]}})
+    found = come_to(only_a, lambda _: [said])
+    assert found.code("a") == "no-answer"
+    assert (found.asked, found.published) == ([], [])
+
+
+def test_a_worker_that_says_a_thing_twice_is_not_believed_twice(tmp_path: Path) -> None:
+    found = come_to(configured(tmp_path, a=["aws"], b=["aws"]), lambda _: [failed("a"), failed("a"), failed("b")])
+    assert (found.code("a"), found.code("b")) == ("fake-transient", "no-answer")
+
+
+def test_what_the_plan_leaves_is_good_without_a_publish(tmp_path: Path) -> None:
+    def script(job: Job) -> Iterable[WorkerMessage]:
+        return [messages.Prepared(candidate("a"))]
+
+    found = come_to(configured(tmp_path, a=["aws"]), script, generation=None)
+    assert found.code("a") == "good"
+
+
+def test_a_publish_that_failed_is_the_bundles_failure(tmp_path: Path) -> None:
+    def script(job: Job) -> Iterable[WorkerMessage]:
+        return [messages.Prepared(candidate("a")), messages.PublishFailed("a", failure(FailureClass.IO))]
+
+    assert come_to(configured(tmp_path, a=["aws"]), script).code("a") == "fake-io"
+
+
+def test_role_credentials_are_handed_to_the_next_worker_and_dropped_when_refused(tmp_path: Path) -> None:
+    config = configured(tmp_path, a=["aws"])
+    scripts: list[Script] = [
+        lambda job: [messages.IdentityResolved("aws", IDENTITY), *good(job)],
+        lambda _: [failed("a", FailureClass.TRANSIENT)],
+        lambda _: [failed("a", FailureClass.IDENTITY)],
+        good,
+    ]
+    workers = ScriptedWorkers(lambda job: scripts.pop(0)(job))
+    kept = Rounds(workers)
+    for _ in range(4):
+        asyncio.run(Results().of(kept, config))
+    given = [(job.sources["aws"].identity, job.sources["aws"].renew_identity) for job in workers.jobs]
+    assert given == [(None, True), (IDENTITY, False), (IDENTITY, False), (None, True)]
+
+
+def test_credentials_near_their_end_are_renewed_while_they_still_serve(tmp_path: Path) -> None:
+    config = configured(tmp_path, a=["aws"])
+    workers = ScriptedWorkers(good)
+    kept = Rounds(workers)
+    ending = CloudIdentity("fake-key", "fake-secret", None, time.time() + 60, "iam-role")
+    kept.keep_identity("aws", ending)
+    asyncio.run(Results().of(kept, config))
+    source = workers.jobs[0].sources["aws"]
+    assert (source.identity, source.renew_identity) == (ending, True)
+
+
+def test_a_denial_can_be_told_from_a_lost_identity_by_what_else_was_granted(tmp_path: Path) -> None:
+    both = configured(tmp_path, a=["aws"], b=["aws"])
+    only_b = Config.model_validate({**dict(both), "bundles": {"b": both.bundles["b"]}})
+    workers = ScriptedWorkers(good)
+    kept = Rounds(workers)
+
+    def others_granted(config: Config) -> bool:
+        asyncio.run(Results().of(kept, config))
+        return workers.jobs[-1].sources["aws"].others_granted
+
+    assert not others_granted(both)
+    assert not others_granted(both), "it asks for everything that was granted"
+    assert others_granted(only_b), "a was granted before"
+    workers.script = lambda job: [failed(name, FailureClass.REFUSAL) for name in job.bundles]
+    others_granted(both)
+    assert not others_granted(only_b), "a was refused meanwhile"
