@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import Collection
@@ -77,13 +79,17 @@ class Conductor:
         self._wake = asyncio.Event()
         self._journal_lock = asyncio.Lock()
         self._journal_dirty = False
+        self._runtime_lock: int | None = None  # held open until the process ends
 
     # --- starting and stopping -------------------------------------------------------------------------
 
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
         runtime_dir = self._runtime_dir
-        published.prepare(runtime_dir)
+        self._runtime_lock = published.prepare(runtime_dir)
+        with contextlib.suppress(OSError):
+            # systemd makes it for the service; what goes wrong here shows when the journal is written.
+            Path(self.config.daemon.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.memory = memory_kind(runtime_dir)
         if self.memory.warning:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
@@ -130,6 +136,9 @@ class Conductor:
     async def stop(self) -> None:
         await self._deliveries.stop()
         await self._workers.close()
+        if self._runtime_lock is not None:
+            os.close(self._runtime_lock)
+            self._runtime_lock = None
 
     def be_ready(self) -> None:
         """From now on units are told: systemd has been told READY before."""

@@ -6,6 +6,7 @@ The conductor calls this: it never opens a published file or a copy, only their 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Collection
@@ -17,22 +18,40 @@ from secretsd.refresh import messages, tree
 from secretsd.refresh.publish import current_generation
 
 
-def prepare(runtime_dir: Path) -> None:
-    """Makes the digest key of this boot, once, and the runtime directory where systemd did not.
+def prepare(runtime_dir: Path) -> int:
+    """Makes what this boot needs: the digest key, and the runtime directory where systemd did not.
 
+    Returns the descriptor of a lock: as long as it is open, no other daemon may use the directory.
     Raises: LocalIOError.
     """
     try:
         runtime_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         with tree.opened_directory(runtime_dir) as root:
+            lock = _lock(root)
             tree.make_directory(tree.GENERATIONS, 0o711, dir_fd=root)
             tree.make_directory(tree.COPIES, 0o700, dir_fd=root)
             _make_digest_key(root)
+    except BlockingIOError:
+        raise LocalIOError(
+            f"another secretsd uses the runtime directory {runtime_dir}",
+            advice="stop it (systemctl stop secretsd), or give this one a runtime_dir of its own",
+        ) from None
     except OSError as error:
         raise LocalIOError(
             f"cannot use the runtime directory {runtime_dir}: {os.strerror(error.errno or 0)}",
             advice="systemctl status secretsd-runtime.service; the directory must be writable for secretsd",
         ) from None
+    return lock
+
+
+def _lock(root: int) -> int:
+    descriptor = os.open(tree.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _make_digest_key(root: int) -> None:

@@ -5,6 +5,7 @@
     .copies/BUNDLE/N/FILE              the daemon's own copies, 0600, for repair
     .copies/BUNDLE/N/record.json       what was published
     .digest-key                        keys every digest; dies with the boot
+    .lock                              held by the one daemon that works here
 
 All of it is memory: a reboot loses it, as it must.
 """
@@ -22,6 +23,7 @@ GENERATIONS = ".generations"
 COPIES = ".copies"
 RECORD = "record.json"
 DIGEST_KEY = ".digest-key"
+LOCK = ".lock"
 TEMPORARY_PREFIX = ".new-"
 
 DIGEST_KEY_BYTES = 32

@@ -121,6 +121,7 @@ class Daemon:
             return state.entry.loaded.get(UNIT, 0) >= wanted
 
         await self.until(is_loaded)
+        await self.settled()  # the journal knows it, too
 
     async def refresh(self, *names: str) -> None:
         targets = self.conductor.request_refresh(names or ("bot",))

@@ -103,13 +103,14 @@ class ThreadWorkers(Workers):
     async def worker(self) -> AsyncIterator[WorkerChannel]:
         self.started += 1
         ours, theirs = socket.socketpair()
-        threading.Thread(target=_work, args=(theirs,), daemon=True).start()
+        thread = threading.Thread(target=_work, args=(theirs,), daemon=True)
+        thread.start()
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
-        channel = _ThreadChannel(reader, writer, self.lost_before)
+        channel = _ThreadChannel(reader, writer, self.lost_before, thread)
         try:
             yield channel
         finally:
-            channel.close()
+            await channel.close()
 
 
 def _work(theirs: socket.socket) -> None:
@@ -120,10 +121,15 @@ def _work(theirs: socket.socket) -> None:
 
 class _ThreadChannel(WorkerChannel):
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost_before: str | None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lost_before: str | None,
+        thread: threading.Thread,
     ) -> None:
         super().__init__(reader, writer, pidfd=-1)
         self._lost_before = lost_before
+        self._thread = thread
 
     async def messages(self) -> AsyncIterator[WorkerMessage]:
         async for message in super().messages():
@@ -131,8 +137,13 @@ class _ThreadChannel(WorkerChannel):
                 return
             yield message
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """A thread cannot be killed: one that hangs is left behind with nobody to talk to."""
         self._writer.close()
+        for _ in range(40):
+            if not self._thread.is_alive():
+                return
+            await asyncio.sleep(0.002)
 
 
 class FakeHelper:

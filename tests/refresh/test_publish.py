@@ -221,7 +221,7 @@ def test_killed_at_any_call_the_bundle_is_old_or_new_and_the_next_start_finds_no
         keep = {"1", "2"} if shown[-1] else {"1"}
         for kind in (tree.GENERATIONS, tree.COPIES):
             assert set(os.listdir(run / kind / "bot")) == keep, (nth, name)
-        assert set(os.listdir(run)) == {"bot", tree.GENERATIONS, tree.COPIES, tree.DIGEST_KEY}
+        assert set(os.listdir(run)) == {"bot", tree.GENERATIONS, tree.COPIES, tree.DIGEST_KEY, tree.LOCK}
         assert published.sweep(run) == 0
     assert True in shown
     assert shown == sorted(shown)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.models import Config
-from secretsd.errors import Failure, FailureClass
+from secretsd.errors import FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected
 from secretsd.refresh import messages, rounds
 from secretsd.refresh.messages import Job, Verdict, WorkerMessage
-from secretsd.refresh.rounds import Rounds
+from secretsd.refresh.rounds import Result, Rounds
 from secretsd.refresh.workers import WorkerLostError, Workers
 from tests.refresh.fakes import candidate, failure
 
@@ -86,30 +86,31 @@ class Results:
 
     def __init__(self, generation: int | None = 1) -> None:
         self.generation = generation
-        self.results: dict[str, Candidate | tuple[Failure, ...]] = {}
+        self.results: dict[str, Result] = {}
+        self.on_disk: dict[str, PublishRecord] = {}
         self.published: list[PublishRecord] = []
         self.asked: list[str] = []
 
-    async def decide(self, candidate: Candidate) -> int | None:
+    async def on_prepared(self, candidate: Candidate) -> int | None:
         self.asked.append(candidate.bundle)
         return self.generation
 
-    async def keep(self, name: str, result: Candidate | tuple[Failure, ...]) -> None:
+    def on_published(self, record: PublishRecord) -> None:
+        self.published.append(record)
+
+    async def on_ended(self, name: str, result: Result) -> None:
         assert name not in self.results, "one result for each bundle"
         self.results[name] = result
+
+    def shown(self, name: str) -> PublishRecord | None:
+        return self.on_disk.get(name)
 
     def code(self, name: str) -> str:
         result = self.results[name]
         return result[0].code if isinstance(result, tuple) else "good"
 
     async def of(self, rounds: Rounds, config: Config) -> Results:
-        await rounds.run(
-            config,
-            list(config.bundles),
-            decide=self.decide,
-            on_published=self.published.append,
-            on_result=self.keep,
-        )
+        await rounds.run(config, list(config.bundles), self)
         return self
 
 
@@ -201,6 +202,19 @@ def test_a_worker_that_speaks_of_what_it_was_not_asked_for_is_not_believed(
 def test_a_worker_that_says_a_thing_twice_is_not_believed_twice(tmp_path: Path) -> None:
     found = come_to(configured(tmp_path, a=["aws"], b=["aws"]), lambda _: [failed("a"), failed("a"), failed("b")])
     assert (found.code("a"), found.code("b")) == ("fake-transient", "no-answer")
+
+
+@pytest.mark.parametrize(("shown", "code"), [(1, "good"), (7, "no-answer"), (None, "no-answer")])
+def test_a_worker_killed_after_the_swap_has_published_and_one_killed_before_has_not(
+    tmp_path: Path, shown: int | None, code: str
+) -> None:
+    found = Results()
+    if shown is not None:
+        found.on_disk["a"] = record("a", shown)
+    workers = ScriptedWorkers(lambda _: [messages.Prepared(candidate("a"))])
+    asyncio.run(found.of(Rounds(workers), configured(tmp_path, a=["aws"])))
+    assert found.code("a") == code
+    assert found.published == ([record("a")] if code == "good" else [])
 
 
 def test_what_the_plan_leaves_is_good_without_a_publish(tmp_path: Path) -> None:
