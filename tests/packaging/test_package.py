@@ -1,0 +1,56 @@
+"""The Debian package: what Debian's own tools say of it, and that it can be made again."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(output: Path) -> Path:
+    if shutil.which("dpkg-buildpackage") is None or shutil.which("dh") is None:
+        pytest.skip("debhelper is not installed")
+    command = [ROOT / "packaging" / "build-deb", "--force", "--output", output]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Path(built.stdout.strip())
+
+
+def test_lintian_finds_nothing_and_a_second_build_is_the_same_byte_for_byte(tmp_path: Path) -> None:
+    first, second = build(tmp_path / "first"), build(tmp_path / "second")
+    assert first.read_bytes() == second.read_bytes()
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", first],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_locked_requirements_are_those_of_the_metadata_and_name_no_index() -> None:
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    declared = {re.split(r"[><=~! ]", line)[0] for line in metadata["options"]["install_requires"].split()}
+    requirements = ROOT / "packaging" / "requirements"
+    locked = (requirements / "runtime.txt").read_text(encoding="utf-8")
+    assert declared <= set(re.findall(r"^([a-z0-9_-]+)==", locked, re.MULTILINE))
+    for file in requirements.glob("*.txt"):
+        text = file.read_text(encoding="utf-8")
+        assert "--hash=sha256:" in text
+        assert not re.search(r"--(extra-)?index-url|--find-links|file:|https?://", text), file.name
+
+
+def test_every_file_of_the_tools_agrees_on_python() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    assert metadata["options"]["python_requires"] == ">=3.11"
+    assert settings["tool"]["ruff"]["target-version"] == "py311"
+    assert settings["tool"]["mypy"]["python_version"] == "3.11"
