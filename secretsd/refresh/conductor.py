@@ -86,7 +86,8 @@ class Conductor:
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
         runtime_dir = self._runtime_dir
-        self._runtime_lock = published.prepare(runtime_dir)
+        published.prepare(runtime_dir)
+        self._runtime_lock = published.lock(runtime_dir)
         with contextlib.suppress(OSError):
             # systemd makes it for the service; what goes wrong here shows when the journal is written.
             Path(self.config.daemon.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -315,22 +316,25 @@ class Conductor:
         unwanted = {name: self.states[name] for name in self.states.keys() - self.config.bundles.keys()}
         observed = {name: state.observed(result=None, intact=True) for name, state in unwanted.items()}
         for step in plan({}, observed, time.monotonic()):
-            if isinstance(step, RemoveBundle):
-                self._remove(step.bundle, step.reason)
+            # What could not be removed stays known, and is tried again after the next round.
+            if isinstance(step, RemoveBundle) and self._remove(step.bundle, step.reason):
                 self.states.pop(step.bundle)
                 self._journal_dirty = True
+                self.changes.announce()
 
-    def _remove(self, name: str, reason: str) -> None:
+    def _remove(self, name: str, reason: str) -> bool:
+        """Whether the bundle is gone."""
         state = self.states[name]
         try:
             published.remove(self._runtime_dir, name)
         except OSError as error:
             failure = io_failure(error, f"cannot remove bundle {name}")
             log.error("bundle was not removed", extra={"bundle": name, "reason": failure.message})
-            return
+            return False
         if state.record is not None:
             log.warning("bundle removed", extra={"bundle": name, "reason": reason})
         state.record = None
+        return True
 
     async def _write_journal(self) -> None:
         # Shielded: a cancelled caller must not let go of the lock while a thread still writes the file.

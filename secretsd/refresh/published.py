@@ -18,40 +18,48 @@ from secretsd.refresh import messages, tree
 from secretsd.refresh.publish import current_generation
 
 
-def prepare(runtime_dir: Path) -> int:
+def prepare(runtime_dir: Path) -> None:
     """Makes what this boot needs: the digest key, and the runtime directory where systemd did not.
 
-    Returns the descriptor of a lock: as long as it is open, no other daemon may use the directory.
     Raises: LocalIOError.
     """
     try:
         runtime_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         with tree.opened_directory(runtime_dir) as root:
-            lock = _lock(root)
             tree.make_directory(tree.GENERATIONS, 0o711, dir_fd=root)
             tree.make_directory(tree.COPIES, 0o700, dir_fd=root)
             _make_digest_key(root)
-    except BlockingIOError:
-        raise LocalIOError(
-            f"another secretsd uses the runtime directory {runtime_dir}",
-            advice="stop it (systemctl stop secretsd), or give this one a runtime_dir of its own",
-        ) from None
     except OSError as error:
-        raise LocalIOError(
-            f"cannot use the runtime directory {runtime_dir}: {os.strerror(error.errno or 0)}",
-            advice="systemctl status secretsd-runtime.service; the directory must be writable for secretsd",
-        ) from None
-    return lock
+        raise _unusable(runtime_dir, error) from None
 
 
-def _lock(root: int) -> int:
-    descriptor = os.open(tree.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
+def lock(runtime_dir: Path) -> int:
+    """A descriptor; as long as it is open, no other daemon can lock the directory.
+
+    Raises: LocalIOError.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with tree.opened_directory(runtime_dir) as root:
+            descriptor = os.open(tree.LOCK, flags, 0o600, dir_fd=root)
+    except OSError as error:
+        raise _unusable(runtime_dir, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise
+        raise LocalIOError(
+            f"another secretsd uses the runtime directory {runtime_dir}",
+            advice="stop it (systemctl stop secretsd), or give this one a runtime_dir of its own",
+        ) from None
     return descriptor
+
+
+def _unusable(runtime_dir: Path, error: OSError) -> LocalIOError:
+    return LocalIOError(
+        f"cannot use the runtime directory {runtime_dir}: {os.strerror(error.errno or 0)}",
+        advice="systemctl status secretsd-runtime.service; the directory must be writable for secretsd",
+    )
 
 
 def _make_digest_key(root: int) -> None:

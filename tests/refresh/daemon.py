@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -129,6 +128,7 @@ class Daemon:
 
     async def settled(self) -> None:
         """Deliveries that could begin have begun and ended."""
-        deadline = time.monotonic() + SOON_S
-        while self.conductor._deliveries._tasks and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
+        while tasks := self.conductor._deliveries._tasks:
+            _, pending = await asyncio.wait(set(tasks), timeout=SOON_S)
+            assert not pending, "a delivery does not end"
+            await asyncio.sleep(0)  # what ended may have begun the next one

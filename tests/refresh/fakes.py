@@ -9,13 +9,14 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, FetchedSecret, SecretRef, SecretVersion, UnitReport
 from secretsd.notify.protocol import ActRequest, Request, decode_request, encode_reply
-from secretsd.refresh import worker
+from secretsd.refresh import published, worker
 from secretsd.refresh.messages import WorkerMessage
 from secretsd.refresh.sources.interface import FetchFailure
 from secretsd.refresh.workers import WorkerChannel, Workers
@@ -33,6 +34,12 @@ def bundle(**tables: object) -> Bundle:
     return Bundle.model_validate(whole)
 
 
+def prepare(runtime_dir: Path) -> Path:
+    """A runtime directory as a daemon finds it that is started anew."""
+    published.prepare(runtime_dir)
+    return runtime_dir
+
+
 def candidate(name: str = "bot", digest: str = "d1") -> Candidate:
     version = SecretVersion(SecretRef("aws", "prod/bot"), "v1", None)
     return Candidate(name, digest, (version,), ("TOKEN",), (), {})
@@ -45,9 +52,11 @@ class FakeVault:
     secrets: dict[str, bytes | Failure] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     fetches: list[tuple[str, ...]] = field(default_factory=list)
+    fetching: threading.Event = field(default_factory=threading.Event)
     identity: CloudIdentity | None = None
     jobs: list[dict[str, object]] = field(default_factory=list)
     open_gate: threading.Event = field(default_factory=threading.Event)
+    hanging: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.open_gate.set()
@@ -60,8 +69,9 @@ class FakeVault:
     def fail(self, secret_id: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> None:
         self.secrets[secret_id] = failure(failure_class, secret=secret_id)
 
-    def hang(self) -> None:
-        """Fetches wait until `open_gate` is set."""
+    def hang(self, secret_id: str) -> None:
+        """Fetches of this secret wait until `open_gate` is set."""
+        self.hanging.add(secret_id)
         self.open_gate.clear()
 
     def open(self, name: str, **options: object) -> FakeSource:
@@ -82,8 +92,10 @@ class FakeSource:
 
     def fetch(self, refs: Sequence[SecretRef], *, deadline: float) -> Iterator[FetchedSecret | FetchFailure]:
         self._vault.fetches.append(tuple(ref.id for ref in refs))
-        self._vault.open_gate.wait(10)
         for ref in refs:
+            if ref.id in self._vault.hanging:
+                self._vault.fetching.set()
+                self._vault.open_gate.wait(10)
             value = self._vault.secrets.get(ref.id, failure(FailureClass.REFUSAL, secret=str(ref)))
             if isinstance(value, Failure):
                 yield FetchFailure(ref, value)
@@ -155,6 +167,8 @@ class FakeHelper:
         self.requests: list[Request] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()
+        self.hanging: set[str] = set()  # units whose jobs never end
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._serve, self.path)
@@ -170,7 +184,11 @@ class FakeHelper:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-            self.requests.append(decode_request(await reader.readline()))
+            request = decode_request(await reader.readline())
+            self.requests.append(request)
+            self.asked.set()
+            if request.unit in self.hanging:
+                await reader.read()  # until the daemon gives up
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             await self.gate.wait()
             writer.write(encode_reply(answer))

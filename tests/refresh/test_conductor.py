@@ -50,7 +50,9 @@ def test_identical_content_is_neither_rewritten_nor_told(home: Home) -> None:
             await daemon.settled()
             assert home.identity_of_file() == before
             assert helper.told == [(UNIT, 1)]
-            assert daemon.status()["secrets"][0]["version_id"] != version, "the source's version is still shown"
+            assert daemon.status()["secrets"][0]["version_id"] != version, (
+                "the source's version is still shown"
+            )
 
     run(scenario())
 
@@ -72,7 +74,9 @@ def test_identical_content_is_neither_rewritten_nor_told_after_a_restart(home: H
 
 def test_a_crash_between_publish_and_notify_notifies_after_the_restart(home: Home) -> None:
     async def scenario() -> None:
-        async with Daemon(home, ready=False) as daemon:  # nobody is told before READY: here it dies before that
+        async with Daemon(
+            home, ready=False
+        ) as daemon:  # nobody is told before READY: here it dies before that
             await daemon.until(lambda: daemon.generation() == 1)
         home.vault.fail("prod/bot")  # the source is down, too: what is published is told all the same
         async with home.helper() as helper, Daemon(home) as daemon:
@@ -86,9 +90,8 @@ def test_a_crash_while_a_unit_is_being_told_tells_it_again(home: Home) -> None:
     async def scenario() -> None:
         async with home.helper() as helper:
             helper.gate.clear()
-            async with Daemon(home) as daemon:
-                while not helper.told:
-                    await asyncio.sleep(0.002)
+            async with Daemon(home):
+                await helper.asked.wait()
             assert journal.read(home.state_dir)["bot"].loaded == {}
             helper.gate.set()
             async with Daemon(home) as daemon:
@@ -107,7 +110,9 @@ def test_the_number_of_a_generation_is_on_the_disk_before_it_can_be_shown(home: 
 
             async def noted() -> None:
                 await write()
-                seen.append((journal.read(home.state_dir)["bot"].generation, (home.runtime_dir / "bot").exists()))
+                seen.append(
+                    (journal.read(home.state_dir)["bot"].generation, (home.runtime_dir / "bot").exists())
+                )
 
             daemon.conductor._write_journal = noted  # type: ignore[method-assign]
             await daemon.until(lambda: daemon.generation() == 1)
@@ -168,11 +173,10 @@ def test_requests_that_arrive_together_are_one_round(home: Home) -> None:
     async def scenario() -> None:
         async with home.helper(), Daemon(home) as daemon:
             fetched = len(home.vault.fetches)
-            home.vault.hang()
+            home.vault.hang("prod/bot")
             first = daemon.conductor.request_refresh(["bot"])
             assert daemon.conductor.request_refresh(["bot"]) == first
-            while len(home.vault.fetches) == fetched:
-                await asyncio.sleep(0.002)
+            assert await asyncio.to_thread(home.vault.fetching.wait, 5)
             # The round has begun: what is asked for now must see the secrets as they are from now on.
             later = [daemon.conductor.request_refresh(["bot"]) for _ in range(10)]
             assert all(target["bot"] == first["bot"] + 1 for target in later)
@@ -216,7 +220,9 @@ def test_one_broken_bundle_stops_none_of_the_others(home: Home) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("failure_class", [FailureClass.TRANSIENT, FailureClass.IDENTITY, FailureClass.REFUSAL])
+@pytest.mark.parametrize(
+    "failure_class", [FailureClass.TRANSIENT, FailureClass.IDENTITY, FailureClass.REFUSAL]
+)
 def test_whatever_the_source_says_the_last_good_generation_stays_also_over_a_restart(
     home: Home, failure_class: FailureClass
 ) -> None:
@@ -294,11 +300,14 @@ def test_a_bundle_that_was_dropped_while_the_daemon_was_down_is_removed_at_its_s
     run(scenario())
 
 
-def test_a_bundle_that_could_not_be_removed_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_that_could_not_be_removed_is_tried_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.configure(a_bundle("bot"), a_bundle("other"))
-    remove = published.remove
+    remove, refused = published.remove, asyncio.Event()
 
     def read_only(*_: object) -> None:
+        refused.set()
         raise OSError(30, "Read-only file system")
 
     async def scenario() -> None:
@@ -307,8 +316,9 @@ def test_a_bundle_that_could_not_be_removed_is_tried_again(home: Home, monkeypat
             home.configure(a_bundle("other"))
             await daemon.conductor.reload_configuration()
             await daemon.refresh("other")
-            assert (home.runtime_dir / "bot").exists()
+            await refused.wait()
             monkeypatch.setattr(published, "remove", remove)
+            assert (home.runtime_dir / "bot").exists()
             await daemon.refresh("other")
             await daemon.until(lambda: "bot" not in daemon.conductor.states)
             assert not os.path.lexists(home.runtime_dir / "bot")
@@ -360,6 +370,7 @@ def test_a_directory_that_changes_under_a_running_daemon_is_refused(home: Home) 
 
 def test_a_journal_that_cannot_be_written_stops_no_refresh_and_is_told(home: Home) -> None:
     home.state_dir.rmdir()
+    home.state_dir.touch()
 
     async def scenario() -> None:
         async with home.helper() as helper, Daemon(home) as daemon:
@@ -368,6 +379,7 @@ def test_a_journal_that_cannot_be_written_stops_no_refresh_and_is_told(home: Hom
             await daemon.refresh()
             await daemon.loaded(generation=2)
             assert "cannot write the journal" in daemon.conductor.journal_problem
+            home.state_dir.unlink()
             home.state_dir.mkdir()
             home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
             await daemon.refresh()
@@ -413,7 +425,9 @@ def test_after_a_reboot_a_generation_has_a_number_that_no_unit_has_loaded(home: 
 
 
 @pytest.mark.parametrize("damage", ["altered", "removed", "unlinked", "record"])
-def test_a_published_file_that_was_tampered_with_is_mended_by_the_next_refresh(home: Home, damage: str) -> None:
+def test_a_published_file_that_was_tampered_with_is_mended_by_the_next_refresh(
+    home: Home, damage: str
+) -> None:
     async def scenario() -> None:
         async with home.helper(), Daemon(home) as daemon:
             await daemon.loaded()
@@ -537,29 +551,15 @@ def test_a_hung_source_does_not_hold_up_another_sources_bundles(home: Home) -> N
         '[sources.second]\ntype = "aws-secretsmanager"\n',
     )
 
+    home.vault.hang("slow")
+
     async def scenario() -> None:
-        async with home.helper():
-            daemon = Daemon(home, ready=False)
-            open_source = home.vault.open
-
-            def opened(name: str, **options: object) -> object:
-                source = open_source(name, **options)
-                if name == "aws":
-                    source.fetch = lambda refs, *, deadline: iter(() if gate.wait(10) else ())  # type: ignore[assignment]
-                return source
-
-            from secretsd.refresh.sources import registry
-
-            registry.SOURCES["aws-secretsmanager"] = opened  # type: ignore[index]
-            import threading
-
-            gate = threading.Event()
-            async with daemon:
-                await daemon.until(lambda: daemon.generation("bot") == 1)
-                assert daemon.state("slow").ended == 0
-                daemon.conductor.be_ready()
-                await daemon.loaded("bot")
-                gate.set()
+        async with home.helper(), Daemon(home, ready=False) as daemon:
+            await daemon.until(lambda: daemon.generation("bot") == 1)
+            assert daemon.state("slow").ended == 0
+            daemon.conductor.be_ready()
+            await daemon.loaded("bot")
+            home.vault.open_gate.set()
 
     run(scenario())
 

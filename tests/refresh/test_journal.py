@@ -39,7 +39,9 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_damaged_journal_is_told_with_what_to_do_and_never_believed(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "journal.json").write_bytes(text)
-    with pytest.raises(LocalIOError, match=r"cannot read the journal .*journal\.json: it is damaged") as caught:
+    with pytest.raises(
+        LocalIOError, match=r"cannot read the journal .*journal\.json: it is damaged"
+    ) as caught:
         journal.read(tmp_path)
     assert caught.value.exit_code is ExitCode.IO
     assert "move" in caught.value.advice

@@ -25,8 +25,12 @@ seconds = st.none() | st.floats(0, 4e9)
 refs = st.builds(SecretRef, text, text, text, st.none() | text)
 versions = st.lists(st.builds(SecretVersion, refs, text, seconds), max_size=3).map(tuple)
 names = st.lists(text, max_size=3).map(tuple)
-failures = st.builds(Failure, text, st.sampled_from(FailureClass), text, text, st.none() | text, st.none() | text)
-candidates = st.builds(Candidate, text, text, versions, names, names, st.dictionaries(text, names, max_size=2))
+failures = st.builds(
+    Failure, text, st.sampled_from(FailureClass), text, text, st.none() | text, st.none() | text
+)
+candidates = st.builds(
+    Candidate, text, text, versions, names, names, st.dictionaries(text, names, max_size=2)
+)
 files = st.builds(PublishedFile, text, *[number] * 6)
 records = st.builds(
     PublishRecord, text, number, st.floats(0, 4e9), st.floats(0, 4e9), text, versions, names, names,

@@ -142,11 +142,7 @@ def test_whatever_was_seen_a_unit_is_told_exactly_of_what_it_lacks(
     published: int | None, ahead: int, same: bool, intact: bool, result: str, loaded: int
 ) -> None:
     outcomes = {"none": None, "candidate": candidate(digest="d1" if same else "d2")}
-    outcome = (
-        outcomes[result]
-        if result in outcomes
-        else Rejected("bot", (failure(FailureClass(result)),))
-    )
+    outcome = outcomes[result] if result in outcomes else Rejected("bot", (failure(FailureClass(result)),))
     seen = Observed(
         record(published) if published else None,
         intact=intact,

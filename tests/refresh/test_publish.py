@@ -14,7 +14,7 @@ from secretsd.errors import FailureClass, FailureError
 from secretsd.model import PublishRecord
 from secretsd.refresh import published, tree
 from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
-from tests.refresh.fakes import candidate
+from tests.refresh.fakes import candidate, prepare
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to other users")
 
@@ -29,12 +29,12 @@ CALLS = (
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    runtime_dir = tmp_path / "run"
-    published.prepare(runtime_dir)
-    return runtime_dir
+    return prepare(tmp_path / "run")
 
 
-def show(run: Path, generation: int, files: tuple[RenderedFile, ...], owner: Owner | None = None) -> PublishRecord:
+def show(
+    run: Path, generation: int, files: tuple[RenderedFile, ...], owner: Owner | None = None
+) -> PublishRecord:
     return publish(run, candidate(digest=f"d{generation}"), generation, files, owner or Owner())
 
 
@@ -86,7 +86,11 @@ def test_only_the_files_are_the_owners_and_directories_stay_cleanable(run: Path)
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, nobody.pw_gid, 0o750), path
     for path in (generation / "env", generation / "deep" / "er" / "key"):
         status = path.stat()
-        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (nobody.pw_uid, nobody.pw_gid, 0o600)
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (
+            nobody.pw_uid,
+            nobody.pw_gid,
+            0o600,
+        )
     for path in (run / tree.COPIES).rglob("*"):
         assert path.stat().st_uid == 0
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -176,7 +180,7 @@ def failing(patch: pytest.MonkeyPatch, nth: int, error: BaseException | None) ->
 
 def calls_of_a_publish(tmp_path: Path) -> list[str]:
     run = tmp_path / "counted"
-    published.prepare(run)
+    prepare(run)
     show(run, 1, OLD)
     with pytest.MonkeyPatch.context() as patch:
         seen = failing(patch, 10**6, None)
@@ -187,7 +191,7 @@ def calls_of_a_publish(tmp_path: Path) -> list[str]:
 def each_call(tmp_path: Path) -> Iterator[tuple[int, str, Path]]:
     for nth, name in enumerate(calls_of_a_publish(tmp_path)):
         run = tmp_path / f"{nth}-{name}"
-        published.prepare(run)
+        prepare(run)
         show(run, 1, OLD)
         yield nth, name, run
 

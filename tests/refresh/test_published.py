@@ -12,14 +12,12 @@ from secretsd.errors import LocalIOError
 from secretsd.model import PublishRecord
 from secretsd.refresh import published, tree
 from secretsd.refresh.publish import Owner, RenderedFile, publish
-from tests.refresh.fakes import candidate
+from tests.refresh.fakes import candidate, prepare
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    runtime_dir = tmp_path / "run"
-    published.prepare(runtime_dir)
-    return runtime_dir
+    return prepare(tmp_path / "run")
 
 
 def show(run: Path, generation: int = 1, name: str = "bot") -> PublishRecord:
@@ -162,10 +160,10 @@ def test_a_stranger_with_a_bundles_name_is_not_removed(run: Path) -> None:
 
 def test_the_digest_key_lives_as_long_as_the_boot_and_a_damaged_one_is_replaced(run: Path) -> None:
     key = published.read_digest_key(run)
-    published.prepare(run)
+    prepare(run)
     assert published.read_digest_key(run) == key
     (run / tree.DIGEST_KEY).write_bytes(key[:5])
-    published.prepare(run)
+    prepare(run)
     assert len(published.read_digest_key(run)) == tree.DIGEST_KEY_BYTES
     assert published.read_digest_key(run) != key
     assert (run / tree.DIGEST_KEY).stat().st_mode & 0o777 == 0o600
@@ -176,5 +174,14 @@ def test_a_runtime_directory_that_cannot_be_used_is_an_error_with_a_fix(tmp_path
     (tmp_path / "link").symlink_to(tmp_path)
     for place in ("file", "link", "file/below"):
         with pytest.raises(LocalIOError, match="cannot use the runtime directory") as caught:
-            published.prepare(tmp_path / place)
+            prepare(tmp_path / place)
         assert caught.value.advice
+
+
+def test_two_daemons_never_work_in_one_runtime_directory(tmp_path: Path) -> None:
+    prepare(tmp_path / "run")
+    lock = published.lock(tmp_path / "run")
+    with pytest.raises(LocalIOError, match="another secretsd uses the runtime directory"):
+        os.close(published.lock(tmp_path / "run"))
+    os.close(lock)
+    os.close(published.lock(tmp_path / "run"))

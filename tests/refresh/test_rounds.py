@@ -27,7 +27,9 @@ def record(name: str, generation: int = 1) -> PublishRecord:
     return PublishRecord(name, generation, 1.0, 1.0, "d1", (), (), (), ())
 
 
-def failed(name: str, failure_class: FailureClass = FailureClass.TRANSIENT, secret: str = "") -> messages.Failed:
+def failed(
+    name: str, failure_class: FailureClass = FailureClass.TRANSIENT, secret: str = ""
+) -> messages.Failed:
     return messages.Failed(Rejected(name, (failure(failure_class, secret=secret or name),)))
 
 
@@ -200,7 +202,9 @@ def test_a_worker_that_speaks_of_what_it_was_not_asked_for_is_not_believed(
 
 
 def test_a_worker_that_says_a_thing_twice_is_not_believed_twice(tmp_path: Path) -> None:
-    found = come_to(configured(tmp_path, a=["aws"], b=["aws"]), lambda _: [failed("a"), failed("a"), failed("b")])
+    found = come_to(
+        configured(tmp_path, a=["aws"], b=["aws"]), lambda _: [failed("a"), failed("a"), failed("b")]
+    )
     assert (found.code("a"), found.code("b")) == ("fake-transient", "no-answer")
 
 

@@ -16,9 +16,9 @@ import pytest
 from secretsd.config.models import AwsSecretsManager, Bundle
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity
-from secretsd.refresh import messages, published, tree, worker
+from secretsd.refresh import messages, tree, worker
 from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
-from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure
+from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure, prepare
 
 MARKER = "fake-MARKER-token"
 AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identity=True, others_granted=False)
@@ -26,8 +26,7 @@ AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identi
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    published.prepare(tmp_path / "run")
-    return tmp_path / "run"
+    return prepare(tmp_path / "run")
 
 
 class Conversation:
@@ -184,7 +183,7 @@ def test_identical_content_has_the_same_digest_in_every_worker_and_another_in_ev
     for boot in range(3):
         if boot == 2:
             (run / tree.DIGEST_KEY).unlink()
-            published.prepare(run)
+            prepare(run)
         with working(run, bot=bundle()) as conversation:
             (message,) = conversation.hear_all(generation=None)
             assert isinstance(message, messages.Prepared)

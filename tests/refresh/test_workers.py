@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.models import AwsSecretsManager
-from secretsd.refresh import messages, published, workers
+from secretsd.refresh import messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
-from tests.refresh.fakes import bundle
+from tests.refresh.fakes import bundle, prepare
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, ok
 
 MARKER = "fake-MARKER-token"
@@ -40,7 +40,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
 
 @pytest.fixture
 def job(tmp_path: Path, aws: ScriptedAws) -> Job:
-    published.prepare(tmp_path / "run")
+    prepare(tmp_path / "run")
     config = AwsSecretsManager(type="aws-secretsmanager", region="us-east-1", endpoint_url=aws.url)
     source = SourceJob(config, None, renew_identity=True, others_granted=False)
     return Job(str(tmp_path / "run"), 5.0, {"aws": source}, {"bot": bundle()}, foreground=True)
@@ -108,7 +108,9 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
 
 
 def test_a_worker_that_hangs_dies_at_the_deadline_and_the_zygote_lives(job: Job, aws: ScriptedAws) -> None:
-    aws.answer_in_turn(ok(entry("prod/bot", '{"TOKEN": "x"}'), delay_s=5.0), ok(entry("prod/bot", '{"TOKEN": "x"}')))
+    aws.answer_in_turn(
+        ok(entry("prod/bot", '{"TOKEN": "x"}'), delay_s=5.0), ok(entry("prod/bot", '{"TOKEN": "x"}'))
+    )
 
     async def scenario() -> None:
         pool = Workers()

@@ -87,7 +87,9 @@ def say_pid_and_wait(channel: socket.socket) -> None:
     channel.recv(1)
 
 
-def test_an_idle_zygote_ends_so_that_a_quiet_host_pays_nothing_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_zygote_ends_so_that_a_quiet_host_pays_nothing_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with serving(monkeypatch, say_pid, idle_s=0.05) as served:
         assert served.ended()
         assert served.control.recv(1) == b""
@@ -127,7 +129,9 @@ def test_ended_workers_are_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
         assert children_of(served.pid) == []
 
 
-def test_a_killed_worker_leaves_the_zygote_and_the_other_workers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_leaves_the_zygote_and_the_other_workers_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with serving(monkeypatch, say_pid_and_wait) as served:
         (first, first_pidfd), (second, second_pidfd) = served.request(), served.request()
         pid = int(second.recv(100))

@@ -153,7 +153,11 @@ class Machine:
     def published_files(self) -> list[str]:
         """Everything under the runtime directory but the socket and the key, "TYPE MODE USER PATH"."""
         listing = self.host.sh("cd /run/secretsd && find . -mindepth 1 -printf '%y %m %u %p\\n' | sort -k4")
-        return [line for line in listing.splitlines() if not line.endswith(("control.sock", ".digest-key", ".lock"))]
+        return [
+            line
+            for line in listing.splitlines()
+            if not line.endswith(("control.sock", ".digest-key", ".lock"))
+        ]
 
 
 def eventually(condition: Callable[[], object], what: str, *, timeout_s: float = 15.0) -> None:

@@ -120,9 +120,7 @@ def _single_quotes_unescaped(value: bytes) -> bytes:
     return b"'" + value + b"'"
 
 
-@pytest.mark.parametrize(
-    "quoted", [_shell_trick, _plain, _double_quotes_unescaped, _single_quotes_unescaped]
-)
+@pytest.mark.parametrize("quoted", [_shell_trick, _plain, _double_quotes_unescaped, _single_quotes_unescaped])
 def test_a_wrong_writer_would_be_caught(quoted: Callable[[bytes], bytes]) -> None:
     def reads_back(values: Mapping[str, bytes]) -> bool:
         written = b"".join(name.encode() + b"=" + quoted(value) + b"\n" for name, value in values.items())
