@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "74 I/O, 75 try again, 77 refused, 78 configuration. See secretsctl(1).",
     )
     parser.add_argument("--version", action="version", version=f"secretsctl {secretsd.__version__}")
+    _add_socket(parser, default=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     status = _command(
@@ -119,11 +120,31 @@ def _command(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.set_defaults(run=run)
     if socket:
-        parser.add_argument(
-            "--socket", metavar="PATH", default=os.environ.get(fast.SOCKET_VARIABLE, fast.DEFAULT_SOCKET),
-            help=f"the daemon's control socket; default: ${fast.SOCKET_VARIABLE} or {fast.DEFAULT_SOCKET}",
-        )  # fmt: skip
+        _add_socket(parser, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_socket(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    """Where the daemon is; understood before the command's name and after it."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--socket", metavar="PATH", default=default,
+        help=f"the daemon's control socket; default: ${fast.SOCKET_VARIABLE} or {fast.DEFAULT_SOCKET}",
+    )  # fmt: skip
+    where.add_argument(
+        "--config", type=Path, metavar="FILE", default=default,
+        help="take the control socket from this configuration, for a daemon in the foreground",
+    )  # fmt: skip
+
+
+def _socket(options: argparse.Namespace) -> str:
+    """The control socket's path. Raises: ConfigError."""
+    if options.config is not None:
+        # Only here and for check-config: pydantic costs the other commands 100 ms.
+        from secretsd.config.load import load
+
+        return str(load(options.config).daemon.control_socket)
+    return options.socket or os.environ.get(fast.SOCKET_VARIABLE) or fast.DEFAULT_SOCKET
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +160,7 @@ def _timespan(text: str) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
-    reply = client.ask(options.socket, {"command": "status", "bundle": options.bundle}, timeout_s=_GRACE_S)
+    reply = client.ask(_socket(options), {"command": "status", "bundle": options.bundle}, timeout_s=_GRACE_S)
     if reply.code is not ExitCode.OK:
         return _end(reply)
     if options.json:
@@ -155,17 +176,17 @@ def _wait(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         max_age=options.max_age,
         allow_stale=options.allow_stale,
-        socket=options.socket,
+        socket=_socket(options),
     )
 
 
 def _reload(options: argparse.Namespace) -> int:
     request: dict[str, object] = {"command": "reload", "bundle": options.bundle, "timeout": options.timeout}
-    return _end(client.ask(options.socket, request, timeout_s=parse_timespan(options.timeout) + _GRACE_S))
+    return _end(client.ask(_socket(options), request, timeout_s=parse_timespan(options.timeout) + _GRACE_S))
 
 
 def _plan(options: argparse.Namespace) -> int:
-    reply = client.ask(options.socket, {"command": "plan", "bundle": options.bundle}, timeout_s=_GRACE_S)
+    reply = client.ask(_socket(options), {"command": "plan", "bundle": options.bundle}, timeout_s=_GRACE_S)
     if reply.code is not ExitCode.OK:
         return _end(reply)
     if options.json:
@@ -181,11 +202,10 @@ def _ack(options: argparse.Namespace) -> int:
         "bundle": options.bundle,
         "generation": options.generation,
     }
-    return _end(client.ask(options.socket, request, timeout_s=_GRACE_S))
+    return _end(client.ask(_socket(options), request, timeout_s=_GRACE_S))
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    # Only here: pydantic costs the other commands 180 ms.
     from secretsd.config.load import load_checked
 
     try:

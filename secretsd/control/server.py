@@ -98,13 +98,13 @@ class ControlServer:
         if not is_allowed(command, peer=peer, admins=admins, owner_uid=owner_uid):
             fields = {"command": command, "uid": peer.uid, "pid": peer.pid}
             log.warning("control request refused", extra=fields)
-            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {ADMIN_GROUP} and root may")
+            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: only root and the group {ADMIN_GROUP} may")
         return await self._commands.run(command, bundle, request)
 
     def _own_status(self, peer: Peer) -> Reply:
         own = [name for name in self._conductor.config.bundles if self._owner_uid(name) == peer.uid]
         if not own:
-            return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {ADMIN_GROUP} and root see all")
+            return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: only root and the group {ADMIN_GROUP} see all")
         return self._commands.status(own)
 
     def _owner_uid(self, bundle: str | None) -> int | None:

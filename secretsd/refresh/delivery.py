@@ -77,7 +77,7 @@ class Deliveries:
         entry = next(e for e in config.bundles[step.bundle].on_change if e.unit == step.unit)
         try:
             report = await self._act(step, entry, state, config)
-            if self._settle(step, entry, delivery, report):
+            if self._settle(step, entry, state, report):
                 await self._record_loaded(step.bundle, step.unit, step.generation)
         finally:
             delivery.in_progress = False
@@ -111,8 +111,9 @@ class Deliveries:
             acted_monotonic=acted_monotonic,
         )
 
-    def _settle(self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport) -> bool:
+    def _settle(self, step: NotifyUnit, entry: OnChange, state: BundleState, report: UnitReport) -> bool:
         """Whether the unit counts as loaded; else sets when to try again."""
+        delivery = state.delivery(step.unit)
         fields = {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
         if report.outcome == "starting":
             self._retry(step, delivery, report, _STARTING_RETRY_S)
@@ -125,7 +126,7 @@ class Deliveries:
             reasons = {"reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
             log.warning("unit has not loaded the bundle", extra={**fields, **reasons})
             return False
-        acknowledged = self._states[step.bundle].entry.loaded.get(step.unit, 0) >= step.generation
+        acknowledged = state.entry.loaded.get(step.unit, 0) >= step.generation
         if entry.require_ack and report.outcome != "inactive" and not acknowledged:
             self._retry(step, delivery, replace(report, outcome="unacknowledged"), _ACK_RETRY_S)
             return False

@@ -42,6 +42,9 @@ class RenderedFile:
     path: str  # relative to the bundle's directory
     content: bytes = field(repr=False)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a rendered file does not leave its worker")
+
 
 def content_digest(key: bytes, files: tuple[RenderedFile, ...], owner: Owner) -> str:
     """What two publications of the same content share: hex, keyed, over paths, contents and owner."""

@@ -24,6 +24,9 @@ class Variables:
     defaults: tuple[str, ...]
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that nothing takes
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a bundle's values do not leave their worker")
+
 
 def validate(bundle: Bundle, fetched: Mapping[SecretRef, FetchedSecret]) -> Variables | tuple[Failure, ...]:
     """The bundle's variables, or every reason why there are none.

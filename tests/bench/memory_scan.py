@@ -88,7 +88,9 @@ def _rotate(machine: Machine, marker: Marker) -> None:
     after = _long_lived(machine)
     for role in ("conductor", "zygote"):
         if before[role].pid_outside != after[role].pid_outside:
-            raise SystemExit(f"the {role} was started anew between the rotations: nothing long-lived to search")
+            raise SystemExit(
+                f"the {role} was started anew between the rotations: nothing long-lived to search"
+            )
 
 
 def _long_lived(machine: Machine) -> dict[str, Process]:
@@ -110,9 +112,7 @@ def _figure(marker: Marker, role: str, result: Search) -> Figure:
     if result.unreadable_bytes > result.searched_bytes / 100:
         raise SystemExit(f"{result.unreadable_bytes} bytes of the {role} could not be read")
     forms = [
-        form
-        for form, needles in marker.needles().items()
-        if any(result.found[needle] for needle in needles)
+        form for form, needles in marker.needles().items() if any(result.found[needle] for needle in needles)
     ]
     searched = f"{ROTATIONS} rotations, {result.searched_bytes / 2**20:.0f} MiB searched"
     return Figure(

@@ -1,6 +1,6 @@
 """How long the notify helper takes from its start to its first answer: what systemd's activation adds.
 
-    python3 tests/bench/notify_cold_start.py [ROUNDS]
+    python -m tests.bench.notify_cold_start
 
 Each round starts `/usr/bin/python3 -IS secretsd/notify` (Debian's Python, as the unit does) on a listening
 socket with a request already queued, and reads the answer. The request is refused, so that neither systemctl
@@ -14,11 +14,13 @@ import os
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.figures import Figure, table
+
+ROUNDS = 30
 NOTIFY = Path(__file__).resolve().parents[2] / "secretsd" / "notify"
 PYTHON = "/usr/bin/python3"
 LAUNCHER = 'exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
@@ -52,20 +54,20 @@ def first_answer_ms(directory: Path) -> float:
     return spent_ms
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         config = directory / "secretsd.toml"
         config.write_text('[[bundles.b.on_change]]\nunit = "bot.service"\naction = "reload"\n')
         config.chmod(0o644)
         first_answer_ms(directory)  # the first round compiles
-        figures = sorted(first_answer_ms(directory) for _ in range(rounds))
-    median, worst = statistics.median(figures), figures[-1]
-    print(
-        f"notify helper, start to first answer: median {median:.1f} ms, worst {worst:.1f} ms, {rounds} rounds"
-    )
+        figures = [first_answer_ms(directory) for _ in range(ROUNDS)]
+    note = f"{ROUNDS} runs, {PYTHON} -IS, as systemd starts it for a request"
+    return [
+        Figure("notify helper, start to first answer, median", statistics.median(figures), "ms", note=note),
+        Figure("notify helper, start to first answer, worst", max(figures), "ms"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    print(table(measure()))

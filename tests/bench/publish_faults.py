@@ -32,6 +32,7 @@ from secretsd.refresh.memory import memory_kind
 from secretsd.refresh.publish import Owner, RenderedFile, publish
 from tests.bench import bundle_checks as checks
 from tests.bench import daemon_user, injection
+from tests.bench.figures import Figure
 from tests.bench.injection import Call, InjectionError, Subject
 
 # By name, how many generations were published before the one that meets the faults.
@@ -279,6 +280,19 @@ def _memory() -> Iterator[Path]:
             raise InjectionError("/dev/shm is no tmpfs: the publish step needs one, as in the service")
         Path(name).chmod(0o711)
         yield Path(name)
+
+
+def measure() -> list[Figure]:
+    """The whole matrix; the findings are told on stdout, too."""
+    if (reason := injection.missing()) is not None:
+        raise SystemExit(reason)
+    report = run()
+    print("\n".join(report.lines()))
+    calls = " + ".join(str(len(calls)) for calls in report.calls.values())
+    note = f"{report.cases} cases: {calls} system calls, SIGKILL and {len(injection.ERRNOS)} errors at each"
+    return [
+        Figure("publish under faults, promises broken", len(report.findings), "", 0, exactly=True, note=note)
+    ]
 
 
 def main() -> None:

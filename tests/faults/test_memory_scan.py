@@ -10,7 +10,9 @@ from tests.bench import memory_scan
 from tests.bench.traces import Marker
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another process's memory is read as root: run the tests as root")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="another process's memory is read as root: run the tests as root"
+)
 def test_a_planted_copy_is_found_in_each_form() -> None:
     assert memory_scan.blind_spots(Marker.random()) == []
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
-import stat
 
 REPORT = "/var/lib/secretsd/probe.json"
 FOLDERS = (
@@ -49,24 +47,14 @@ def planted(path: str) -> bool:
     return True
 
 
-def connected(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(1)
-        peer.connect(path)
-    return True
-
-
 def main() -> None:
-    got: dict[str, list[str]] = {"taken": [], "written": [], "planted": [], "connected": []}
+    got: dict[str, list[str]] = {"taken": [], "written": [], "planted": []}
     for top in FOLDERS:
         for folder, _, files in os.walk(top):
             attempts = [(folder, "taken", taken), (folder, "planted", planted)]
             for name in files:
                 path = os.path.join(folder, name)
-                if stat.S_ISSOCK(os.lstat(path).st_mode):
-                    attempts.append((path, "connected", connected))
-                else:
-                    attempts += [(path, "taken", taken), (path, "written", writable)]
+                attempts += [(path, "taken", taken), (path, "written", writable)]
             for path, kind, attempt in attempts:
                 with contextlib.suppress(OSError):
                     if attempt(path):
