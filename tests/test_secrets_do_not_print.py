@@ -31,7 +31,9 @@ from tests.refresh.fakes import bundle, candidate
 
 REF = SecretRef("aws", "prod/bot")
 IDENTITY = CloudIdentity(f"k{MARKER}", f"s{MARKER}", f"t{MARKER}", 4e9, "iam-role")
-SOURCE = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), IDENTITY, renew_identity=False, others_granted=False)
+SOURCE = SourceJob(
+    AwsSecretsManager(type="aws-secretsmanager"), IDENTITY, renew_identity=False, others_granted=False
+)
 HOLDERS = [
     FetchedSecret(REF, "v1", None, f'{{"TOKEN": "{MARKER}"}}'.encode()),
     Variables({"TOKEN": MARKER.encode()}, (), {}),
@@ -71,7 +73,7 @@ def test_what_holds_a_secret_does_not_print_it(holder: object, log: io.StringIO)
 @pytest.mark.parametrize("holder", WORKER_ONLY, ids=lambda holder: type(holder).__name__)
 def test_a_bundles_secret_cannot_be_pickled_or_copied_out_of_its_worker(holder: object) -> None:
     for leave in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="not leave (its|their) worker") as caught:
+        with pytest.raises(TypeError, match=r"not leave (its|their) worker") as caught:
             leave(holder)
         assert not shows("".join(traceback.format_exception(caught.value)))
 

@@ -118,11 +118,12 @@ class Deliveries:
         if report.outcome == "starting":
             self._retry(step, delivery, report, _STARTING_RETRY_S)
             return False
-        # A unit that is down because it was told is no unit that nobody has started.
-        if report.outcome == "failed" or (report.outcome == "inactive" and delivery.failed_attempts > 0):
+        if report.outcome == "inactive" and delivery.failed_attempts > 0:
+            report = _went_down(step.unit, report)
+        if report.outcome == "failed":
             delivery.failed_attempts += 1
             delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
-            self._retry(step, delivery, replace(report, outcome="failed"), delay_s)
+            self._retry(step, delivery, report, delay_s)
             reasons = {"reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
             log.warning("unit has not loaded the bundle", extra={**fields, **reasons})
             return False
@@ -148,3 +149,9 @@ class Deliveries:
         delivery.generation = step.generation
         delivery.report = report
         self._changes.announce()
+
+
+def _went_down(unit: str, report: UnitReport) -> UnitReport:
+    """A unit that is down because it was told is no unit that nobody has started."""
+    advice = f"see why: journalctl -u {unit} -n 50; then systemctl start {unit}"
+    return replace(report, outcome="failed", advice=advice)

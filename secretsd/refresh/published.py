@@ -38,7 +38,8 @@ def lock(runtime_dir: Path) -> int:
 
     Raises: LocalIOError.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    # Not for writing: whoever remounts the directory read-only would find it busy.
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with tree.opened_directory(runtime_dir) as root:
             descriptor = os.open(tree.LOCK, flags, 0o600, dir_fd=root)

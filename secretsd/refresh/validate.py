@@ -23,6 +23,7 @@ class Variables:
     values: Mapping[str, bytes] = field(repr=False)
     defaults: tuple[str, ...]
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that nothing takes
+    origins: Mapping[str, str] = field(default_factory=dict)  # variable -> its secret; no default has one
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a bundle's values do not leave their worker")
@@ -43,6 +44,7 @@ def validate(bundle: Bundle, fetched: Mapping[SecretRef, FetchedSecret]) -> Vari
         values=dict(sorted(gathering.values.items())),
         defaults=tuple(sorted(gathering.defaults)),
         ignored=gathering.ignored,
+        origins=gathering.origin,
     )
 
 

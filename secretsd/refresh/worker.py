@@ -9,7 +9,7 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
-from secretsd.refresh.validate import validate
+from secretsd.refresh.validate import Variables, validate
 
 
 def run(channel: socket.socket) -> None:
@@ -89,7 +89,7 @@ class _Refresh:
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
             raise _RejectedError(variables)
-        files = tuple(_render(output.path, output.format, variables.values) for output in bundle.outputs)
+        files = tuple(_render(output.path, output.format, variables) for output in bundle.outputs)
         owner = _owner(bundle, foreground=self.job.foreground)
         candidate = Candidate(
             bundle=name,
@@ -128,16 +128,18 @@ class _RejectedError(Exception):
         self.failures = failures
 
 
-def _render(path: str, dialect: str, values: Mapping[str, bytes]) -> RenderedFile:
+def _render(path: str, dialect: str, variables: Variables) -> RenderedFile:
     try:
-        return RenderedFile(path, FORMATS[dialect].render(values))
+        return RenderedFile(path, FORMATS[dialect].render(variables.values))
     except UnwritableError as error:
         failures = tuple(
             Failure(
                 code="unwritable",
                 failure_class=FailureClass.DATA,
-                message=f"{name} {reason} (format {dialect}, output {path})",
+                message=f"{name} from {variables.origins.get(name, 'its default')} {reason} "
+                f"(format {dialect}, output {path})",
                 advice="change the secret's value, or publish it in another format",
+                secret=variables.origins.get(name),
                 variable=name,
             )
             for name, reason in error.reasons.items()

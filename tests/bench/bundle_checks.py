@@ -19,7 +19,7 @@ from tests.bench.daemon_user import GID, UID
 BUNDLE = "bot"
 OWNER_UID = OWNER_GID = 65534
 _FILES = ("env", "keys/hmac")
-_ROOT_NAMES = {BUNDLE, tree.GENERATIONS, tree.COPIES, tree.DIGEST_KEY}
+_ROOT_NAMES = {BUNDLE, tree.GENERATIONS, tree.COPIES, tree.DIGEST_KEY, tree.LOCK}
 
 Contents = Mapping[str, bytes]
 

@@ -11,39 +11,31 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
-import os
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from secretsd.errors import FailureError
-from secretsd.model import CURRENT_STAGE, Candidate, SecretRef, SecretVersion
 from secretsd.refresh import published
-from secretsd.refresh.memory import memory_kind
-from secretsd.refresh.publish import Owner, RenderedFile, publish
 from tests.bench import bundle_checks as checks
 from tests.bench import daemon_user, injection
+from tests.bench import publish_subject as subject
 from tests.bench.figures import Figure
-from tests.bench.injection import Call, InjectionError, Subject
+from tests.bench.injection import Call, InjectionError
 
 # By name, how many generations were published before the one that meets the faults.
 SCENARIOS = {"first": 0, "second": 1, "third": 2}
 
-_PUBLISHED, _FAILED, _NO_MEMORY, _UNNAMED = 0, 3, 4, 5
 _OUTCOMES = {
     None: "killed",
-    _PUBLISHED: "published all the same",
-    _FAILED: "refused with a named error",
-    _NO_MEMORY: "out of memory in Python itself",
+    subject.PUBLISHED: "published all the same",
+    subject.FAILED: "refused with a named error",
+    subject.NO_MEMORY: "out of memory in Python itself",
 }
 _PROCESSES = 2
 _TRIES = 3
@@ -89,8 +81,8 @@ def run(scenarios: tuple[str, ...] = tuple(SCENARIOS), *, every: int = 1, seed: 
     """
     began = time.monotonic()
     report = Report()
-    with _memory() as place:
-        if blind := checks.blind_spots(_make_bundle, place / "planted"):
+    with subject.memory() as place:
+        if blind := checks.blind_spots(subject.make_bundle, place / "planted"):
             raise InjectionError(f"the checks are blind: {'; '.join(blind)}")
         # What the children find must not differ from one to the next: no collection of garbage in between.
         gc.freeze()
@@ -143,11 +135,12 @@ def _run_share(cases: list[Case], place: Path, results: Connection) -> None:
 
 
 def _run_case(case: Case, place: Path) -> tuple[str, list[str]]:
+    missed = ""
     for _ in range(_TRIES):
         try:
             return _run_once(case, place)
         except InjectionError as error:
-            # Memory is asked for a call earlier or later now and then; the same case again will do.
+            # Python asks for memory a call earlier or later now and then; the same case again will do.
             missed = str(error)
     return "not struck", [f"{case}: {missed}"]
 
@@ -155,13 +148,15 @@ def _run_case(case: Case, place: Path) -> tuple[str, list[str]]:
 def _run_once(case: Case, place: Path) -> tuple[str, list[str]]:
     old = SCENARIOS[case.scenario]
     new = old + 1
-    runtime_dir = _fresh(place, old)
+    runtime_dir = subject.fresh(place, old)
     with checks.opened(runtime_dir) as early:
-        code = injection.inject(_subject(runtime_dir, new), place / "strace.log", case.call, case.fault)
+        code = injection.inject(
+            subject.subject(runtime_dir, new), place / "strace.log", case.call, case.fault
+        )
         findings = [] if early is None else _prefixed("held open", checks.reader_findings(early, {old}))
-    shown, seen = _look(runtime_dir, {new} if code == _PUBLISHED else {old, new} - {0})
+    shown, seen = _look(runtime_dir, {new} if code == subject.PUBLISHED else {old, new} - {0})
     findings += _prefixed("before the next start", seen)
-    if shown == 0 and (old or code == _PUBLISHED):
+    if shown == 0 and (old or code == subject.PUBLISHED):
         findings.append("no bundle is shown")
     if code not in _OUTCOMES:
         findings.append(f"ended with {code}: an error without a name")
@@ -172,7 +167,7 @@ def _run_once(case: Case, place: Path) -> tuple[str, list[str]]:
 
 def _next_start(runtime_dir: Path, shown: int) -> list[str]:
     findings = []
-    if daemon_user.run(partial(_start, runtime_dir, shown)) != 0:
+    if daemon_user.run(partial(subject.start, runtime_dir, shown)) != 0:
         findings.append("the next start failed, or does not know what is published")
     again, seen = _look(runtime_dir, {shown} - {0})
     if again != shown:
@@ -183,7 +178,7 @@ def _next_start(runtime_dir: Path, shown: int) -> list[str]:
 def _next_publish(runtime_dir: Path) -> list[str]:
     findings = []
     following = published.highest_generation(runtime_dir, checks.BUNDLE) + 1
-    if daemon_user.run(partial(_publish, runtime_dir, following)) != _PUBLISHED:
+    if daemon_user.run(partial(subject.publish_generation, runtime_dir, following)) != subject.PUBLISHED:
         findings.append("failed")
     _, seen = _look(runtime_dir, {following})
     return _prefixed("the next publish", [*findings, *seen, *checks.leftover_findings(runtime_dir)])
@@ -203,83 +198,10 @@ def _prefixed(prefix: str, findings: list[str]) -> list[str]:
     return [f"{prefix}: {finding}" for finding in findings]
 
 
-# --- the code under test, in children --------------------------------------------------------------------
-
-
 def _calls_of(scenario: str, place: Path) -> list[Call]:
     old = SCENARIOS[scenario]
-    runtime_dir = _fresh(place, old)
-    return injection.calls_of(_subject(runtime_dir, old + 1), place / "strace.log")
-
-
-def _subject(runtime_dir: Path, generation: int) -> Subject:
-    return Subject(prepare=daemon_user.become, code=partial(_publish, runtime_dir, generation))
-
-
-def _publish(runtime_dir: Path, generation: int) -> int:
-    files = tuple(RenderedFile(path, content) for path, content in checks.contents(generation).items())
-    owner = Owner(checks.OWNER_UID, checks.OWNER_GID)
-    try:
-        publish(runtime_dir, _candidate(generation), generation, files, owner)
-    except FailureError:
-        return _FAILED
-    except MemoryError:
-        return _NO_MEMORY
-    except Exception:  # noqa: BLE001 - that there is such an error is the finding
-        return _UNNAMED
-    return _PUBLISHED
-
-
-def _candidate(generation: int) -> Candidate:
-    ref = SecretRef("aws", "fake/production", CURRENT_STAGE)
-    return Candidate(
-        bundle=checks.BUNDLE,
-        digest=f"{generation:064x}",
-        versions=(SecretVersion(ref, f"fake-version-{generation}", None),),
-        variables=("FAKE_KEY",),
-        defaults=(),
-        ignored={},
-    )
-
-
-def _start(runtime_dir: Path, shown: int) -> int:
-    """What the daemon does at its start, and whether it then knows the bundle as what it is."""
-    published.prepare(runtime_dir)
-    published.sweep(runtime_dir)
-    record = published.read_record(runtime_dir, checks.BUNDLE)
-    if record is None:
-        return 1 if shown else 0
-    return 0 if record.generation == shown and published.is_intact(runtime_dir, record) else 1
-
-
-def _make_bundle(runtime_dir: Path, generations: int) -> None:
-    runtime_dir.mkdir(mode=0o711)
-    runtime_dir.chmod(0o711)
-    os.chown(runtime_dir, daemon_user.UID, daemon_user.GID)
-
-    def make() -> int:
-        published.prepare(runtime_dir)
-        return max((_publish(runtime_dir, number + 1) for number in range(generations)), default=_PUBLISHED)
-
-    if daemon_user.run(make) != _PUBLISHED:
-        raise InjectionError("the bundle to start from could not be published")
-
-
-def _fresh(place: Path, generations: int) -> Path:
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(mode=0o711)
-    place.chmod(0o711)
-    _make_bundle(place / "run", generations)
-    return place / "run"
-
-
-@contextmanager
-def _memory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="secretsd-publish-faults-") as name:
-        if not memory_kind(Path(name)).is_memory:
-            raise InjectionError("/dev/shm is no tmpfs: the publish step needs one, as in the service")
-        Path(name).chmod(0o711)
-        yield Path(name)
+    runtime_dir = subject.fresh(place, old)
+    return injection.calls_of(subject.subject(runtime_dir, old + 1), place / "strace.log")
 
 
 def measure() -> list[Figure]:

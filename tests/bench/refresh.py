@@ -72,7 +72,13 @@ def measure() -> list[Figure]:
         by_reload = [signalled_ms() for _ in range(ROUNDS)]
     note = f"{ROUNDS} runs, action = signal"
     return [
-        Figure("refresh to signal, warm zygote, median", statistics.median(warm), "ms", 300, note=note),
+        Figure(
+            "refresh to signal, warm zygote, median",
+            statistics.median(warm),
+            "ms",
+            300,
+            note=note,
+        ),
         Figure("refresh to signal, warm zygote, p95", percentile(warm, 95), "ms", note=note),
         Figure(
             "refresh to signal, cold zygote, median",
@@ -83,7 +89,7 @@ def measure() -> list[Figure]:
         ),
         Figure("refresh to signal, cold zygote, p95", percentile(cold, 95), "ms", note=note),
         Figure(
-            "refresh to signal, warm zygote, median",
+            "refresh to the handler by reload, warm zygote, median",
             statistics.median(by_reload),
             "ms",
             note=f"{ROUNDS} runs, action = reload (systemctl, then the unit's own kill)",

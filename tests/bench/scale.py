@@ -2,7 +2,7 @@
 
     python -m tests.bench.scale
 
-The installed package on Debian 12 with systemd and its Python, moto on this machine behind a proxy that counts.
+The installed package on Debian 12 with systemd, moto on this machine behind a proxy that counts.
 """
 
 from __future__ import annotations

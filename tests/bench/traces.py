@@ -76,7 +76,7 @@ class Marker:
 
 
 def base64_inside(text: bytes, shift: int) -> bytes:
-    """The characters that base64 makes of `text` alone, whatever stands around it, `shift` bytes into a group."""
+    """What base64 makes of `text`, whatever stands around it, `shift` bytes into a group of three."""
     encoded = base64.b64encode(b"\0" * shift + text)
     whole_groups = (shift + len(text)) // 3 * 4
     return encoded[(0, 2, 3)[shift] : whole_groups]

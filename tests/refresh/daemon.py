@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from secretsd.refresh.state import BundleState
 from tests.refresh.fakes import FakeHelper, FakeVault, ThreadWorkers
 
 SOON_S = 5.0
+_LIFE_S = 15.0
 UNIT = "bot.service"
 
 TOLD = f"""
@@ -36,6 +38,11 @@ id = "{secret}"
 TOKEN = {{ min_length = 3 }}
 {more.replace("NAME", name)}
 """
+
+
+def live(scenario: Coroutine[Any, Any, None]) -> None:
+    """Runs a test's scenario on a loop of its own; one that hangs is a failure."""
+    asyncio.run(asyncio.wait_for(scenario, _LIFE_S))
 
 
 class Home:
@@ -111,7 +118,11 @@ class Daemon:
         return bundles[name]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        assert await self.conductor.changes.until(condition, SOON_S), "this never came true"
+        """Waits for the conductor to announce that `condition` holds: what it says to nobody is not enough."""
+        deadline = time.monotonic() + SOON_S
+        await self.conductor.changes.until(condition, SOON_S)
+        assert condition(), "this never came true"
+        assert time.monotonic() < deadline, "this came true, and nobody was told"
 
     async def loaded(self, name: str = "bot", generation: int | None = None) -> None:
         def is_loaded() -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from secretsd.model import UnitReport
 from secretsd.notify import client
 from secretsd.notify.protocol import ActRequest, ConfirmRequest
 from secretsd.refresh import delivery, journal
-from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle
+from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION, FakeHelper
 
 ACTED = UnitReport("acted", invocation=INVOCATION, main_pid=1)
@@ -21,10 +19,6 @@ CURRENT = UnitReport("current", invocation=INVOCATION, main_pid=1)
 FAILED = UnitReport("failed", "the job failed", "see journalctl")
 CONFIRMED = TOLD.replace('confirm = "0"', 'confirm = "20ms"')
 ACKNOWLEDGED = TOLD + "require_ack = true\n"
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 15))
 
 
 @pytest.fixture
@@ -59,7 +53,7 @@ def test_a_unit_that_has_it_or_need_not_have_it_counts_as_loaded_and_is_left_alo
             assert daemon.status()["state"] == "loaded"
         assert journal.read(home.state_dir)["bot"].loaded == {UNIT: 1}
 
-    run(scenario())
+    live(scenario())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -73,7 +67,7 @@ def test_a_unit_that_could_not_be_told_is_told_until_it_has_succeeded(home: Home
             await daemon.loaded()
             assert helper.told == [(UNIT, 1)] * 3
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_failure_is_visible_with_its_advice_and_not_hammered(home: Home) -> None:
@@ -90,10 +84,14 @@ def test_a_failure_is_visible_with_its_advice_and_not_hammered(home: Home) -> No
             status = daemon.status()
             assert status["state"] == "published"
             (unit,) = status["units"]
-            assert (unit["state"], unit["message"], unit["advice"]) == ("failed", FAILED.message, FAILED.advice)
+            assert (unit["state"], unit["message"], unit["advice"]) == (
+                "failed",
+                FAILED.message,
+                FAILED.advice,
+            )
         assert journal.read(home.state_dir)["bot"].loaded == {}
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_missing_helper_is_a_failure_that_names_its_socket(home: Home) -> None:
@@ -106,7 +104,7 @@ def test_a_missing_helper_is_a_failure_that_names_its_socket(home: Home) -> None
                 await daemon.loaded()
                 assert helper.told == [(UNIT, 1)]
 
-    run(scenario())
+    live(scenario())
 
 
 def test_an_operator_who_asks_does_not_wait_for_the_backoff(home: Home) -> None:
@@ -120,10 +118,14 @@ def test_an_operator_who_asks_does_not_wait_for_the_backoff(home: Home) -> None:
             await daemon.loaded()
             assert helper.told == [(UNIT, 1)] * 2
 
-    run(scenario())
+    live(scenario())
 
 
-def test_a_new_generation_does_not_wait_for_the_backoff_of_the_old_one(home: Home) -> None:
+def test_a_new_generation_does_not_wait_for_the_backoff_of_the_old_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "retry_delay", lambda *_, **__: 60.0)
+
     async def scenario() -> None:
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.answers = [FAILED, ACTED]
@@ -135,7 +137,7 @@ def test_a_new_generation_does_not_wait_for_the_backoff_of_the_old_one(home: Hom
             await daemon.loaded(generation=2)
             assert helper.told == [(UNIT, 1), (UNIT, 2)]
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_generation_that_comes_while_a_unit_is_being_told_is_told_next(home: Home) -> None:
@@ -150,7 +152,7 @@ def test_a_generation_that_comes_while_a_unit_is_being_told_is_told_next(home: H
             await daemon.loaded(generation=4)
             assert helper.told == [(UNIT, 1), (UNIT, 2), (UNIT, 4)], "one at a time, the newest last"
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_unit_that_hangs_holds_up_no_other_unit(home: Home) -> None:
@@ -164,7 +166,7 @@ def test_a_unit_that_hangs_holds_up_no_other_unit(home: Home) -> None:
             await daemon.until(lambda: daemon.state("other").entry.loaded == {"other.service": 1})
             assert daemon.state("bot").entry.loaded == {}
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_unit_must_still_be_up_after_its_confirm_time(home: Home) -> None:
@@ -178,7 +180,7 @@ def test_a_unit_must_still_be_up_after_its_confirm_time(home: Home) -> None:
             assert isinstance(confirm, ConfirmRequest)
             assert confirm.invocation == INVOCATION
 
-    run(scenario())
+    live(scenario())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -195,7 +197,7 @@ def test_a_unit_that_dies_within_its_confirm_time_has_not_loaded_and_must_prove_
             kinds = ["act" if isinstance(r, ActRequest) else "confirm" for r in helper.requests]
             assert kinds == ["act", "confirm", "act", "act", "confirm", "act", "confirm"]
 
-    run(scenario())
+    live(scenario())
 
 
 def test_the_helper_is_told_when_it_was_published_so_that_a_fresh_unit_is_left_alone(home: Home) -> None:
@@ -207,7 +209,7 @@ def test_the_helper_is_told_when_it_was_published_so_that_a_fresh_unit_is_left_a
             assert isinstance(act, ActRequest)
             assert before < act.published_monotonic < time.monotonic()
 
-    run(scenario())
+    live(scenario())
 
 
 def test_after_a_crash_before_the_clock_was_read_a_unit_is_rather_told_twice(home: Home) -> None:
@@ -221,7 +223,7 @@ def test_after_a_crash_before_the_clock_was_read_a_unit_is_rather_told_twice(hom
             assert isinstance(act, ActRequest)
             assert act.published_monotonic > restarted
 
-    run(scenario())
+    live(scenario())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -242,7 +244,7 @@ def test_a_bot_that_must_acknowledge_counts_as_loaded_only_then(home: Home) -> N
             assert len(helper.told) <= told + 1
         assert journal.read(home.state_dir)["bot"].loaded == {UNIT: 1}
 
-    run(scenario())
+    live(scenario())
 
 
 def test_an_acknowledgement_that_outruns_the_helpers_answer_counts(home: Home) -> None:
@@ -260,7 +262,7 @@ def test_an_acknowledgement_that_outruns_the_helpers_answer_counts(home: Home) -
             assert outcome_of(daemon) == "acted"
             assert helper.told == [(UNIT, 1)]
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_unit_that_nobody_is_to_tell_is_never_asked_about(home: Home) -> None:
@@ -273,7 +275,7 @@ def test_a_unit_that_nobody_is_to_tell_is_never_asked_about(home: Home) -> None:
             assert helper.requests == []
             assert daemon.status()["units"][0]["state"] == "not told"
 
-    run(scenario())
+    live(scenario())
 
 
 def test_a_bundle_that_is_dropped_while_its_unit_is_being_told_leaves_no_error(
@@ -293,7 +295,7 @@ def test_a_bundle_that_is_dropped_while_its_unit_is_being_told_leaves_no_error(
             helper.gate.set()
             await daemon.settled()
 
-    run(scenario())
+    live(scenario())
     assert [record.getMessage() for record in caplog.records if "bug" in record.getMessage()] == []
 
 
@@ -310,7 +312,7 @@ def test_a_journal_that_fails_after_a_unit_was_told_tells_nobody_twice_in_this_r
             await daemon.settled()
             assert helper.told == [(UNIT, 1), (UNIT, 2)]
 
-    run(scenario())
+    live(scenario())
 
 
 def test_stopping_waits_for_no_helper(home: Home) -> None:
@@ -323,7 +325,7 @@ def test_stopping_waits_for_no_helper(home: Home) -> None:
             assert time.monotonic() - before < 1
             assert daemon.conductor._deliveries._tasks == set()
 
-    run(scenario())
+    live(scenario())
 
 
 def test_the_fake_helper_speaks_the_real_protocol(home: Home) -> None:
@@ -334,4 +336,4 @@ def test_the_fake_helper_speaks_the_real_protocol(home: Home) -> None:
             )
             assert report == helper.answers[0]
 
-    run(scenario())
+    live(scenario())

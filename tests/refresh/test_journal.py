@@ -28,8 +28,10 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"{", b"null", b"[]", b"1", b"{}", b'{"schema": 2, "bundles": {}}', b'{"schema": 1}', b"\xff\xfe",
-        b'{"schema": 1, "bundles": []}', b'{"schema": 1, "bundles": {"bot": 3}}', b'{"schema": 1, "bundles": {"bot": {}}}',
+        b"", b"{", b"null", b"[]", b"1", b"{}", b'{"schema": 2, "bundles": {}}', b'{"schema": 1}',
+        b"\xff\xfe",
+        b'{"schema": 1, "bundles": []}', b'{"schema": 1, "bundles": {"bot": 3}}',
+        b'{"schema": 1, "bundles": {"bot": {}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": "x", "loaded": {}}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": Infinity, "loaded": {}}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": []}}}',
@@ -69,7 +71,7 @@ def test_an_unreadable_journal_is_named(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_cannot_be_written_says_why_and_what_follows(tmp_path: Path) -> None:
-    with pytest.raises(LocalIOError, match="cannot write the journal in .*: No such file") as caught:
+    with pytest.raises(LocalIOError, match=r"cannot write the journal in .*: No such file") as caught:
         journal.write(tmp_path / "missing", ENTRIES)
     assert "twice" in caught.value.advice
 
@@ -83,8 +85,8 @@ def test_a_write_that_fails_half_way_leaves_the_old_journal_and_nothing_else(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(LocalIOError, match="No space left"):
-        patch.setattr(os, call, fail)
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(LocalIOError, match="No space left"):
         journal.write(tmp_path, {})
     assert journal.read(tmp_path) == ENTRIES
     assert os.listdir(tmp_path) == ["journal.json"]

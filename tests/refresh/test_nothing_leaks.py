@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 
 import pytest
 
 from secretsd.errors import FailureClass
 from tests.marker import MARKER, everything_logged, shows
-from tests.refresh.daemon import Daemon, Home, a_bundle
+from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.fakes import FakeVault
 
 
@@ -49,7 +48,7 @@ def test_nothing_the_conductor_keeps_logs_or_answers_holds_a_secret(
             assert [index for index, text in enumerate(kept) if shows(text)] == []
 
     with everything_logged() as log:
-        asyncio.run(asyncio.wait_for(scenario(), 15))
+        live(scenario())
     assert "bundle keeps its last good generation" in log.getvalue()
     assert "published" in log.getvalue()
     assert not shows(log.getvalue())

@@ -48,6 +48,10 @@ def _remove_deep(base: Path) -> None:
     shutil.rmtree(base / "deep")
 
 
+def _remove_all(base: Path) -> None:
+    shutil.rmtree(base)
+
+
 def _link(base: Path) -> None:
     os.rename(base / "env", base / "moved")
     (base / "env").symlink_to("moved")
@@ -64,7 +68,7 @@ def _link(base: Path) -> None:
         lambda base: (base / "env").unlink(),
         lambda base: (base / "env").chmod(0o644),
         lambda base: os.link(base / "env", base / "second"),
-        lambda base: shutil.rmtree(base),
+        _remove_all,
     ],
 )
 def test_whatever_is_done_to_a_published_file_is_seen(run: Path, alter: Callable[[Path], None]) -> None:

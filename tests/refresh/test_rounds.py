@@ -188,6 +188,7 @@ def test_a_worker_that_breaks_off_is_a_transient_failure(tmp_path: Path, end: Ex
         messages.Published(record("stranger")),
         messages.Published(record("a")),  # without having been told to
         messages.PublishFailed("stranger", failure()),
+        messages.PublishFailed("a", failure()),
         messages.IdentityResolved("stranger", IDENTITY),
     ],
 )
@@ -244,7 +245,11 @@ def test_role_credentials_are_handed_to_the_next_worker_and_dropped_when_refused
         lambda _: [failed("a", FailureClass.IDENTITY)],
         good,
     ]
-    workers = ScriptedWorkers(lambda job: scripts.pop(0)(job))
+
+    def next_script(job: Job) -> Iterable[WorkerMessage | float | Exception]:
+        return scripts.pop(0)(job)
+
+    workers = ScriptedWorkers(next_script)
     kept = Rounds(workers)
     for _ in range(4):
         asyncio.run(Results().of(kept, config))

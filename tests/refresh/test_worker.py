@@ -160,7 +160,9 @@ def test_a_value_that_the_dialect_cannot_hold_is_refused_by_name(run: Path, vaul
     with working(run, bot=bundle()) as conversation:
         (heard,) = conversation.hear_all()
     assert isinstance(heard, messages.Failed)
-    assert heard.rejected.failures[0].message == "TOKEN holds a NUL byte (format env, output env)"
+    (failure,) = heard.rejected.failures
+    assert failure.message == "TOKEN from prod/bot holds a NUL byte (format env, output env)"
+    assert (failure.secret, failure.variable) == ("prod/bot", "TOKEN")
     assert MARKER not in conversation.raw.decode()
 
 

@@ -54,6 +54,14 @@ def children_of(pid: int) -> list[str]:
         return file.read().split()
 
 
+def is_seqpacket(descriptor: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            return found.type == socket.SOCK_SEQPACKET
+    except OSError:
+        return False  # no socket, or not there any more
+
+
 @contextlib.contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, job: Job, *, idle_s: float = 30.0) -> Iterator[Served]:
     monkeypatch.setattr(worker, "run", job)
@@ -176,13 +184,11 @@ def test_a_worker_has_a_memory_limit_and_the_zygote_has_none(monkeypatch: pytest
 
 def test_a_worker_cannot_speak_for_the_zygote(monkeypatch: pytest.MonkeyPatch) -> None:
     def look(channel: socket.socket) -> None:
-        kinds = []
-        for descriptor in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                with socket.socket(fileno=os.dup(int(descriptor))) as found:
-                    kinds.append(found.type)
-        channel.sendall(f"{kinds.count(socket.SOCK_SEQPACKET)} of {kinds.count(socket.SOCK_STREAM)}".encode())
+        links = [os.readlink(f"/proc/self/fd/{name}") for name in ("0", "1", "2")]
+        sockets = [name for name in os.listdir("/proc/self/fd") if is_seqpacket(int(name))]
+        channel.sendall(f"{set(links)} {sockets}".encode())
 
     with serving(monkeypatch, look) as served:
         job, _pidfd = served.request()
-        assert job.recv(100) == b"0 of 1"
+        assert job.recv(100) == b"{'/dev/null'} []"
+        assert is_seqpacket(served.control.fileno())

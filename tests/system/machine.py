@@ -90,14 +90,20 @@ class Machine:
         self.host.sh(f"id {name} >/dev/null 2>&1 || useradd --system {name}")
         self.host.sh("mkdir -p -m 1777 /run/bots")
         self.host.put("/usr/local/lib/bot.py", BOT.read_text(encoding="utf-8"))
-        unit = _UNIT.format(name=name, arguments=arguments, service=service)
-        self.host.put(f"/etc/systemd/system/{name}.service", unit)
+        self.write_unit(name, service=service, arguments=arguments)
         text = _BUNDLE.format(name=name, bundle=bundle)
         if on_change is not None:
             text += _ON_CHANGE.format(name=name, on_change=on_change)
         self.host.put(f"/etc/secretsd/conf.d/{name}.toml", text)
         if key is not None:
             self.aws.create(f"{name}/production", {"API_KEY": key})
+
+    def write_unit(self, name: str, *, service: str = "", arguments: str = "") -> None:
+        """The bot's unit, in the place of whatever is there."""
+        path = f"/etc/systemd/system/{name}.service"
+        # It may be the link to /dev/null that masks it.
+        self.host.run(["rm", "-f", path])
+        self.host.put(path, _UNIT.format(name=name, arguments=arguments, service=service))
         self.host.systemctl("daemon-reload")
 
     def rotate(self, name: str, key: str) -> None:

@@ -1,7 +1,7 @@
-"""The file is read back by the programs that will read it: bash and dash themselves, systemd in tests/system.
+"""The file is read back by the programs that will read it: bash and dash here, systemd in tests/system.
 
-`systemd_reads` is systemd's reader in small, after systemd.exec(5), EnvironmentFile=, and what was seen of it:
-quotes open only where a value begins or another quoted piece has just ended.
+`systemd_reads` is systemd's reader in small, after EnvironmentFile= in systemd.exec(5) and what was seen of
+it: quotes open only where a value begins or another quoted piece has just ended.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from secretsd.refresh.formats.env import MAX_ASSIGNMENT_BYTES, EnvFormat
 from secretsd.refresh.formats.interface import UnwritableError
 
 NASTY = [
-    b"", b" ", b"'", b"''", b"'\"'\"'", b"\\", b"\\'", b"a\\", b"\\\n", b"\n", b"\n\n", b"a\nB='evil'", b"\r", b"a\r\n",
-    b"#x", b" #x", b"; x", b"$HOME", b"${HOME}", b"$(id)", b"`id`", b"!!", b"~", b"*", b"\t a \t", b'"', b"\"'\"",
-    b"'; id; '", b"=", b"a=b", b"-n", b"%s", b"\x01\x1b[0m\x7f", "ä\u2028\u0085\U0001f600".encode(), b"\xef\xbb\xbf",
+    b"", b" ", b"'", b"''", b"'\"'\"'", b"\\", b"\\'", b"a\\", b"\\\n", b"\n", b"\n\n", b"\r", b"a\r\n",
+    b"a\nB='evil'", b"#x", b" #x", b"; x", b"$HOME", b"${HOME}", b"$(id)", b"`id`", b"!!", b"~", b"*",
+    b"\t a \t", b'"', b"\"'\"", b"'; id; '", b"=", b"a=b", b"-n", b"%s", b"\x01\x1b[0m\x7f",
+    "ä\u2028\u0085\U0001f600".encode(), b"\xef\xbb\xbf",
     b"-----BEGIN FAKE KEY-----\nZmFrZQ==\n-----END FAKE KEY-----\n", b'{"a": "it\'s \\"x\\""}',
 ]  # fmt: skip
 
