@@ -23,6 +23,7 @@ from secretsd.refresh.conductor import Conductor
 log = logging.getLogger(__name__)
 
 ADMIN_GROUP = "secretsd-admin"
+_ONLY_ADMINS = f"only root and the group {ADMIN_GROUP}"
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
 _PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_TIMEOUT_S = 5.0
@@ -98,13 +99,13 @@ class ControlServer:
         if not is_allowed(command, peer=peer, admins=admins, owner_uid=owner_uid):
             fields = {"command": command, "uid": peer.uid, "pid": peer.pid}
             log.warning("control request refused", extra=fields)
-            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: only root and the group {ADMIN_GROUP} may")
+            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may")
         return await self._commands.run(command, bundle, request)
 
     def _own_status(self, peer: Peer) -> Reply:
         own = [name for name in self._conductor.config.bundles if self._owner_uid(name) == peer.uid]
         if not own:
-            return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: only root and the group {ADMIN_GROUP} see all")
+            return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {_ONLY_ADMINS} see all")
         return self._commands.status(own)
 
     def _owner_uid(self, bundle: str | None) -> int | None:

@@ -154,7 +154,9 @@ class _Group:
                     self._rounds.keep_identity(source, identity)
                 case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
                     await self._answer(channel, candidate)
-                case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if name in self._open:
+                case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if (
+                    name in self._open and failures
+                ):
                     await self._end(name, failures)
                 case messages.Published(record=record) if record.bundle in self._publishing:
                     self._listener.on_published(record)

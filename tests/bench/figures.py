@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`goal` is the issue's, None for a figure that only explains another; a value at the goal has missed it,
+    """`goal` is what was promised, None where a figure only explains another. A value at it has missed it,
     unless `exactly` is set: then the value must be the goal."""
 
     what: str

@@ -23,7 +23,8 @@ def broken(rule: dict[str, Any], value: bytes) -> str | None:
 @pytest.mark.parametrize(
     ("rule", "value"),
     [
-        ({}, b""), ({}, b"a\nb"), (INTEGER, b"1"), (INTEGER, b"10"), ({"type": "integer"}, b"-" + b"9" * 5000),
+        ({}, b""), ({}, b"a\nb"), (INTEGER, b"1"), (INTEGER, b"10"),
+        ({"type": "integer"}, b"-" + b"9" * 5000),
         (DECIMAL, b"0.1"), (DECIMAL, b"1e-3"), (DECIMAL, b"1.0"), (BOOLEAN, b"true"), (BOOLEAN, b"false"),
         (MODE, b"paper"), (HOOK, b"https://hooks.example/x"),
         ({"min_length": 3}, "äöü".encode()), ({"max_length": 3}, "äöü".encode()),
@@ -39,14 +40,16 @@ def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> N
     [
         ({}, b"\xff", "UTF-8"),
         (INTEGER, b"0", "below min = 1"), (INTEGER, b"11", "above max = 10"), (INTEGER, b"1.5", "integer"),
-        (INTEGER, b"", "integer"), (INTEGER, b"-", "integer"), (INTEGER, b" 1", "integer"), (INTEGER, b"1_0", "integer"),
+        (INTEGER, b"", "integer"), (INTEGER, b"-", "integer"), (INTEGER, b" 1", "integer"),
+        (INTEGER, b"1_0", "integer"),
         (INTEGER, b"+1", "integer"), (INTEGER, b"--1", "integer"), (INTEGER, b"1\n", "integer"),
         (INTEGER, "\u0661".encode(), "integer"), (INTEGER, "\u00b2".encode(), "integer"),
         (DECIMAL, b"nan", "decimal"), (DECIMAL, b"Infinity", "decimal"), (DECIMAL, b"1_0", "decimal"),
         (DECIMAL, b" 0.5", "decimal"), (DECIMAL, b"", "decimal"), (DECIMAL, b"0.5.5", "decimal"),
         (DECIMAL, b"1.1", "above"), (DECIMAL, b"-0.1", "below"), (DECIMAL, b"1e999999", "above"),
         (DECIMAL, b"1e99999999999999999999", "decimal"), (DECIMAL, b"1" * 5000, "above"),
-        (BOOLEAN, b"True", "true or false"), (BOOLEAN, b"1", "true or false"), (BOOLEAN, b"true\n", "true or false"),
+        (BOOLEAN, b"True", "true or false"), (BOOLEAN, b"1", "true or false"),
+        (BOOLEAN, b"true\n", "true or false"),
         (MODE, b"LIVE", "paper, live"), (MODE, b"live ", "paper, live"),
         (HOOK, b"https://hooks.example", "pattern"), (HOOK, b"https://hooksXexample/x", "pattern"),
         (HOOK, b"xhttps://hooks.example/x", "pattern"), (HOOK, b"https://hooks.example/x\ny", "pattern"),

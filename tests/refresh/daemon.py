@@ -118,7 +118,7 @@ class Daemon:
         return bundles[name]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits for the conductor to announce that `condition` holds: what it says to nobody is not enough."""
+        """Waits for the conductor to announce that `condition` holds: to be true is not enough."""
         deadline = time.monotonic() + SOON_S
         await self.conductor.changes.until(condition, SOON_S)
         assert condition(), "this never came true"
