@@ -46,10 +46,10 @@ def _learns(machine: Machine, number: int) -> None:
     eventually(lambda: _is_loaded(machine), f"fake-key-{number} counts as loaded")
 
 
-def _kill_at(machine: Machine, pid: int, call: str, occurrence: int) -> subprocess.Popen[bytes]:
-    """SIGKILL for `pid`, or for whichever of its threads or children gets there, as it enters that call."""
-    what = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={occurrence}"]
-    strace = machine.host.start(["strace", "-f", "-qq", "-o", "/dev/null", *what, "-p", str(pid)])
+def _inject(machine: Machine, pid: int, call: str, what: str) -> subprocess.Popen[bytes]:
+    """strace on `pid`, its threads and children; returns when it is attached."""
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:{what}"]
+    strace = machine.host.start(["strace", "-f", "-qq", "-o", "/dev/null", *inject, "-p", str(pid)])
     traced = f"grep -q 'TracerPid:.*[1-9]' /proc/{pid}/status && echo yes"
     eventually(lambda: machine.host.sh(f"{traced} || true"), "strace is attached")
     return strace
@@ -65,7 +65,7 @@ def test_conductor_killed_at_each_step_of_its_journal_still_tells_the_bot(
     _with_running_bot(machine)
     for number, call in enumerate(("fdatasync", "rename", "fsync"), start=2):
         daemon = machine.main_pid("secretsd")
-        strace = _kill_at(machine, daemon, call, occurrence)
+        strace = _inject(machine, daemon, call, f"signal=SIGKILL:when={occurrence}")
         machine.rotate("bot", f"fake-key-{number}")
         assert machine.reload_secretsd() != 0
         strace.wait(10)
@@ -90,20 +90,34 @@ def test_conductor_killed_while_the_helper_is_out_of_reach_and_while_it_confirms
     _learns(machine, 3)
 
 
-# A worker renames the generation (1), the copy (2) and the link (3), then removes the generation before last.
+# A worker renames the generation (1), the copy (2) and the link (3), which is the swap.
 @on_bookworm
-def test_worker_killed_right_before_and_right_after_its_swap(machine: Machine) -> None:
+def test_worker_killed_before_its_swap_begins_anew(machine: Machine) -> None:
     _with_running_bot(machine)
-    for number, (call, occurrence) in enumerate([("renameat", 1), ("renameat", 3), ("unlinkat", 1)], start=2):
+    for number, occurrence in enumerate((1, 3), start=2):
         (zygote,) = machine.children(machine.main_pid("secretsd"))
-        strace = _kill_at(machine, zygote, call, occurrence)
+        strace = _inject(machine, zygote, "renameat", f"signal=SIGKILL:when={occurrence}")
         machine.rotate("bot", f"fake-key-{number}")
         assert machine.secretsctl("reload")[0] == 69
         end(strace)
-        if call == "unlinkat":
-            # What was shown is told, even if AWS is never heard of again.
-            machine.proxy.set(SERVER_ERROR)
         _learns(machine, number)
+
+
+@on_bookworm
+def test_worker_killed_right_after_its_swap_has_published_and_the_bot_is_told_without_aws(
+    machine: Machine,
+) -> None:
+    _with_running_bot(machine)
+    (zygote,) = machine.children(machine.main_pid("secretsd"))
+    # The link is swapped, and before the worker can say so it is held up, and killed.
+    _inject(machine, zygote, "renameat", "delay_exit=5000000:when=3")
+    machine.rotate("bot", "fake-key-2")
+    machine.host.start(["secretsctl", "reload"])
+    eventually(lambda: "fake-key-2" in machine.host.read("/run/secretsd/bot/env"), "it is shown")
+    machine.proxy.set(SERVER_ERROR)
+    machine.kill(*machine.children(zygote))
+    _learns(machine, 2)
+    assert machine.status("bot")["failures"], "AWS was out of reach all the time"
 
 
 @on_bookworm
@@ -206,6 +220,6 @@ def test_stop_while_a_reload_runs_is_quick_and_ends_the_reload(machine: Machine)
     machine.host.systemctl("stop", "secretsd")
     assert time.monotonic() - began < 3
     assert machine.host.show("secretsd", "Result") == "success"
-    assert reload.wait(5) == 74
+    assert reload.wait(5) in (69, 74), "whichever ends first, the worker or the daemon"
     assert machine.secretsctl("wait", "bot")[0] == 0, "bots start without the daemon"
-    assert not [p for p in machine.host.processes() if "secretsd" in " ".join(p.argv)]
+    assert machine.host.sh("pgrep -u secretsd || true") == "", "no zygote or worker is left"
