@@ -90,7 +90,7 @@ async def _become_ready(conductor: Conductor, service: Service) -> None:
         lambda: all(conductor.states[name].ended for name in names if name in conductor.states), FIRST_ROUND_S
     )
     service.ready(status_line(conductor))
-    conductor.be_ready()
+    conductor.bundles.be_ready()
     while True:
         await conductor.changes.next()
         service.status(status_line(conductor))

@@ -27,8 +27,8 @@ FLOORS = (
     ),
     ("refresh.worker",),
     (
-        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.delivery"),
-        "refresh.conductor",
+        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
+        *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
     ),
     ("control.report", "control.commands", "control.server"),
     ("__main__", "cli"),

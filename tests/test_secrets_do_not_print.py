@@ -31,9 +31,7 @@ from tests.refresh.fakes import bundle, candidate
 
 REF = SecretRef("aws", "prod/bot")
 IDENTITY = CloudIdentity(f"k{MARKER}", f"s{MARKER}", f"t{MARKER}", 4e9, "iam-role")
-SOURCE = SourceJob(
-    AwsSecretsManager(type="aws-secretsmanager"), IDENTITY, renew_identity=False, others_granted=False
-)
+SOURCE = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), IDENTITY, renew_identity=False, witness=None)
 HOLDERS = [
     FetchedSecret(REF, "v1", None, f'{{"TOKEN": "{MARKER}"}}'.encode()),
     Variables({"TOKEN": MARKER.encode()}, (), {}),
@@ -41,7 +39,7 @@ HOLDERS = [
     IDENTITY,
     SOURCE,
     IdentityResolved("aws", IDENTITY),
-    Job("/run", 1.0, {"aws": SOURCE}, {"bot": bundle()}, foreground=True),
+    Job("/run", 1.0, {"aws": SOURCE}, {"bot": bundle()}, {}, foreground=True),
 ]
 # Role credentials go to a worker with its job, by design; a bundle's own secrets go nowhere.
 WORKER_ONLY = HOLDERS[:3]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from secretsd.cli import fast
 
 
 def main() -> None:
-    """Ends the process with the command's exit code."""
-    arguments = sys.argv[1:]
+    """Ends the process with the command's exit code; 70 and one line for what nobody has foreseen."""
+    try:
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = os.EX_TEMPFAIL
+    except Exception as error:  # noqa: BLE001 - a bot's unit tells by the code whether to try again
+        # The type alone: the text of an error may quote what it choked on.
+        sys.stderr.write(f"secretsctl: this is a bug ({type(error).__name__}): report it with the command\n")
+        code = os.EX_SOFTWARE
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     options = fast.parse(arguments[1:]) if arguments[:1] == ["wait"] else None
     if options is not None:
-        sys.exit(fast.wait(**options))  # type: ignore[arg-type]
+        return fast.wait(**options)  # type: ignore[arg-type]
     # Only now: argparse and json would cost `wait` half of its time.
-    from secretsd.cli.main import main as full_main
+    from secretsd.cli.main import run
 
-    full_main(arguments)
+    return run(arguments)
 
 
 if __name__ == "__main__":

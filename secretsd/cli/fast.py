@@ -21,8 +21,6 @@ _CONNECT_PAUSE_S = 0.05
 _ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that does not answer at all
 _MAX_ANSWER_BYTES = 65_536
 
-_EX_IO, _EX_TRY_AGAIN = 74, 75
-
 
 def wait(
     bundle: str,
@@ -35,7 +33,8 @@ def wait(
     """Returns the exit code, once the bundle is published or `timeout` is over.
 
     `timeout` and `max_age` are time spans. Where the daemon cannot be reached, what is published already
-    is good enough, unless an age was asked for: a bot must be able to start while secretsd restarts.
+    is good enough: a bot must be able to start while secretsd restarts. Where an age was asked for, which
+    only the daemon knows, it is asked until `timeout`; then `allow_stale` decides.
     """
     path = socket or os.environ.get(SOCKET_VARIABLE, DEFAULT_SOCKET)
     deadline = time.monotonic() + parse_timespan(timeout)
@@ -46,14 +45,21 @@ def wait(
             code, message = _ask(path, request, deadline + _ANSWER_GRACE_S - time.monotonic())
             return _said(code, message)
         except PermissionError:
-            return _said(_EX_IO, f"may not connect to {path}: check its mode and its directory's")
+            return _said(os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's")
         except OSError:
-            if max_age is None and os.path.isdir(published):
-                return _said(0, f"secretsd does not answer on {path}; {bundle} is used as it was published")
-        if time.monotonic() >= deadline:
-            missing = f"secretsd does not answer on {path}, and {bundle} is not published"
-            return _said(_EX_TRY_AGAIN, f"{missing}: systemctl status secretsd")
+            is_published = os.path.isdir(published)
+        if (is_published and max_age is None) or time.monotonic() >= deadline:
+            break
         time.sleep(_CONNECT_PAUSE_S)
+    silence = f"secretsd does not answer on {path}"
+    if not is_published:
+        return _said(os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd")
+    if max_age is None:
+        return _said(os.EX_OK, f"{silence}; {bundle} is used as it was published")
+    unknown = f"{silence}, so the age of {bundle} is unknown"
+    if allow_stale:
+        return _said(os.EX_OK, f"{unknown}; it is used as it was published")
+    return _said(os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd")
 
 
 def _said(code: int, message: str) -> int:
@@ -102,7 +108,7 @@ def _request(bundle: str, timeout: str, max_age: str | None, *, allow_stale: boo
 
 
 def _ask(path: str, request: bytes, timeout_s: float) -> tuple[int, str]:
-    """Code and message of the answer's first line. Raises: OSError."""
+    """Code and message of the answer's first line. Raises: OSError, also for an answer that was cut off."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(max(timeout_s, 0.1))
@@ -116,7 +122,8 @@ def _ask(path: str, request: bytes, timeout_s: float) -> tuple[int, str]:
             answer += data
     finally:
         connection.close()
-    code, _, message = answer.partition(b"\n")[0].partition(b" ")
-    if not code.isdigit():
+    line, end, _ = answer.partition(b"\n")
+    code, _, message = line.partition(b" ")
+    if not end or not code.isdigit():
         raise OSError("the daemon ended before it answered")
     return int(code), message.decode("utf-8", "replace")

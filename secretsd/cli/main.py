@@ -11,9 +11,10 @@ from pathlib import Path
 
 import secretsd
 from secretsd.cli import fast, screen
+from secretsd.cli.arguments import Parser
 from secretsd.control import client
 from secretsd.control.protocol import Reply
-from secretsd.errors import ConfigError, ExitCode, SecretsdError, UsageError
+from secretsd.errors import ConfigError, ExitCode, SecretsdError
 from secretsd.timespan import parse_timespan
 
 DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
@@ -22,31 +23,23 @@ DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 _GRACE_S = 15.0
 
 
-def main(arguments: list[str]) -> None:
-    """Ends the process with the command's exit code."""
+def run(arguments: list[str]) -> int:
+    """The command's exit code. Wrong usage ends the process."""
     try:
         options = _parser().parse_args(arguments)
-        code = options.run(options)
+        code: int = options.run(options)
     except SecretsdError as error:
         _complain(str(error), error.advice)
-        code = error.exit_code
+        return error.exit_code
     except BrokenPipeError:
         # The reader has seen enough (`| head`); Python must not flush into the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
-    except KeyboardInterrupt:
-        code = ExitCode.TRY_AGAIN
-    sys.exit(code)
+        return ExitCode.OK
+    return code
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage(sys.stderr)
-        raise UsageError(message, advice=f"see {self.prog} --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="secretsctl",
         description="Asks the secrets daemon what it holds, and tells it what to do. Values are never shown.",
         epilog="Exit codes: 0 done, 64 usage, 65 bad data, 69 source unavailable (stale value kept), 70 bug, "
@@ -110,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction[_Parser],
+    commands: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,

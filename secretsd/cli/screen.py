@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-_COLORS = {"loaded": "32", "published": "33", "missing": "31", "failing": "31"}
+_COLORS = {
+    "loaded": "32",
+    "notified": "33",
+    "published": "33",
+    "altered": "31",
+    "missing": "31",
+    "failing": "31",
+}
 
 
 def status(document: Mapping[str, Any], *, color: bool, in_detail: bool) -> str:
@@ -17,7 +24,7 @@ def status(document: Mapping[str, Any], *, color: bool, in_detail: bool) -> str:
     ]
     lines += [f"warning: {warning}" for warning in daemon["warnings"]]
     if not bundles:
-        return "\n".join([*lines, "no bundles are configured: see secretsd.toml(5)"])
+        return "\n".join([*lines, "no bundles are configured: see secretsd(8)"])
     rows: list[Sequence[str]] = [
         ("BUNDLE", "STATE", "GENERATION", "PUBLISHED", "CONFIRMED", "NEXT REFRESH", "UNITS")
     ]

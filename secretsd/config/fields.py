@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from secretsd.config.names import is_valid_name
-from secretsd.config.units import SIGNAL_NAMES, is_service_name
+from secretsd.config.units import OWN_UNITS, SIGNAL_NAMES, is_service_name
 from secretsd.timespan import parse_timespan
 
 REFUSED = "refused"  # the type of our own errors among pydantic's
@@ -163,6 +163,7 @@ UnitName = Annotated[
         is_service_name,
         'must be the full name of one service, such as "bot.service" or "bot@live.service"',
     ),
+    _only(lambda unit: unit not in OWN_UNITS, "is a part of secretsd: name the service that reads the files"),
 ]
 SignalName = Annotated[
     str, _only(lambda name: name in SIGNAL_NAMES, "must be one of " + ", ".join(SIGNAL_NAMES))

@@ -97,6 +97,25 @@ def gather(path: Path, *, trusted_owner: int | None = None) -> tuple[Tables, lis
 
     Raises: ConfigError as `read_tables`, except for those names.
     """
+    documents, problems = _documents(path, trusted_owner)
+    if problems:
+        raise ConfigError(problems)
+    merged, duplicates = _merge(documents)
+    return Tables(merged, tuple(documents)), duplicates
+
+
+def read_usable(path: Path, *, trusted_owner: int) -> tuple[dict[str, Any], list[str]]:
+    """The merged values of the files that can be used and trusted, and a problem for each thing left out.
+
+    For who serves a configuration that runs already, while a file of it is being broken: one bundle's mistake
+    must not reach the others. Of a name that is defined twice the first definition counts. Never raises.
+    """
+    documents, problems = _documents(path, trusted_owner)
+    merged, duplicates = _merge(documents)
+    return merged, [*problems, *(f"{place}: {text}" for place, text in duplicates)]
+
+
+def _documents(path: Path, trusted_owner: int | None) -> tuple[list[_Document], list[str]]:
     documents: list[_Document] = []
     problems: list[str] = []
     for source in raw_files(path, trusted_owner, problems):
@@ -104,10 +123,7 @@ def gather(path: Path, *, trusted_owner: int | None = None) -> tuple[Tables, lis
             documents.append(_parse(len(documents), *source))
         except ConfigError as error:
             problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    merged, duplicates = _merge(documents)
-    return Tables(merged, tuple(documents)), duplicates
+    return documents, problems
 
 
 def _parse(index: int, file: str, content: bytes) -> _Document:

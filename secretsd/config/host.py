@@ -6,22 +6,17 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from secretsd.config.problems import Problem, did_you_mean, in_order
+from secretsd.config.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from secretsd.config.files import Tables
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
 
 
-def check_host(config: Config, tables: Tables) -> list[str]:
-    """A "FILE:LINE: text" for each thing this host cannot do. Blocks while users are looked up."""
-    return in_order(host_problems(config), tables)
-
-
 def host_problems(config: Config) -> Iterator[Problem]:
+    """What this host cannot do. Blocks while users are looked up."""
     uids: dict[str, int | None] = {}
     for name, bundle in config.bundles.items():
         path = ("bundles", name)

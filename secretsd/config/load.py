@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from secretsd.config.files import gather
-from secretsd.config.host import check_host, host_problems
+from secretsd.config.host import host_problems
 from secretsd.config.models import Config
 from secretsd.config.problems import Problem, explained, known_keys, nearest, rendered
 from secretsd.config.relations import related
@@ -15,12 +16,12 @@ from secretsd.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from secretsd.config.files import Tables
     from secretsd.config.positions import KeyPath
 
-__all__ = ["check_host", "load", "load_checked"]
+INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
+ROOT_UID = 0
 
 # Stands where a bundle's own secrets are wrong, so that its other parts can be looked at.
 _STAND_IN_SECRETS = [{"source": "-", "id": "-"}]
@@ -37,13 +38,17 @@ def load(path: Path) -> Config:
 def load_checked(path: Path) -> Config:
     """`load`, and what the configuration needs from this host is there too. What the daemon runs with.
 
+    The files of the installed service must be such that the root helper acts on them: root's, and writable
+    for nobody else.
+
     Raises: ConfigError as `load` does.
     """
     return _load(path, on_this_host=True)
 
 
 def _load(path: Path, *, on_this_host: bool) -> Config:
-    tables, duplicates = gather(path)
+    trusted_owner = ROOT_UID if on_this_host and path == INSTALLED_CONFIG else None
+    tables, duplicates = gather(path, trusted_owner=trusted_owner)
     config, problems = _validated(tables)
     if on_this_host:
         problems += host_problems(config)

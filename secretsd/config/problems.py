@@ -64,14 +64,8 @@ class Problem:
     other: KeyPath | None = None
 
 
-def in_order(problems: Iterable[Problem], tables: Tables) -> list[str]:
-    """ "FILE:LINE: text" for each problem, in the order of the files."""
-    return [
-        line for _, line in sorted((tables.locate(each.path), rendered(each, tables)) for each in problems)
-    ]
-
-
 def rendered(problem: Problem, tables: Tables) -> str:
+    """ "FILE:LINE: text"."""
     second = "" if problem.other is None else f" at {tables.place(problem.other)}"
     return f"{tables.place(problem.path)}: {problem.text}{second}"
 

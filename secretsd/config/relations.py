@@ -24,6 +24,9 @@ _NOTHING_TAKEN = (
     "nothing is taken from this secret: give it variable or variables, or list its keys in the bundle's"
     " variables table"
 )
+_ONE_ACKNOWLEDGES = (
+    "'require_ack' is for one unit of a bundle, since an acknowledgement names no unit; it is already set"
+)
 _CLOSED = "each takes only what its own variable or variables names"
 
 
@@ -54,6 +57,7 @@ def related(
             yield from _output_paths(path, bundle)
         if not _any_within(broken, (*path, "on_change")):
             yield from _units(path, bundle)
+            yield from _acknowledgements(path, bundle)
         if (
             bundle.owner is None
             and not config.foreground
@@ -170,3 +174,10 @@ def _units(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
         if entry.unit in seen:
             yield Problem(place, "'unit' is the same as the one", seen[entry.unit])
         seen.setdefault(entry.unit, place)
+
+
+def _acknowledgements(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    asking = [index for index, entry in enumerate(bundle.on_change) if entry.require_ack]
+    places = [(*path, "on_change", index, "require_ack") for index in asking]
+    for place in places[1:]:
+        yield Problem(place, _ONE_ACKNOWLEDGES, places[0])

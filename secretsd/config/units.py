@@ -6,6 +6,9 @@ from __future__ import annotations
 # or that stop a process have no place here, whatever handler is installed.
 SIGNAL_NAMES = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
+# Acting on one of these would end the daemon, the helper or the memory in the middle of a delivery.
+OWN_UNITS = frozenset({"secretsd.service", "secretsd-notify.service", "secretsd-runtime.service"})
+
 _SUFFIX = ".service"
 _MAX_CHARS = 255
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.@\\-")

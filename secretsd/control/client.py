@@ -6,7 +6,7 @@ import json
 import socket
 
 from secretsd.control.protocol import Reply, decode_reply
-from secretsd.errors import LocalIOError, RefusedError, TryAgainError
+from secretsd.errors import RefusedError, TryAgainError
 
 _START = "systemctl status secretsd; systemctl start secretsd"
 
@@ -14,7 +14,7 @@ _START = "systemctl status secretsd; systemctl start secretsd"
 def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Reply:
     """Sends one request and waits for its whole answer, at most `timeout_s` between two pieces.
 
-    Raises: TryAgainError where the daemon does not answer, RefusedError, LocalIOError.
+    Raises: TryAgainError where the daemon does not answer, RefusedError where it may not be asked.
     """
     line = json.dumps({key: value for key, value in request.items() if value is not None}).encode() + b"\n"
     pieces = []
@@ -34,4 +34,4 @@ def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Re
     try:
         return decode_reply(b"".join(pieces))
     except (ValueError, IndexError):
-        raise LocalIOError("secretsd ended before it had answered", advice=_START) from None
+        raise TryAgainError("secretsd ended before it had answered", advice=_START) from None

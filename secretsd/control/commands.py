@@ -56,8 +56,9 @@ class Commands:
             raise UsageError("wait needs a bundle's name")
         deadline = time.monotonic() + _seconds(request, "timeout", _WAIT_TIMEOUT_S)
         state = self._conductor.states[bundle]
-        if not await self._until(lambda: state.record is not None, deadline):
-            return Reply(ExitCode.TRY_AGAIN, f"{bundle} is not published: {_why(state)}")
+        if not await self._is_served(bundle, deadline):
+            what = "is not published" if state.record is None else "was altered on this host"
+            return Reply(ExitCode.TRY_AGAIN, f"{bundle} {what}: {_why(state)}")
         max_age_s = _seconds(request, "max_age", None)
         if max_age_s is not None and not await self._is_fresh(bundle, state, max_age_s, deadline):
             sentence = f"{bundle} was last confirmed {_age(state)}: {_why(state)}"
@@ -65,6 +66,14 @@ class Commands:
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
         return Reply(body={"generation": state.record.generation if state.record else None})
+
+    async def _is_served(self, bundle: str, deadline: float) -> bool:
+        """Whether every file of the bundle is there as it was published; one that was altered is mended."""
+        if self._conductor.states[bundle].record is not None and not self._conductor.bundles.is_intact(
+            bundle
+        ):
+            self._conductor.request_refresh({bundle})
+        return await self._until(lambda: self._conductor.bundles.is_intact(bundle), deadline)
 
     async def _is_fresh(self, bundle: str, state: BundleState, max_age_s: float, deadline: float) -> bool:
         def fresh() -> bool:
@@ -86,7 +95,10 @@ class Commands:
             return Reply(
                 ExitCode.CONFIG, f"{len(error.problems)} mistakes in the configuration", {"lines": problems}
             )
-        names = self._names(bundle)
+        try:
+            names = self._names(bundle)
+        except UsageError as error:
+            raise UsageError(f"{error}; the configuration was read and is in force") from None
         began = time.monotonic()
         targets = self._conductor.request_refresh(names)
         self._conductor.hurry_deliveries(names)
@@ -127,7 +139,7 @@ class Commands:
         generation = request.get("generation")
         if bundle is None or not isinstance(generation, int):
             raise UsageError("ack needs a bundle's name and a generation")
-        if await self._conductor.acknowledge(bundle, generation):
+        if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
 

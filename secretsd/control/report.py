@@ -9,11 +9,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import secretsd
-from secretsd.config.models import Bundle, OnChange
+from secretsd.config.models import OnChange
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
-from secretsd.refresh.state import BundleState
+from secretsd.refresh.state import BundleState, Delivery
 
 SCHEMA = 1
 
@@ -25,9 +25,9 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
         "daemon": {
             "version": secretsd.__version__,
             "pid": os.getpid(),
-            "ready": conductor.ready,
+            "ready": conductor.bundles.ready,
             "memory": conductor.memory.name,
-            "warnings": [w for w in (conductor.memory.warning, conductor.journal_problem) if w],
+            "warnings": [w for w in (conductor.memory.warning, conductor.bundles.notebook.problem) if w],
         },
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
@@ -37,7 +37,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
     state, bundle = conductor.states[name], conductor.config.bundles[name]
     record = state.record
     return {
-        "state": state_word(bundle, state),
+        "state": state_word(conductor, name),
         "generation": record.generation if record else None,
         "published_at": _iso(record.published_at) if record else None,
         "confirmed_at": _iso(state.confirmed_at),
@@ -62,17 +62,29 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
     }
 
 
-def state_word(bundle: Bundle, state: BundleState) -> str:
-    """One word for the whole bundle.
+def state_word(conductor: Conductor, name: str) -> str:
+    """One word for the whole bundle; failures stand beside it.
 
-    "missing": nothing is published; "published": published, and some unit has not loaded it;
-    "loaded": published, and every unit that is to be told has loaded it. Failures stand beside it.
+    "missing": nothing is published; "altered": somebody changed the published files, the next refresh mends
+    them; "published": some unit is still to be told or has failed; "notified": all were told, and some have
+    to stay active a little longer or to acknowledge; "loaded": every unit that is to be told has loaded it.
     """
+    state, bundle = conductor.states[name], conductor.config.bundles[name]
     if state.record is None:
         return "missing"
+    if not conductor.bundles.is_intact(name):
+        return "altered"
     generation = state.record.generation
     told = [entry.unit for entry in bundle.on_change if must_load(entry)]
-    return "loaded" if all(state.entry.loaded.get(unit, 0) >= generation for unit in told) else "published"
+    behind = [unit for unit in told if state.entry.loaded.get(unit, 0) < generation]
+    if not behind:
+        return "loaded"
+    return "notified" if all(_was_told(state.delivery(unit), generation) for unit in behind) else "published"
+
+
+def _was_told(delivery: Delivery, generation: int) -> bool:
+    report = delivery.report if delivery.generation == generation else None
+    return report is not None and report.outcome in ("confirming", "unacknowledged")
 
 
 def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
@@ -148,13 +160,15 @@ def status_line(conductor: Conductor) -> str:
     config, states = conductor.config, conductor.states
     if not config.bundles:
         return "No bundles are configured: add one to /etc/secretsd/conf.d and run systemctl reload secretsd"
-    words = {name: state_word(bundle, states[name]) for name, bundle in config.bundles.items()}
+    words = {name: state_word(conductor, name) for name in config.bundles}
     published = sum(word != "missing" for word in words.values())
     parts = [f"{published} of {len(words)} bundles published"]
     for name, bundle in config.bundles.items():
         if states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
+        elif words[name] == "altered":
+            parts.append(f"{name}: its files were altered on this host")
         elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):
             units = [e.unit for e in bundle.on_change if states[name].delivery(e.unit).failed_attempts]
             parts.append(f"{name}: not loaded by {', '.join(units)}")

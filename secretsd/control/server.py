@@ -10,9 +10,13 @@ import os
 import pwd
 import socket
 import struct
+import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from secretsd.config.models import Config
 from secretsd.control import protocol
 from secretsd.control.access import Admins, Peer, is_allowed
 from secretsd.control.commands import Commands
@@ -28,6 +32,7 @@ _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
 _PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_TIMEOUT_S = 5.0
 _CONNECTIONS_PER_UID = 64
+_WARN_EVERY_S = 60.0  # per uid: nobody may fill the journal by asking
 
 
 class ControlServer:
@@ -37,6 +42,8 @@ class ControlServer:
         self._conductor = conductor
         self._commands = Commands(conductor)
         self._connections: Counter[int] = Counter()
+        self._users: _Users | None = None
+        self._last_warned: dict[int, float] = {}  # uid -> when its last refusal was logged, monotonic seconds
         self._server: asyncio.Server | None = None
 
     async def start(self, path: Path) -> None:
@@ -45,14 +52,13 @@ class ControlServer:
             # Anyone may connect: who it is decides. A leftover of a killed daemon gives way.
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-            self._server = await asyncio.start_unix_server(
-                self._serve, path, limit=protocol.MAX_REQUEST_BYTES
-            )
+            limit = protocol.MAX_REQUEST_BYTES
+            self._server = await asyncio.start_unix_server(self._serve, path, limit=limit)
             path.chmod(0o666)
         except OSError as error:
             raise LocalIOError(
                 f"cannot listen on the control socket {path}: {os.strerror(error.errno or 0)}",
-                advice="check the directory's owner and that no other secretsd runs",
+                advice="check the directory's owner and mode",
             ) from None
 
     async def stop(self) -> None:
@@ -84,7 +90,7 @@ class ControlServer:
         except SecretsdError as error:
             return Reply(error.exit_code, str(error), {"advice": error.advice})
         except Exception as error:
-            # No secret is in this process, so its traceback may be logged.
+            # No bundle's secret is in this process, and role credentials are in no local variable here.
             log.exception("control request failed")
             return Reply(ExitCode.BUG, f"internal error: {type(error).__name__}; see journalctl -u secretsd")
 
@@ -92,32 +98,56 @@ class ControlServer:
         command, bundle = str(request["command"]), request.get("bundle")
         if bundle is not None and not isinstance(bundle, str):
             raise UsageError("bundle must be a string")
-        admins = Admins(os.geteuid(), _admin_group())
-        if bundle is None and command == "status" and not admins.include(peer):
-            return self._own_status(peer)
-        owner_uid = self._owner_uid(bundle)
-        if not is_allowed(command, peer=peer, admins=admins, owner_uid=owner_uid):
-            fields = {"command": command, "uid": peer.uid, "pid": peer.pid}
-            log.warning("control request refused", extra=fields)
-            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may")
+        users = await self._known_users()
+        if bundle is None and command == "status" and not users.admins.include(peer):
+            return self._own_status(peer, users)
+        owner_uid = users.owners.get(bundle) if bundle is not None else None
+        if not is_allowed(command, peer=peer, admins=users.admins, owner_uid=owner_uid):
+            self._warn(peer, command)
+            lately = (
+                "" if owner_uid is not None else "; a bundle added lately needs systemctl reload secretsd"
+            )
+            return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may{lately}")
         return await self._commands.run(command, bundle, request)
 
-    def _own_status(self, peer: Peer) -> Reply:
-        own = [name for name in self._conductor.config.bundles if self._owner_uid(name) == peer.uid]
+    def _own_status(self, peer: Peer, users: _Users) -> Reply:
+        own = [name for name, uid in users.owners.items() if uid == peer.uid]
         if not own:
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {_ONLY_ADMINS} see all")
         return self._commands.status(own)
 
-    def _owner_uid(self, bundle: str | None) -> int | None:
-        configured = self._conductor.config.bundles.get(bundle) if bundle is not None else None
-        if configured is None:
-            return None
-        if configured.owner is None:
-            return os.geteuid()
-        try:
-            return pwd.getpwnam(configured.owner).pw_uid
-        except KeyError:
-            return None
+    async def _known_users(self) -> _Users:
+        """Looked up once for each configuration, in a thread: a directory service may take its time."""
+        if self._users is None or self._users.config is not self._conductor.config:
+            self._users = await asyncio.to_thread(_look_up, self._conductor.config)
+        return self._users
+
+    def _warn(self, peer: Peer, command: str) -> None:
+        now = time.monotonic()
+        if now - self._last_warned.get(peer.uid, -_WARN_EVERY_S) >= _WARN_EVERY_S:
+            self._last_warned[peer.uid] = now
+            fields = {"command": command, "uid": peer.uid, "pid": peer.pid}
+            log.warning("control request refused", extra=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Users:
+    """Who is who for one configuration."""
+
+    config: Config
+    admins: Admins
+    owners: Mapping[str, int]  # bundle -> uid; without those whose owner this host does not know
+
+
+def _look_up(config: Config) -> _Users:
+    owners = {}
+    for name, bundle in config.bundles.items():
+        with contextlib.suppress(KeyError):
+            owners[name] = os.geteuid() if bundle.owner is None else pwd.getpwnam(bundle.owner).pw_uid
+    group = None
+    with contextlib.suppress(KeyError):
+        group = grp.getgrnam(ADMIN_GROUP).gr_gid
+    return _Users(config, Admins(os.geteuid(), group), owners)
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -133,10 +163,3 @@ def _peer_groups(connection: socket.socket) -> list[int]:
     except OSError:
         return []
     return [group for (group,) in struct.iter_unpack("I", packed)]
-
-
-def _admin_group() -> int | None:
-    try:
-        return grp.getgrnam(ADMIN_GROUP).gr_gid
-    except KeyError:
-        return None

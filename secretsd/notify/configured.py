@@ -73,6 +73,11 @@ def configured_action(tables: object, *, bundle: str, unit: str) -> Action:
     return _action(found[0], bundle=bundle, unit=unit)
 
 
+def names_bundle(tables: object, bundle: str) -> bool:
+    """Whether the merged configuration has that bundle at all."""
+    return bundle in _table(tables, "bundles")
+
+
 def _action(entry: Mapping[str, object], *, bundle: str, unit: str) -> Action:
     match entry.get("action"), entry.get("signal"):
         case "reload", None:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secretsd.config.files import read_tables
+from secretsd.config.files import read_usable
 from secretsd.errors import ConfigError, ExitCode, RefusedError, SecretsdError, UsageError
 from secretsd.model import UnitReport
 from secretsd.notify import deliver, protocol, sockets
-from secretsd.notify.configured import configured_action
+from secretsd.notify.configured import Action, configured_action, names_bundle
 from secretsd.notify.units import SYSTEMCTL, Systemd
 
 if TYPE_CHECKING:
@@ -192,20 +192,35 @@ def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitR
     """Does what was asked if root's configuration has it: the verb, the report, a refusal's code."""
     verb = "act on" if isinstance(request, protocol.ActRequest) else "confirm"
     try:
-        tables = read_tables(settings.config, trusted_owner=settings.trusted_uid).data
-        action = configured_action(tables, bundle=request.bundle, unit=request.unit)
+        action = root_named_action(request, settings)
         systemd = Systemd(settings.systemctl)
         if isinstance(request, protocol.ConfirmRequest):
             return verb, deliver.confirm(request, action, systemd), ""
         return action.name, deliver.act(request, action, systemd), ""
     except ConfigError as error:
-        advice = "correct it (secretsctl check-config); only root may be able to write it"
-        return verb, UnitReport("failed", f"the configuration cannot be used: {error}", advice), error.code
+        message = (
+            f"no file that can be used names bundle {request.bundle}; left out: {'; '.join(error.problems)}"
+        )
+        advice = "correct them (secretsctl check-config); only root may be able to write them"
+        return verb, UnitReport("failed", message, advice), error.code
     except RefusedError as error:
         return verb, UnitReport("failed", str(error), error.advice), error.code
     except Exception as error:  # noqa: BLE001 - the peer must get an answer, and the other threads must go on.
         message = f"the notify helper failed: {type(error).__name__}"
         return verb, UnitReport("failed", message, "this is a bug in secretsd: please report it"), "bug"
+
+
+def root_named_action(request: protocol.Request, settings: Settings) -> Action:
+    """What the files that can be used and trusted have for the request; a warning in the log for each other.
+
+    Raises: NotConfiguredError; ConfigError where the bundle may stand in a file that was left out.
+    """
+    tables, problems = read_usable(settings.config, trusted_owner=settings.trusted_uid)
+    for problem in problems:
+        log(_WARNING, f"left out: {problem}")
+    if problems and not names_bundle(tables, request.bundle):
+        raise ConfigError(problems)
+    return configured_action(tables, bundle=request.bundle, unit=request.unit)
 
 
 def log(priority: int, text: str) -> None:

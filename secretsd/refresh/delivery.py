@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 from secretsd.config.models import Config, OnChange
 from secretsd.model import UnitReport
 from secretsd.notify import client
+from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.schedule import retry_delay
 from secretsd.refresh.state import BundleState, Changes, Delivery
@@ -30,13 +31,13 @@ class Deliveries:
         self,
         states: dict[str, BundleState],
         changes: Changes,
-        record_loaded: Callable[[str, str, int], Awaitable[None]],
+        notebook: Notebook,
         again: Callable[[str], None],
     ) -> None:
-        """`record_loaded(bundle, unit, generation)` writes the journal; `again(bundle)` plans anew."""
+        """`again(bundle)` plans anew."""
         self._states = states
         self._changes = changes
-        self._record_loaded = record_loaded
+        self._notebook = notebook
         self._again = again
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: dict[tuple[str, str], asyncio.TimerHandle] = {}
@@ -73,12 +74,16 @@ class Deliveries:
         state = self._states[step.bundle]
         delivery = state.delivery(step.unit)
         if delivery.generation != step.generation:
-            delivery.failed_attempts = 0
+            delivery.waits = 0
+            delivery.last_failure = None
+            # What the journal knows of a former run: a unit that is down may be down because it was told.
+            delivery.failed_attempts = int(state.entry.failed.get(step.unit) == step.generation)
         entry = next(e for e in config.bundles[step.bundle].on_change if e.unit == step.unit)
         try:
             report = await self._act(step, entry, state, config)
-            if self._settle(step, entry, state, report):
-                await self._record_loaded(step.bundle, step.unit, step.generation)
+            # A reload may have let go of the bundle meanwhile, and even have taken it on again.
+            if self._states.get(step.bundle) is state:
+                await self._settle(step, entry, state, report)
         finally:
             delivery.in_progress = False
         self._changes.announce()
@@ -111,30 +116,40 @@ class Deliveries:
             acted_monotonic=acted_monotonic,
         )
 
-    def _settle(self, step: NotifyUnit, entry: OnChange, state: BundleState, report: UnitReport) -> bool:
-        """Whether the unit counts as loaded; else sets when to try again."""
+    async def _settle(
+        self, step: NotifyUnit, entry: OnChange, state: BundleState, report: UnitReport
+    ) -> None:
+        """Writes down what came of it, or sets when to try again."""
         delivery = state.delivery(step.unit)
-        fields = {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
-        if report.outcome == "starting":
-            self._retry(step, delivery, report, _STARTING_RETRY_S)
-            return False
-        if report.outcome == "inactive" and delivery.failed_attempts > 0:
-            report = _went_down(step.unit, report)
-        if report.outcome == "failed":
-            delivery.failed_attempts += 1
-            delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
-            self._retry(step, delivery, report, delay_s)
-            reasons = {"reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
-            log.warning("unit has not loaded the bundle", extra={**fields, **reasons})
-            return False
-        acknowledged = state.entry.loaded.get(step.unit, 0) >= step.generation
-        if entry.require_ack and report.outcome != "inactive" and not acknowledged:
-            self._retry(step, delivery, replace(report, outcome="unacknowledged"), _ACK_RETRY_S)
-            return False
-        delivery.failed_attempts = 0
-        self._show(delivery, step, report)
-        log.info("unit has loaded the bundle", extra={**fields, "outcome": report.outcome})
-        return True
+        match report.outcome:
+            case "starting":
+                delivery.waits += 1
+                # What it failed of before says more than that it is starting once more.
+                told = delivery.last_failure or report
+                self._retry(step, delivery, told, _growing(_STARTING_RETRY_S, delivery))
+            case "failed":
+                await self._failed(step, delivery, report)
+            case "inactive" if delivery.failed_attempts > 0:
+                # A unit that is down because it was told is no unit that nobody has started.
+                await self._failed(step, delivery, replace(report, outcome="failed"))
+            case "acted" | "current" if entry.require_ack and not _acknowledged(step, state):
+                delivery.waits += 1
+                waiting = replace(report, outcome="unacknowledged")
+                self._retry(step, delivery, waiting, _growing(_ACK_RETRY_S, delivery))
+            case _:
+                delivery.failed_attempts = 0
+                self._show(delivery, step, report)
+                log.info("unit has loaded the bundle", extra={**_fields(step), "outcome": report.outcome})
+                await self._notebook.record_loaded(step.bundle, step.unit, step.generation)
+
+    async def _failed(self, step: NotifyUnit, delivery: Delivery, report: UnitReport) -> None:
+        delivery.failed_attempts += 1
+        delivery.last_failure = report
+        delay_s = retry_delay(delivery.failed_attempts, random.random(), first_s=_FIRST_RETRY_S)
+        self._retry(step, delivery, report, delay_s)
+        reasons = {"reason": report.message, "advice": report.advice, "retry_in_s": round(delay_s, 1)}
+        log.warning("unit has not loaded the bundle", extra={**_fields(step), **reasons})
+        await self._notebook.record_failed(step.bundle, step.unit, step.generation)
 
     def _retry(self, step: NotifyUnit, delivery: Delivery, report: UnitReport, delay_s: float) -> None:
         delivery.retry_at = time.monotonic() + delay_s
@@ -151,7 +166,14 @@ class Deliveries:
         self._changes.announce()
 
 
-def _went_down(unit: str, report: UnitReport) -> UnitReport:
-    """A unit that is down because it was told is no unit that nobody has started."""
-    advice = f"see why: journalctl -u {unit} -n 50; then systemctl start {unit}"
-    return replace(report, outcome="failed", advice=advice)
+def _fields(step: NotifyUnit) -> dict[str, object]:
+    return {"bundle": step.bundle, "unit": step.unit, "generation": step.generation}
+
+
+def _acknowledged(step: NotifyUnit, state: BundleState) -> bool:
+    return state.entry.loaded.get(step.unit, 0) >= step.generation
+
+
+def _growing(first_s: float, delivery: Delivery) -> float:
+    """Twice as long each time, up to ten times the first, in seconds."""
+    return min(10 * first_s, first_s * 2.0 ** min(delivery.waits - 1, 8))

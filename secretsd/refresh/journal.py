@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from secretsd.errors import LocalIOError
 
@@ -27,8 +28,9 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 class Entry:
     """One bundle's part of the journal."""
 
-    generation: int = 0  # the highest number ever given
+    generation: int = 0  # no number above this one was ever given
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
+    failed: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it last failed on
 
 
 Entries = Mapping[str, Entry]
@@ -44,26 +46,27 @@ def read(state_dir: Path) -> dict[str, Entry]:
         document = json.loads(path.read_bytes())
         if document["schema"] != _SCHEMA:
             raise ValueError(f"schema {document['schema']} is unknown")
-        return {
-            name: Entry(int(entry["generation"]), {str(u): int(g) for u, g in entry["loaded"].items()})
-            for name, entry in document["bundles"].items()
-        }
+        return {str(name): _entry(entry) for name, entry in document["bundles"].items()}
     except FileNotFoundError:
         return {}
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is damaged"
-        raise LocalIOError(
-            f"cannot read the journal {path}: {reason}",
-            advice=f"move {path} away: every unit is then told once of what it may know already",
-        ) from None
+    except OSError as error:
+        raise _unreadable(path, os.strerror(error.errno or 0)) from None
+    except _DAMAGE:
+        raise _unreadable(path, "it is damaged") from None
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
+    def numbers(key: str) -> dict[str, int]:
+        return {str(unit): int(generation) for unit, generation in document[key].items()}
+
+    return Entry(int(document["generation"]), numbers("loaded"), numbers("failed"))
+
+
+def _unreadable(path: Path, reason: str) -> LocalIOError:
+    return LocalIOError(
+        f"cannot read the journal {path}: {reason}",
+        advice=f"move {path} away: every unit is then told once of what it may know already",
+    )
 
 
 def write(state_dir: Path, entries: Entries) -> None:
@@ -72,7 +75,7 @@ def write(state_dir: Path, entries: Entries) -> None:
     Raises: LocalIOError.
     """
     bundles = {
-        name: {"generation": entry.generation, "loaded": dict(entry.loaded)}
+        name: {"generation": entry.generation, "loaded": dict(entry.loaded), "failed": dict(entry.failed)}
         for name, entry in entries.items()
     }
     text = json.dumps({"schema": _SCHEMA, "bundles": bundles}, indent=1).encode() + b"\n"

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from secretsd.config.models import Bundle, SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SourceJob:
     config: SourceConfig
     identity: CloudIdentity | None
     renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
-    others_granted: bool  # the source recently granted a secret that this job does not ask for
+    witness: SecretRef | None  # granted earlier, not asked for here: tells a denial from a broken identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Job:
     budget_s: float  # after this long no new call is begun
     sources: dict[str, SourceJob]
     bundles: dict[str, Bundle]
+    repairs: dict[str, int]  # bundles to be shown anew from the daemon's own copies -> their generation
     foreground: bool  # files stay with the user who runs the daemon
 
 
@@ -82,6 +83,14 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Crashed:
+    """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
+
+    exception: str
+    kind: Literal["crashed"] = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The conductor's answer to `Prepared`: publish as this generation, or leave it (None)."""
 
@@ -89,7 +98,7 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed
+WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Crashed
 
 _LENGTH_BYTES = 8
 

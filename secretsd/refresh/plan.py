@@ -8,7 +8,7 @@ a crash between the two is a step still to do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secretsd.config.models import Bundle, OnChange
 from secretsd.errors import Failure, FailureClass
@@ -40,6 +40,14 @@ class KeepStale:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairBundle:
+    """Show the daemon's own copy of what is published: the files were altered, and the source is no help."""
+
+    bundle: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveBundle:
     """Take the bundle's files away."""
 
@@ -57,7 +65,7 @@ class NotifyUnit:
     action: str
 
 
-Step = PublishBundle | KeepPublished | KeepStale | RemoveBundle | NotifyUnit
+Step = PublishBundle | KeepPublished | KeepStale | RepairBundle | RemoveBundle | NotifyUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Observed:
 
     published: PublishRecord | None = None
     intact: bool = True
-    last_generation: int = 0  # the highest number ever given, on this boot or before
+    last_generation: int = 0  # no higher number was ever given, on this boot or before
     result: Candidate | Rejected | None = None  # what this refresh brought, if there was one
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
     retry_at: Mapping[str, float] = field(
@@ -95,15 +103,30 @@ def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Itera
             else:
                 generation = seen.last_generation + 1
                 yield PublishBundle(name, generation, reason)
+                if seen.published is not None and seen.published.digest == candidate.digest:
+                    seen = _carried(seen, generation)
         case Rejected(failures=failures):
             if bundle.on_refusal == "withdraw" and _is_refused(failures):
                 yield RemoveBundle(name, "the source refused it, and on_refusal is withdraw")
                 return
             yield KeepStale(name, failures)
+            if seen.published is not None and not seen.intact:
+                yield RepairBundle(name, seen.last_generation + 1)
+                generation, seen = seen.last_generation + 1, _carried(seen, seen.last_generation + 1)
         case None:
             pass
     if generation is not None:
         yield from _plan_notifications(name, bundle, generation, seen, now)
+
+
+def carry_loaded(loaded: Mapping[str, int], *, old: int, new: int) -> dict[str, int]:
+    """Who runs on generation `old` runs on `new` too, which holds the same content."""
+    return {unit: new if generation == old else generation for unit, generation in loaded.items()}
+
+
+def _carried(seen: Observed, new: int) -> Observed:
+    old = seen.published.generation if seen.published else 0
+    return replace(seen, loaded=carry_loaded(seen.loaded, old=old, new=new))
 
 
 def _reason_to_publish(seen: Observed, candidate: Candidate) -> str | None:

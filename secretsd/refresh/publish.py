@@ -82,6 +82,8 @@ def _publish(
         _bundle_directory(root, tree.GENERATIONS, bundle, _TREE_MODE, _BUNDLE_MODE, owner.gid) as generations,
         _bundle_directory(root, tree.COPIES, bundle, _OWN_MODE, _OWN_MODE, -1) as copies,
     ):
+        # What is shown now is what stays for an instant rollback; a larger number may never have been shown.
+        keep = {str(generation), str(current_generation(root, bundle))}
         try:
             written = _build_generation(generations, str(generation), files, owner)
             record = _record(candidate, generation, written)
@@ -94,7 +96,7 @@ def _publish(
             raise
         record = replace(record, published_at=time.time(), published_monotonic=time.monotonic())
         with contextlib.suppress(OSError):
-            _remove_older(generations, copies, generation)
+            _remove_others(generations, copies, keep)
     return record
 
 
@@ -202,14 +204,11 @@ def _remove_unshown(root: int, bundle: str, generation: int, generations: int, c
         tree.remove_tree(str(generation), dir_fd=parent)
 
 
-def _remove_older(generations: int, copies: int, generation: int) -> None:
-    """The current and the one before it stay, the latter for an instant rollback."""
+def _remove_others(generations: int, copies: int, keep: set[str]) -> None:
     for parent in (generations, copies):
-        numbers = sorted(int(name) for name in os.listdir(parent) if name.isdecimal())
-        keep = {generation, max((number for number in numbers if number < generation), default=generation)}
-        for number in numbers:
-            if number not in keep:
-                tree.remove_tree(str(number), dir_fd=parent)
+        for name in os.listdir(parent):
+            if name not in keep:
+                tree.remove_tree(name, dir_fd=parent)
 
 
 def current_generation(root: int, bundle: str) -> int | None:

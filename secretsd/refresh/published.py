@@ -6,16 +6,17 @@ The conductor calls this: it never opens a published file or a copy, only their 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 from collections.abc import Collection
 from pathlib import Path
 
-from secretsd.errors import LocalIOError
+from secretsd.errors import FailureError, LocalIOError
 from secretsd.model import PublishRecord
 from secretsd.refresh import messages, tree
-from secretsd.refresh.publish import current_generation
+from secretsd.refresh.publish import RenderedFile, current_generation, io_failure
 
 
 def prepare(runtime_dir: Path) -> None:
@@ -91,6 +92,29 @@ def read_record(runtime_dir: Path, bundle: str) -> PublishRecord | None:
     return record if (record.bundle, record.generation) == (bundle, generation) else None
 
 
+def read_copy(runtime_dir: Path, bundle: str) -> tuple[PublishRecord, tuple[RenderedFile, ...]]:
+    """What is published, from the daemon's own copy. For a worker: the files hold secrets.
+
+    Raises: FailureError of class IO.
+    """
+    record = read_record(runtime_dir, bundle)
+    try:
+        if record is None:
+            raise FileNotFoundError(errno.ENOENT, "no record")
+        copy = f"{tree.COPIES}/{bundle}/{record.generation}"
+        with (
+            tree.opened_directory(runtime_dir) as root,
+            tree.opened_directory(copy, dir_fd=root) as directory,
+        ):
+            files = tuple(
+                RenderedFile(file.path, tree.read_file(str(index), dir_fd=directory))
+                for index, file in enumerate(record.files)
+            )
+    except OSError as error:
+        raise FailureError(io_failure(error, f"cannot repair bundle {bundle} from its copy")) from None
+    return record, files
+
+
 def is_intact(runtime_dir: Path, record: PublishRecord) -> bool:
     """Whether every file still is the very file that was published. No file is opened."""
     base = runtime_dir / tree.GENERATIONS / record.bundle / str(record.generation)
@@ -142,15 +166,30 @@ def remove(runtime_dir: Path, bundle: str) -> None:
 
 
 def sweep(runtime_dir: Path) -> int:
-    """Removes what killed publishes left behind; returns how many entries. Raises: OSError."""
-    removed = 0
+    """Removes what killed publishes left behind; returns how many entries. Raises: OSError.
+
+    Not while a worker publishes: what it has under way looks like a leftover.
+    """
     with tree.opened_directory(runtime_dir) as root:
-        removed += _remove_named(root, [n for n in os.listdir(root) if n.startswith(tree.TEMPORARY_PREFIX)])
-        for kind in (tree.GENERATIONS, tree.COPIES):
-            for bundle in _listdir(kind, root):
-                with tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent:
-                    current = current_generation(root, bundle)
-                    removed += _remove_named(parent, _leftovers(os.listdir(parent), current))
+        links = [name for name in os.listdir(root) if name.startswith(tree.TEMPORARY_PREFIX)]
+        bundles = {bundle for kind in (tree.GENERATIONS, tree.COPIES) for bundle in _listdir(kind, root)}
+        return _remove_named(root, links) + sum(_sweep_bundle(root, bundle) for bundle in bundles)
+
+
+def sweep_bundle(runtime_dir: Path, bundle: str) -> int:
+    """As `sweep`, for one bundle that no worker publishes now."""
+    with tree.opened_directory(runtime_dir) as root:
+        return _sweep_bundle(root, bundle)
+
+
+def _sweep_bundle(root: int, bundle: str) -> int:
+    removed, current = 0, current_generation(root, bundle)
+    for kind in (tree.GENERATIONS, tree.COPIES):
+        with (
+            contextlib.suppress(FileNotFoundError),
+            tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent,
+        ):
+            removed += _remove_named(parent, _leftovers(os.listdir(parent), current))
     return removed
 
 

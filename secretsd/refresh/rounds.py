@@ -1,10 +1,11 @@
-"""One round: the workers that bring a set of bundles up to date, and what each bundle came to."""
+"""One round: a worker that brings a set of bundles up to date, and what each bundle came to."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from secretsd.config.models import Config
@@ -13,6 +14,8 @@ from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, Se
 from secretsd.refresh import messages
 from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
+
+log = logging.getLogger(__name__)
 
 # No fetch lasts longer than 10 s: a worker is killed at 9 s, and begins no call after 7 s.
 _WORKER_DEADLINE_S = 9.0
@@ -37,6 +40,25 @@ class Listener(Protocol):
         """What stands in the runtime directory now, for a worker that died before it could tell."""
 
 
+class Rehearsal:
+    """A listener that publishes nothing and keeps what would be."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Candidate | Rejected] = {}
+
+    async def on_prepared(self, _candidate: Candidate) -> None:
+        return None
+
+    def on_published(self, _record: PublishRecord) -> None:
+        raise AssertionError("a rehearsal publishes nothing")
+
+    async def on_ended(self, name: str, result: Result) -> None:
+        self.results[name] = Rejected(name, result) if isinstance(result, tuple) else result
+
+    def shown(self, _name: str) -> None:
+        return None
+
+
 class Rounds:
     """Knows the identities and what each source granted; otherwise a round leaves nothing behind."""
 
@@ -45,32 +67,44 @@ class Rounds:
         self._identities: dict[str, CloudIdentity] = {}
         self._granted: dict[str, set[SecretRef]] = {}
 
-    async def run(
-        self,
-        config: Config,
-        names: Iterable[str],
-        listener: Listener,
-    ) -> None:
-        """Refreshes the bundles `names`.
+    async def run(self, config: Config, names: Collection[str], listener: Listener) -> None:
+        """Refreshes the bundles `names` with one worker."""
+        await _Round(self, config, names, listener).run()
 
-        Bundles that share no source do not share a worker, so that a source that hangs holds up only its own.
-        """
-        groups: dict[frozenset[str], list[str]] = {}
-        for name in names:
-            sources = frozenset(secret.source for secret in config.bundles[name].secrets)
-            groups.setdefault(sources, []).append(name)
-        await asyncio.gather(
-            *(_Group(self, config, sources, members, listener).run() for sources, members in groups.items())
+    async def repair(self, config: Config, generations: Mapping[str, int], listener: Listener) -> None:
+        """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
+        job = messages.Job(
+            runtime_dir=str(config.daemon.runtime_dir),
+            budget_s=_WORKER_BUDGET_S,
+            sources={},
+            bundles={name: config.bundles[name] for name in generations},
+            repairs=dict(generations),
+            foreground=config.foreground,
         )
+        try:
+            async with asyncio.timeout(_WORKER_DEADLINE_S), self.workers.worker() as channel:
+                await channel.send_job(job)
+                async for message in channel.messages():
+                    match message:
+                        case messages.Published(record=record) if record.bundle in generations:
+                            listener.on_published(record)
+                        case messages.PublishFailed(bundle=name, failure=failure):
+                            reason = {"reason": failure.message, "advice": failure.advice}
+                            log.error("bundle was not repaired", extra={"bundle": name, **reason})
+                        case _:
+                            raise ValueError("the worker spoke of what it was not asked for")
+        except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
+            log.error("bundles were not repaired", extra={"reason": str(error) or type(error).__name__})
 
-    def job(self, config: Config, sources: frozenset[str], names: list[str]) -> messages.Job:
+    def job(self, config: Config, names: Collection[str]) -> messages.Job:
         bundles = {name: config.bundles[name] for name in names}
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
-            sources={source: self._source_job(config, source, asked) for source in sources},
+            sources={ref.source: self._source_job(config, ref.source, asked) for ref in asked},
             bundles=bundles,
+            repairs={},
             foreground=config.foreground,
         )
 
@@ -80,62 +114,52 @@ class Rounds:
             config=config.sources[source],
             identity=identity,
             renew_identity=identity is None or needs_refresh(identity, time.time()),
-            others_granted=bool(self._granted.get(source, set()) - asked),
+            witness=min(self._granted.get(source, set()) - asked, key=str, default=None),
         )
 
     def keep_identity(self, source: str, identity: CloudIdentity) -> None:
         self._identities[source] = identity
 
     def learn(self, config: Config, name: str, result: Result) -> None:
-        """Remembers who was granted what, and drops an identity that the source does not accept."""
+        """Remembers who was granted what, and drops an identity that its source does not accept."""
         refs = {secret.ref for secret in config.bundles[name].secrets}
-        for source in {ref.source for ref in refs}:
-            granted = self._granted.setdefault(source, set())
-            if isinstance(result, Candidate):
-                granted |= {ref for ref in refs if ref.source == source}
-        if isinstance(result, tuple):
-            self._forget(refs, result)
-
-    def _forget(self, refs: set[SecretRef], failures: tuple[Failure, ...]) -> None:
-        for failure in failures:
+        if isinstance(result, Candidate):
             for ref in refs:
-                if failure.failure_class is FailureClass.IDENTITY:
-                    self._identities.pop(ref.source, None)
+                self._granted.setdefault(ref.source, set()).add(ref)
+            return
+        for failure in result:
+            for ref in refs:
                 if failure.secret in (ref.id, str(ref)):
-                    self._granted[ref.source].discard(ref)
+                    self._granted.get(ref.source, set()).discard(ref)
+                    if failure.failure_class is FailureClass.IDENTITY:
+                        self._identities.pop(ref.source, None)
 
 
-class _Group:
+class _Round:
     """The bundles of one worker."""
 
-    def __init__(
-        self,
-        rounds: Rounds,
-        config: Config,
-        sources: frozenset[str],
-        names: list[str],
-        listener: Listener,
-    ) -> None:
+    def __init__(self, rounds: Rounds, config: Config, names: Iterable[str], listener: Listener) -> None:
         self._rounds = rounds
         self._config = config
-        self._sources = sources
         self._open = dict.fromkeys(names)
+        self._job = rounds.job(config, list(self._open))
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
     async def run(self) -> None:
-        lost = "the worker ended before it was done"
+        lost = _local_failure("its worker ended before it was done")
         try:
             async with asyncio.timeout(_WORKER_DEADLINE_S), self._rounds.workers.worker() as channel:
-                await channel.send_job(self._rounds.job(self._config, self._sources, list(self._open)))
+                await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
-            lost = f"the source did not answer within {_WORKER_DEADLINE_S:.0f} s"
+            lost = _OVERDUE
         except (WorkerLostError, ValueError, OSError) as error:
-            lost = str(error) if isinstance(error, WorkerLostError) else lost
+            lost = _local_failure(str(error) or type(error).__name__)
+            log.error("worker lost", extra={"reason": lost.message})
         for name in list(self._open):
             if not await self._end_if_shown(name):
-                await self._end(name, (_lost_failure(name, lost),))
+                await self._end(name, (lost,))
 
     async def _end_if_shown(self, name: str) -> bool:
         """Whether the worker had shown the bundle before it died without a word."""
@@ -150,7 +174,9 @@ class _Group:
     async def _converse(self, channel: WorkerChannel) -> None:
         async for message in channel.messages():
             match message:
-                case messages.IdentityResolved(source=source, identity=identity) if source in self._sources:
+                case messages.IdentityResolved(source=source, identity=identity) if (
+                    source in self._job.sources
+                ):
                     self._rounds.keep_identity(source, identity)
                 case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
                     await self._answer(channel, candidate)
@@ -164,8 +190,10 @@ class _Group:
                 case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
                     del self._publishing[name]
                     await self._end(name, (failure,))
+                case messages.Crashed(exception=exception):
+                    raise WorkerLostError(f"its worker met a bug: {exception}")
                 case _:
-                    raise ValueError("the worker spoke of what it was not asked for")
+                    raise ValueError("its worker spoke of what it was not asked for")
 
     async def _answer(self, channel: WorkerChannel, candidate: Candidate) -> None:
         generation = await self._listener.on_prepared(candidate)
@@ -181,10 +209,18 @@ class _Group:
         await self._listener.on_ended(name, result)
 
 
-def _lost_failure(bundle: str, what: str) -> Failure:
+_OVERDUE = Failure(
+    code="no-answer",
+    failure_class=FailureClass.TRANSIENT,
+    message=f"the source did not answer within {_WORKER_DEADLINE_S:.0f} s",
+    advice="check the network path and the endpoint of its source; it is tried again by itself",
+)
+
+
+def _local_failure(what: str) -> Failure:
     return Failure(
-        code="no-answer",
-        failure_class=FailureClass.TRANSIENT,
-        message=f"bundle {bundle} was not refreshed: {what}",
-        advice="check the network path and the endpoint of its source; it is tried again by itself",
+        code="worker-lost",
+        failure_class=FailureClass.IO,
+        message=f"the bundle was not refreshed: {what}",
+        advice="see journalctl -u secretsd, and this host's memory, TasksMax= and LimitNOFILE=",
     )

@@ -18,7 +18,9 @@ class Delivery:
 
     generation: int = 0  # the generation that the last report is about
     report: UnitReport | None = None
+    last_failure: UnitReport | None = None  # on this generation; what came after it may explain less
     failed_attempts: int = 0
+    waits: int = 0  # times that the unit was found starting, or that its acknowledgement was missing
     retry_at: float = 0.0  # monotonic seconds
     in_progress: bool = False
 
@@ -40,6 +42,8 @@ class BundleState:
     failed_attempts: int = 0
     begun: int = 0  # the number of the refresh that began last
     ended: int = 0  # the number of the refresh that ended last, well or not
+    given: int = 0  # the highest generation's number that was given
+    dice: float = 0.0  # of the last refresh, in [0, 1): bundles of one round stay together
     next_due: float = 0.0  # monotonic seconds
     deliveries: dict[str, Delivery] = field(default_factory=dict)
 
@@ -51,7 +55,7 @@ class BundleState:
         return Observed(
             published=self.record,
             intact=intact,
-            last_generation=self.entry.generation,
+            last_generation=self.given,
             result=result,
             loaded=self.entry.loaded,
             retry_at={
@@ -71,6 +75,13 @@ class BundleState:
         self.failures = ()
         self.failing_since = None
         self.failed_attempts = 0
+
+    def forget(self) -> None:
+        """Nothing is published any more."""
+        self.record = None
+        self.versions = ()
+        self.ignored = {}
+        self.confirmed_at = self.confirmed_monotonic = None
 
     def fail(self, failures: tuple[Failure, ...], *, wall: float) -> None:
         self.failures = failures

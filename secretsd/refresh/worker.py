@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -24,12 +25,34 @@ from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
 from secretsd.refresh.validate import Variables, validate
 
+# Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
+_BUNDLE_S = 2.0
+
 
 def run(channel: socket.socket) -> None:
     """Reads one job from `channel`, does it, and answers as it goes. Blocks until done."""
     with channel.makefile("rb") as reader, channel.makefile("wb") as writer:
         job = messages.read_job(reader)
-        _Refresh(job, reader, writer).run()
+        refresh = _Refresh(job, reader, writer)
+        try:
+            refresh.run()
+            refresh.repair()
+        except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug
+            writer.write(messages.encode_message(messages.Crashed(type(error).__name__)))
+            writer.flush()
+
+
+class _TooSlowError(Exception):
+    """A bundle took longer than its share."""
+
+
+def obey_alarm() -> None:
+    """Lets the alarm of `_finish` end what takes too long; for the main thread of a worker's process."""
+
+    def too_slow(_number: int, _frame: object) -> None:
+        raise _TooSlowError
+
+    signal.signal(signal.SIGALRM, too_slow)
 
 
 class _Refresh:
@@ -40,7 +63,11 @@ class _Refresh:
         self.reader = reader
         self.writer = writer
         self.results: dict[SecretRef, FetchedSecret | FetchFailure] = {}
-        self.waiting = {name: {secret.ref for secret in b.secrets} for name, b in job.bundles.items()}
+        self.waiting = {
+            name: {secret.ref for secret in bundle.secrets}
+            for name, bundle in job.bundles.items()
+            if name not in job.repairs
+        }
 
     def run(self) -> None:
         """A bundle goes on as soon as its last secret is in, so that a slow batch holds up only its own."""
@@ -49,6 +76,26 @@ class _Refresh:
             for name in [name for name, refs in self.waiting.items() if refs <= self.results.keys()]:
                 del self.waiting[name]
                 self._finish(name, self.job.bundles[name])
+
+    def repair(self) -> None:
+        """Shows bundles anew from the daemon's own copies of what is published."""
+        runtime_dir = Path(self.job.runtime_dir)
+        for name, generation in self.job.repairs.items():
+            try:
+                record, files = published.read_copy(runtime_dir, name)
+                owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
+            except FailureError as error:
+                self._send(messages.PublishFailed(name, error.failure))
+                continue
+            candidate = Candidate(
+                bundle=name,
+                digest=record.digest,
+                versions=record.versions,
+                variables=record.variables,
+                defaults=record.defaults,
+                ignored={},
+            )
+            self._publish(candidate, generation, files, owner)
 
     def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
         deadline = time.monotonic() + self.job.budget_s
@@ -64,8 +111,12 @@ class _Refresh:
                 self._send(messages.IdentityResolved(name, source.identity))
 
     def _finish(self, name: str, bundle: Bundle) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _BUNDLE_S)
         try:
             candidate, files, owner = self._prepare(name, bundle)
+        except _TooSlowError:
+            self._send(messages.Failed(Rejected(name, (_slow_failure(name),))))
+            return
         except FailureError as error:
             self._send(messages.Failed(Rejected(name, (error.failure,))))
             return
@@ -75,6 +126,8 @@ class _Refresh:
         except Exception as error:  # noqa: BLE001 - one bundle's bug must not stop the others
             self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
             return
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         self._send(messages.Prepared(candidate))
         verdict = messages.decode_verdict(self.reader.readline())
         if verdict.generation is not None:
@@ -164,6 +217,15 @@ def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
     if foreground and entry.pw_uid == os.geteuid():
         return Owner()
     return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def _slow_failure(bundle: str) -> Failure:
+    return Failure(
+        code="too-slow",
+        failure_class=FailureClass.DATA,
+        message=f"checking bundle {bundle} took longer than {_BUNDLE_S:.0f} s",
+        advice="simplify the patterns of its variables: nested repetition can take forever",
+    )
 
 
 def _bug(bundle: str, error: Exception) -> Failure:

@@ -80,6 +80,7 @@ def _become_worker(control: socket.socket, job_descriptor: int, zygote_pid: int)
         process.limit_memory(WORKER_ADDRESS_SPACE_BYTES)
         control.close()
         _silence()
+        worker.obey_alarm()
         with socket.socket(fileno=job_descriptor) as channel:
             worker.run(channel)
         status = 0

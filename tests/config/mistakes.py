@@ -258,6 +258,23 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["15: 'outputs' must not be empty"],
     ),
     "same unit": (CHANGE + CHANGE, ["16: 'unit' is the same as the one at secretsd.toml:13"]),
+    "acknowledgements that name no unit": (
+        CHANGE
+        + "require_ack = true\n"
+        + "".join(CHANGE.replace("bot.s", f"{name}.s") + "require_ack = true\n" for name in "bc"),
+        [
+            f"{line}: 'require_ack' is for one unit of a bundle, since an acknowledgement names no unit;"
+            " it is already set at secretsd.toml:15"
+            for line in (19, 23)
+        ],
+    ),
+    "secretsd's own units": (
+        "".join(CHANGE.replace("bot.s", f"secretsd{part}.s") for part in ("", "-notify", "-runtime")),
+        [
+            f"{line}: 'unit' is a part of secretsd: name the service that reads the files"
+            for line in (13, 16, 19)
+        ],
+    ),
     "signal missing": (
         CHANGE.replace("none", "signal"),
         ['12: action = "signal" needs signal = "SIGHUP" or another one that the bot handles'],

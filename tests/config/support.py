@@ -60,7 +60,7 @@ class Etc:
         """What is wrong, with paths relative to the directory."""
         return self._problems(text, load)
 
-    def problems_on_this_host(self, text: str) -> list[str]:
+    def problems_on_this_host(self, text: str | None = None) -> list[str]:
         return self._problems(text, load_checked)
 
     def _problems(self, text: str | None, loader: Callable[[Path], Config]) -> list[str]:

@@ -4,13 +4,13 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from secretsd.config.files import read_tables
-from secretsd.config.load import check_host, load_checked
+import pytest
+
+from secretsd.config import load
+from secretsd.config.load import load_checked
 from tests.config.support import CHANGE, GOOD
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.config.support import Etc
 
 
@@ -35,11 +35,41 @@ def test_host_and_file_mistakes_come_together(etc: Etc) -> None:
     ]
 
 
-def test_check_host_alone(etc: Etc) -> None:
-    config = etc.load(GOOD.replace('"root"', '"rooot"'))
-    assert check_host(config, read_tables(etc.main)) == [
-        f"{etc.main}:7: 'owner' is no user of this host; did you mean 'root'?"
+@pytest.fixture
+def installed(etc: Etc, monkeypatch: pytest.MonkeyPatch) -> Etc:
+    """An /etc/secretsd of the installed service, for which who runs the test is root."""
+    monkeypatch.setattr(load, "INSTALLED_CONFIG", etc.main)
+    monkeypatch.setattr(load, "ROOT_UID", os.geteuid())
+    etc.write(GOOD).chmod(0o644)
+    etc.write("", "conf.d/good.toml").chmod(0o644)
+    (etc.directory / "conf.d").chmod(0o755)
+    assert load_checked(etc.main)
+    return etc
+
+
+def test_a_drop_in_that_the_root_helper_would_refuse_is_told_before_a_bot_misses_a_rotation(
+    installed: Etc,
+) -> None:
+    installed.write("", "conf.d/bot.toml").chmod(0o664)
+    (installed.directory / "conf.d" / "link.toml").symlink_to("good.toml")
+    assert installed.problems_on_this_host() == [
+        "conf.d/bot.toml: is writable by group or others: chmod go-w conf.d/bot.toml",
+        "conf.d/link.toml: is a symbolic link that is not followed here; put what it points to in its place",
     ]
+    assert load.load(installed.main), "what holds on any host does not depend on this one's files"
+
+
+def test_an_installed_configuration_that_is_not_roots_is_told(
+    installed: Etc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "ROOT_UID", os.geteuid() + 1)
+    (problem,) = installed.problems_on_this_host()
+    assert f"belongs to uid {os.geteuid()} and must belong to uid {os.geteuid() + 1}" in problem
+
+
+def test_a_configuration_of_ones_own_may_have_any_mode(etc: Etc) -> None:
+    etc.write(GOOD).chmod(0o664)
+    assert load_checked(etc.main)
 
 
 FOREGROUND = 'runtime_dir = "/tmp/secretsd-demo"'

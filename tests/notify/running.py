@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import secretsd.notify
 from tests.notify.fake_systemd import UNIT, FakeSystemd
+from tests.programs import notify_helper
 
 SpawnProgram = Callable[[str], subprocess.Popen[str]]
 
@@ -27,8 +27,6 @@ print("ready", flush=True)
 while True: time.sleep(60)
 """
 DOES_NOT = "import time; print('ready', flush=True); time.sleep(60)"
-
-ENTRY = str(Path(secretsd.notify.__file__).parent)
 
 CONFIG = f"""
 [[bundles.trading-bot.on_change]]
@@ -64,9 +62,10 @@ class RunningHelper:
         return self.directory / "etc" / "secretsd.toml"
 
     def start(self, *arguments: str, idle_s: float = 5.0, stderr: int = subprocess.PIPE) -> None:
+        program = str(notify_helper(self.directory))
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-IS", ENTRY, "--socket", self.socket_path, "--config", str(self.config)),
+                *(sys.executable, "-IS", program, "--socket", self.socket_path, "--config", str(self.config)),
                 *("--trusted-uid", str(os.geteuid()), "--peer-user", str(os.geteuid())),
                 *("--systemctl", self.systemd.systemctl, "--idle", str(idle_s), *arguments),
             ],

@@ -12,10 +12,21 @@ from pathlib import Path
 import pytest
 
 from tests.notify.fake_systemd import INVOCATION, UNIT, shown
-from tests.notify.running import DOES_NOT, HANDLES, RunningHelper, SpawnProgram, received
+from tests.notify.running import CONFIG, DOES_NOT, HANDLES, RunningHelper, SpawnProgram, received
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acting as another uid needs root")
+
+
+ARB = '[[bundles.arb.on_change]]\nunit = "arb.service"\naction = "reload"\n'
+
+
+def drop_in(helper: RunningHelper, name: str, text: str, *, mode: int = 0o644) -> None:
+    """A file in conf.d, as a bot's package brings it."""
+    directory = helper.config.parent / "conf.d"
+    directory.mkdir(mode=0o755, exist_ok=True)
+    (directory / f"{name}.toml").write_text(text, encoding="latin-1")
+    (directory / f"{name}.toml").chmod(mode)
 
 
 # What it does
@@ -95,12 +106,54 @@ def test_the_configuration_is_read_for_each_request(helper: RunningHelper) -> No
 
 
 def test_a_drop_in_of_a_bots_package_counts(helper: RunningHelper) -> None:
-    drop_in = helper.config.parent / "conf.d"
-    drop_in.mkdir(mode=0o755)
-    (drop_in / "arb.toml").write_text('[[bundles.arb.on_change]]\nunit = "arb.service"\naction = "reload"\n')
-    (drop_in / "arb.toml").chmod(0o644)
+    drop_in(helper, "arb", ARB)
     helper.start()
     assert helper.act("arb", "arb.service")["outcome"] == "acted"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        (ARB + "x = \n", 0o644, "conf.d/arb.toml:4: is not valid TOML"),
+        (ARB, 0o664, "conf.d/arb.toml: is writable by group or others"),
+        (ARB + "x = '\N{LATIN SMALL LETTER A WITH DIAERESIS}'", 0o644, "conf.d/arb.toml:4: is not UTF-8"),
+    ],
+    ids=["unparsable", "untrusted", "latin-1"],
+)
+def test_one_broken_drop_in_does_not_keep_rotations_from_every_other_bot(
+    helper: RunningHelper, text: str, mode: int, told: str
+) -> None:
+    drop_in(helper, "good", ARB.replace("arb", "good"))
+    drop_in(helper, "arb", text, mode=mode)
+    helper.start()
+    assert helper.act()["outcome"] == "acted"
+    assert helper.act("good", "good.service")["outcome"] == "acted"
+    reply = helper.act("arb", "arb.service")
+    assert (reply["outcome"], reply["code"]) == ("failed", "configuration")
+    assert told in reply["message"]
+    assert len(helper.systemd.jobs) == 2
+    warnings = [line for line in helper.stop().splitlines() if line.startswith("<4>left out: ")]
+    assert len(warnings) == 3
+    assert all(told in line for line in warnings)
+
+
+def test_a_bundle_defined_twice_stops_no_other_and_acts_as_its_first_definition_says(
+    helper: RunningHelper,
+) -> None:
+    drop_in(helper, "copy", CONFIG.replace("restart", "reload"))
+    drop_in(helper, "arb", ARB)
+    helper.start()
+    helper.systemd.becomes(shown(InvocationID="e" * 32), after="try-restart")
+    assert helper.act("arb", "arb.service")["outcome"] == "acted"
+    assert helper.act("restarted")["outcome"] == "acted"
+    assert [job.split()[-3] for job in helper.systemd.jobs] == ["reload", "try-restart"]
+
+
+def test_a_broken_drop_in_does_not_hide_that_a_bundle_names_no_such_unit(helper: RunningHelper) -> None:
+    drop_in(helper, "arb", "[[\n")
+    helper.start()
+    assert helper.act(unit="ssh.service")["code"] == "not-configured"
+    assert helper.act("unheard-of")["code"] == "configuration"
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
@@ -122,17 +175,23 @@ def test_a_configuration_of_the_daemons_own_is_not_acted_on(helper: RunningHelpe
 
 
 @needs_root
-@pytest.mark.parametrize("what", ["directory", "conf.d"])
-def test_a_directory_in_which_another_could_exchange_the_files_is_not_trusted(
-    helper: RunningHelper, what: str
-) -> None:
-    directory = helper.config.parent
-    if what == "conf.d":
-        directory /= "conf.d"
-        directory.mkdir()
-    os.chown(directory, NOBODY, NOBODY)
+def test_a_directory_in_which_another_could_exchange_the_files_is_not_trusted(helper: RunningHelper) -> None:
+    os.chown(helper.config.parent, NOBODY, NOBODY)
     helper.start()
     assert helper.act()["code"] == "configuration"
+    assert helper.systemd.calls == []
+
+
+@needs_root
+def test_drop_ins_that_another_could_exchange_are_not_acted_on_and_stop_nobody_else(
+    helper: RunningHelper,
+) -> None:
+    drop_in(helper, "arb", ARB)
+    os.chown(helper.config.parent / "conf.d", NOBODY, NOBODY)
+    helper.start()
+    assert helper.act("arb", "arb.service")["code"] == "configuration"
+    assert helper.systemd.calls == []
+    assert helper.act()["outcome"] == "acted"
 
 
 def test_a_broken_configuration_is_an_answer_and_not_the_end(helper: RunningHelper) -> None:

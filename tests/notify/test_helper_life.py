@@ -17,7 +17,8 @@ import pytest
 from secretsd.errors import ConfigError, UsageError
 from secretsd.notify.helper import parse, peer_uid
 from tests.notify.fake_systemd import UNIT
-from tests.notify.running import ENTRY, RunningHelper
+from tests.notify.running import RunningHelper
+from tests.programs import ROOT, notify_helper
 
 
 def test_it_ends_when_it_has_been_idle(helper: RunningHelper) -> None:
@@ -80,8 +81,9 @@ os.execv(sys.argv[2], sys.argv[2:])
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(helper.socket_path)
         listener.listen()
+        program = str(notify_helper(helper.directory))
         command = [
-            *(sys.executable, "-ISc", launcher, str(listener.fileno()), sys.executable, "-IS", ENTRY),
+            *(sys.executable, "-ISc", launcher, str(listener.fileno()), sys.executable, "-IS", program),
             *("--config", str(helper.config), "--systemctl", helper.systemd.systemctl, "--idle", "0.5"),
             *("--trusted-uid", str(os.geteuid()), "--peer-user", str(os.geteuid())),
         ]
@@ -94,23 +96,23 @@ os.execv(sys.argv[2], sys.argv[2:])
         assert os.path.exists(helper.socket_path)  # it is systemd's
 
 
-def run_helper(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-IS", ENTRY, *arguments]
+def run_helper(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-IS", str(notify_helper(directory)), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_without_a_socket_it_says_how_to_start_it() -> None:
-    done = run_helper("--peer-user", "0", LISTEN_PID="1", LISTEN_FDS="1")
+def test_without_a_socket_it_says_how_to_start_it(tmp_path: Path) -> None:
+    done = run_helper(tmp_path, "--peer-user", "0", LISTEN_PID="1", LISTEN_FDS="1")
     assert done.returncode == 64
     assert "systemctl" not in done.stdout
     assert "start secretsd-notify.socket" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--verbose"], ["--idle", "soon"], ["--unit", "x"], ["act"]])
-def test_an_unknown_argument_is_a_usage_error(arguments: list[str]) -> None:
+def test_an_unknown_argument_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
     with pytest.raises(UsageError, match="usage"):
         parse(arguments)
-    assert run_helper(*arguments).returncode == 64
+    assert run_helper(tmp_path, *arguments).returncode == 64
 
 
 def test_a_peer_user_that_does_not_exist_is_a_configuration_error() -> None:
@@ -123,7 +125,7 @@ def test_a_peer_user_that_does_not_exist_is_a_configuration_error() -> None:
 def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept")
-    done = run_helper("--socket", str(precious), "--peer-user", "0")
+    done = run_helper(tmp_path, "--socket", str(precious), "--peer-user", "0")
     assert done.returncode == 64
     assert precious.read_text() == "kept"
 
@@ -131,7 +133,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
 def test_root_imports_little_and_nothing_from_site_packages() -> None:
     program = f"""
 import sys
-sys.path.insert(0, {os.path.dirname(os.path.dirname(ENTRY))!r})
+sys.path.insert(0, {str(ROOT)!r})
 import secretsd.notify.helper
 print(*sys.modules)
 """
@@ -139,3 +141,10 @@ print(*sys.modules)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "secretsd" in loaded
     assert loaded.isdisjoint({"pydantic", "botocore", "asyncio", "logging", "argparse", "ssl", "site"})
+
+
+def test_tests_and_benches_run_the_very_program_that_the_unit_does() -> None:
+    unit = (ROOT / "systemd" / "secretsd-notify.service").read_text(encoding="utf-8")
+    rules = (ROOT / "packaging" / "debian" / "rules").read_text(encoding="utf-8")
+    assert "\nExecStart=/usr/libexec/secretsd/notify-helper " in unit
+    assert "packaging/libexec/notify-helper debian/secretsd/usr/libexec/secretsd/notify-helper\n" in rules

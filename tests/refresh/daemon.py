@@ -97,7 +97,7 @@ class Daemon:
         self._running = asyncio.create_task(self.conductor.run())
         if self._ready:
             await self.until(lambda: all(s.ended for s in self.conductor.states.values()))
-            self.conductor.be_ready()
+            self.conductor.bundles.be_ready()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,7 +139,7 @@ class Daemon:
 
     async def settled(self) -> None:
         """Deliveries that could begin have begun and ended."""
-        while tasks := self.conductor._deliveries._tasks:
+        while tasks := self.conductor.bundles.deliveries._tasks:
             _, pending = await asyncio.wait(set(tasks), timeout=SOON_S)
             assert not pending, "a delivery does not end"
             await asyncio.sleep(0)  # what ended may have begun the next one

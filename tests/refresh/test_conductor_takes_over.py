@@ -62,7 +62,7 @@ def test_the_number_of_a_generation_is_on_the_disk_before_it_can_be_shown(home: 
     async def scenario() -> None:
         seen = []
         async with home.helper(), Daemon(home, ready=False) as daemon:
-            write = daemon.conductor._write_journal
+            write = daemon.conductor.bundles.notebook.write
 
             async def noted() -> None:
                 await write()
@@ -70,7 +70,7 @@ def test_the_number_of_a_generation_is_on_the_disk_before_it_can_be_shown(home: 
                     (journal.read(home.state_dir)["bot"].generation, (home.runtime_dir / "bot").exists())
                 )
 
-            daemon.conductor._write_journal = noted  # type: ignore[method-assign]
+            daemon.conductor.bundles.notebook.write = noted  # type: ignore[method-assign]
             await daemon.until(lambda: daemon.generation() == 1)
         assert seen[0] == (1, False)
 
@@ -126,13 +126,13 @@ def test_a_journal_that_cannot_be_written_stops_no_refresh_and_is_told(home: Hom
             home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
             await daemon.refresh()
             await daemon.loaded(generation=2)
-            assert "cannot write the journal" in daemon.conductor.journal_problem
+            assert "cannot write the journal" in daemon.conductor.bundles.notebook.problem
             home.state_dir.unlink()
             home.state_dir.mkdir()
             home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
             await daemon.refresh()
             await daemon.loaded(generation=3)
-            assert daemon.conductor.journal_problem == ""
+            assert daemon.conductor.bundles.notebook.problem == ""
             assert helper.told == [(UNIT, 1), (UNIT, 2), (UNIT, 3)]
         assert journal.read(home.state_dir)["bot"] == Entry(3, {UNIT: 3})
 

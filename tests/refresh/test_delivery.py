@@ -63,7 +63,7 @@ def test_a_unit_that_could_not_be_told_is_told_until_it_has_succeeded(home: Home
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.answers = [UnitReport(outcome, "no", "fix"), UnitReport(outcome, "no", "fix"), ACTED]
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.loaded()
             assert helper.told == [(UNIT, 1)] * 3
 
@@ -75,7 +75,7 @@ def test_a_failure_is_visible_with_its_advice_and_not_hammered(home: Home) -> No
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.answers = [FAILED]
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.until(lambda: is_retried(daemon))
             await daemon.refresh()
             await daemon.settled()
@@ -112,7 +112,7 @@ def test_an_operator_who_asks_does_not_wait_for_the_backoff(home: Home) -> None:
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.answers = [FAILED, ACTED]
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.until(lambda: is_retried(daemon))
             daemon.conductor.hurry_deliveries(["bot"])
             await daemon.loaded()
@@ -130,7 +130,7 @@ def test_a_new_generation_does_not_wait_for_the_backoff_of_the_old_one(
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.answers = [FAILED, ACTED]
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.until(lambda: is_retried(daemon))
             home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
             await daemon.refresh()
@@ -162,7 +162,7 @@ def test_a_unit_that_hangs_holds_up_no_other_unit(home: Home) -> None:
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.hanging = {UNIT}
             await daemon.until(lambda: daemon.generation("bot") == 1 and daemon.generation("other") == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.until(lambda: daemon.state("other").entry.loaded == {"other.service": 1})
             assert daemon.state("bot").entry.loaded == {}
 
@@ -192,7 +192,7 @@ def test_a_unit_that_dies_within_its_confirm_time_has_not_loaded_and_must_prove_
             # told, died; found down; started anew by systemd, died again; started anew, stayed up
             helper.answers = [ACTED, FAILED, UnitReport("inactive"), CURRENT, FAILED, CURRENT, ACTED]
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.loaded()
             kinds = ["act" if isinstance(r, ActRequest) else "confirm" for r in helper.requests]
             assert kinds == ["act", "confirm", "act", "act", "confirm", "act", "confirm"]
@@ -233,11 +233,11 @@ def test_a_bot_that_must_acknowledge_counts_as_loaded_only_then(home: Home) -> N
     async def scenario() -> None:
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await daemon.until(lambda: outcome_of(daemon) == "unacknowledged")
-            assert daemon.status()["state"] == "published"
-            assert not await daemon.conductor.acknowledge("bot", 2), "of what is not published"
-            assert await daemon.conductor.acknowledge("bot", 1)
+            assert daemon.status()["state"] == "notified"
+            assert not await daemon.conductor.bundles.acknowledge("bot", 2), "of what is not published"
+            assert await daemon.conductor.bundles.acknowledge("bot", 1)
             await daemon.loaded()
             told = len(helper.told)
             await asyncio.sleep(0.06)
@@ -254,9 +254,9 @@ def test_an_acknowledgement_that_outruns_the_helpers_answer_counts(home: Home) -
         async with home.helper() as helper, Daemon(home, ready=False) as daemon:
             helper.gate.clear()
             await daemon.until(lambda: daemon.generation() == 1)
-            daemon.conductor.be_ready()
+            daemon.conductor.bundles.be_ready()
             await helper.asked.wait()
-            assert await daemon.conductor.acknowledge("bot", 1)
+            assert await daemon.conductor.bundles.acknowledge("bot", 1)
             helper.gate.set()
             await daemon.loaded()
             assert outcome_of(daemon) == "acted"
@@ -323,7 +323,7 @@ def test_stopping_waits_for_no_helper(home: Home) -> None:
                 await helper.asked.wait()
                 before = time.monotonic()
             assert time.monotonic() - before < 1
-            assert daemon.conductor._deliveries._tasks == set()
+            assert daemon.conductor.bundles.deliveries._tasks == set()
 
     live(scenario())
 

@@ -21,7 +21,7 @@ from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
 from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure, prepare
 
 MARKER = "fake-MARKER-token"
-AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identity=True, others_granted=False)
+AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identity=True, witness=None)
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ class Conversation:
 
 @contextlib.contextmanager
 def working(run: Path, *, foreground: bool = True, **bundles: Bundle) -> Iterator[Conversation]:
-    job = Job(str(run), budget_s=5.0, sources={"aws": AWS}, bundles=bundles, foreground=foreground)
+    job = Job(
+        str(run), budget_s=5.0, sources={"aws": AWS}, bundles=bundles, repairs={}, foreground=foreground
+    )
     conversation = Conversation(job)
     try:
         yield conversation
@@ -223,8 +225,8 @@ def test_role_credentials_go_to_the_conductor_and_only_new_ones(run: Path, vault
     with working(run, bot=bundle()) as conversation:
         heard = conversation.hear_all()
     assert [m.identity for m in heard if isinstance(m, messages.IdentityResolved)] == [vault.identity]
-    kept = SourceJob(AWS.config, vault.identity, renew_identity=False, others_granted=True)
-    conversation = Conversation(Job(str(run), 5.0, {"aws": kept}, {"bot": bundle()}, foreground=True))
+    kept = SourceJob(AWS.config, vault.identity, renew_identity=False, witness=None)
+    conversation = Conversation(Job(str(run), 5.0, {"aws": kept}, {"bot": bundle()}, {}, foreground=True))
     assert "identity" not in kinds(conversation.hear_all(generation=2))
     assert conversation.close() == 0
 

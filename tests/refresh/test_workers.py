@@ -42,8 +42,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
 def job(tmp_path: Path, aws: ScriptedAws) -> Job:
     prepare(tmp_path / "run")
     config = AwsSecretsManager(type="aws-secretsmanager", region="us-east-1", endpoint_url=aws.url)
-    source = SourceJob(config, None, renew_identity=True, others_granted=False)
-    return Job(str(tmp_path / "run"), 5.0, {"aws": source}, {"bot": bundle()}, foreground=True)
+    source = SourceJob(config, None, renew_identity=True, witness=None)
+    return Job(str(tmp_path / "run"), 5.0, {"aws": source}, {"bot": bundle()}, {}, foreground=True)
 
 
 async def refreshed(channel: WorkerChannel, job: Job, generation: int | None = 1) -> list[str]:

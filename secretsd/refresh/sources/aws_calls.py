@@ -25,6 +25,8 @@ _FIRST_WAIT_S = 0.1  # full jitter: between 0 and this, then twice this, ...
 _LONGEST_WAIT_S = 1.0
 # What stays free for validating and publishing what has come.
 _RESERVE_S = 0.25
+# However many calls have to share the time, each may take this long to answer.
+_LEAST_READ_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Calls:
         self._timeouts = timeouts
         self._clocks = clocks
         self._counts = counts
+        self._share_ends = deadline  # of the call under way
         client.meta.events.register("before-call.secrets-manager", self._shorten_read_timeout)
         client.meta.events.register("before-send.secrets-manager", self._count)
 
@@ -71,16 +74,19 @@ class Calls:
         *,
         share_s: float,
     ) -> T:
-        """`read` of the answer. Waits for repetitions only while `share_s` seconds have not gone by.
+        """`read` of the answer. Repeats and waits for it only while `share_s` seconds have not gone by.
+
+        Each attempt is given at least a second to answer, so that many calls that share little time have a
+        chance, and at most `read_s` of the timeouts.
 
         Raises:
             CallFailedError: with the fault of the last attempt; `read` may raise it too, to have it repeated.
         """
-        repeat_until = self._clocks.monotonic() + share_s
+        self._share_ends = self._clocks.monotonic() + share_s
         policy = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, CallFailedError) and error.fault.retry),
             wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
-            stop=lambda state: stop_after_attempt(_MAX_ATTEMPTS)(state) or self._is_over(state, repeat_until),
+            stop=lambda state: stop_after_attempt(_MAX_ATTEMPTS)(state) or self._is_over(state),
             sleep=self._clocks.sleep,
             reraise=True,
         )
@@ -100,13 +106,14 @@ class Calls:
         # attached as the context of ours.
         raise CallFailedError(fault)
 
-    def _is_over(self, state: RetryCallState, repeat_until: float) -> bool:
+    def _is_over(self, state: RetryCallState) -> bool:
         wait_s = state.upcoming_sleep
-        return self._clocks.monotonic() + wait_s >= repeat_until or wait_s >= self.time_left_s()
+        return self._clocks.monotonic() + wait_s >= self._share_ends or wait_s >= self.time_left_s()
 
     def _shorten_read_timeout(self, context: dict[str, Any], **_: object) -> None:
-        left_s = self._deadline - self._clocks.monotonic()
-        context["read_timeout"] = max(0.1, min(self._timeouts.read_s, left_s))
+        now = self._clocks.monotonic()
+        share_s = max(_LEAST_READ_S, self._share_ends - now)
+        context["read_timeout"] = max(0.1, min(self._timeouts.read_s, share_s, self._deadline - now))
 
     def _count(self, event_name: str, **_: object) -> None:
         self._counts[event_name.rpartition(".")[2]] += 1

@@ -38,10 +38,11 @@ Outcome = FetchedSecret | FetchFailure
 class Fetch:
     """A queue of batches and single secrets, and what was learnt on the way."""
 
-    def __init__(self, calls: Calls, refs: Sequence[SecretRef], *, others_granted: bool) -> None:
+    def __init__(self, calls: Calls, refs: Sequence[SecretRef], *, witness: SecretRef | None) -> None:
         self._calls = calls
         self._queue = deque(_tasks(refs))
-        self._granted = others_granted
+        self._witness = witness
+        self._granted = False
         self._denied: list[tuple[SecretRef, Fault]] = []
         self._batch_refused = False
 
@@ -56,8 +57,21 @@ class Fetch:
             except CallFailedError as failed:
                 self._queue.appendleft(task)
                 yield from self._give_up(failed.fault)
+        if self._denied and self._is_witness_granted():
+            yield from self._grant()
         for ref, fault in self._denied:
             yield FetchFailure(ref, all_denied(fault, ref))
+
+    def _is_witness_granted(self) -> bool:
+        """Whether we may still read what we were granted earlier; the value itself is dropped."""
+        left_s = self._calls.time_left_s()
+        if self._witness is None or left_s <= 0:
+            return False
+        try:
+            _, found = self._single(self._witness, left_s)
+        except CallFailedError as failed:
+            found = failed.fault
+        return isinstance(found, FetchedSecret) or found.code in _TOLD_TO_THE_ALLOWED
 
     def _give_up(self, fault: Fault) -> Iterator[Outcome]:
         unasked, self._queue = self._queue, deque()
@@ -70,7 +84,7 @@ class Fetch:
         Raises:
             CallFailedError: with a fault that every further call would meet; nothing was yielded then.
         """
-        # A call that hangs may use up its share of the time, not that of the calls behind it.
+        # A call that hangs uses up its share of the time, or a second, not the time of the calls behind it.
         share_s = self._calls.time_left_s() / (len(self._queue) + 1)
         try:
             if len(task) == 1:
@@ -134,7 +148,6 @@ class Fetch:
         if fault.code == DENIED.code and not self._granted:
             self._denied += [(ref, fault) for ref in refs]
             return
-        # AWS looks at permissions first: who is told "missing" or "deleted" was allowed to ask.
         if fault.scope is Scope.SECRET and fault.code in _TOLD_TO_THE_ALLOWED:
             yield from self._grant()
         for ref in refs:
@@ -147,7 +160,11 @@ class Fetch:
             yield FetchFailure(ref, failure(fault, ref))
 
 
-_TOLD_TO_THE_ALLOWED = frozenset(("secret-missing", "secret-deleted", "secret-empty", "decryption-failed"))
+# AWS looks at permissions first: who is told "missing" or "deleted" was allowed to ask. The last two
+# are about a value that came.
+_TOLD_TO_THE_ALLOWED = frozenset(
+    ("secret-missing", "secret-deleted", "secret-empty", "decryption-failed", "not-utf8", "too-large")
+)
 
 
 def _tasks(refs: Sequence[SecretRef]) -> Iterator[tuple[SecretRef, ...]]:

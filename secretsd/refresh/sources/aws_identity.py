@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.credentials import RefreshableCredentials
 
@@ -43,9 +43,10 @@ def resolve_identity(session: Session, now: float) -> CloudIdentity | None:
 
 
 def _resolve(session: Session, now: float) -> CloudIdentity | None:
+    statuses = _watched_statuses(session)
     credentials = session.get_credentials()
     if credentials is None:
-        raise CallFailedError(NO_CREDENTIALS)
+        raise CallFailedError(METADATA_UNREACHABLE if _end_in_a_failure(statuses) else NO_CREDENTIALS)
     if not isinstance(credentials, RefreshableCredentials):
         return None
     frozen = credentials.get_frozen_credentials()
@@ -62,6 +63,31 @@ def _resolve(session: Session, now: float) -> CloudIdentity | None:
         method=credentials.method,
         obtained_at=now,
     )
+
+
+def _watched_statuses(session: Session) -> list[int | None]:
+    """The HTTP statuses of what the metadata service will answer, None for no answer; filled as it does.
+
+    botocore itself takes a service that fails once it has given a token for one that has no role.
+    """
+    statuses: list[int | None] = []
+    provider = session.get_component("credential_provider").get_provider("iam-role")
+    http = provider._role_fetcher._session  # noqa: SLF001
+    send = http.send
+
+    def watched(request: object) -> Any:
+        statuses.append(None)
+        response = send(request)
+        statuses[-1] = response.status_code
+        return response
+
+    http.send = watched
+    return statuses
+
+
+def _end_in_a_failure(statuses: list[int | None]) -> bool:
+    last = statuses[-1] if statuses else 404  # nobody was asked: there is no metadata service here
+    return last is None or last >= 500
 
 
 def _fault(error: Exception, now: float) -> Fault:

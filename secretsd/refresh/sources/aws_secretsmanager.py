@@ -41,9 +41,9 @@ class AwsSecretsManager:
 
     `region` and `endpoint_url` of None come from the environment or ~/.aws/config. Without an `identity`
     the credentials are searched for as AWS's tools do, and role credentials found so are shown as
-    `identity`. `others_granted` says that this source has lately been granted other secrets, so that a
-    denial is about the secret, not about who we are. With `renew_identity` new role credentials are asked
-    for first; `identity` serves if that fails before it has expired.
+    `identity`. `witness` is a secret that this source was granted earlier: a fetch that is denied everything
+    asks for it to learn whether that is about the secrets or about who we are. With `renew_identity` new role
+    credentials are asked for first; `identity` serves if that fails before it has expired.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AwsSecretsManager:
         region: str | None,
         endpoint_url: str | None,
         identity: CloudIdentity | None,
-        others_granted: bool,
+        witness: SecretRef | None,
         renew_identity: bool = False,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         clocks: Clocks = SYSTEM_CLOCKS,
@@ -62,7 +62,7 @@ class AwsSecretsManager:
         self._region = region
         self._endpoint_url = endpoint_url
         self._identity = identity
-        self._others_granted = others_granted
+        self._witness = witness
         self._renew_identity = renew_identity
         self._timeouts = timeouts
         self._clocks = clocks
@@ -82,7 +82,8 @@ class AwsSecretsManager:
         """Yield one result for each distinct ref; see `Source.fetch`.
 
         Denials are yielded last unless something was granted: before that nobody knows whether they are
-        about the secret or about our identity.
+        about the secret or about our identity. They are refusals only if this very fetch was granted
+        something else, be it the witness alone.
         """
         asked = tuple(dict.fromkeys(refs))
         if not asked:
@@ -96,7 +97,7 @@ class AwsSecretsManager:
         calls = Calls(
             client, deadline=deadline, timeouts=self._timeouts, clocks=self._clocks, counts=self._counts
         )
-        yield from Fetch(calls, asked, others_granted=self._others_granted).outcomes()
+        yield from Fetch(calls, asked, witness=self._witness).outcomes()
 
     def _client(self) -> BaseClient:
         session = new_session(self._timeouts)

@@ -9,7 +9,7 @@ from secretsd.refresh.sources import aws_secretsmanager, aws_session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from secretsd.model import CloudIdentity
+    from secretsd.model import CloudIdentity, SecretRef
     from secretsd.refresh.messages import SourceJob
     from secretsd.refresh.sources.interface import Source
 
@@ -24,7 +24,7 @@ class SourceFactory(Protocol):
         region: str | None,
         endpoint_url: str | None,
         identity: CloudIdentity | None,
-        others_granted: bool,
+        witness: SecretRef | None,
         renew_identity: bool = False,
     ) -> Source: ...
 
@@ -49,6 +49,6 @@ def open_source(name: str, job: SourceJob) -> Source:
         region=job.config.region,
         endpoint_url=job.config.endpoint_url,
         identity=job.identity,
-        others_granted=job.others_granted,
+        witness=job.witness,
         renew_identity=job.renew_identity,
     )

@@ -56,7 +56,7 @@ def open_source(aws: ScriptedAws) -> Open:
             "region": "us-east-1",
             "endpoint_url": aws.url,
             "identity": IDENTITY,
-            "others_granted": False,
+            "witness": None,
             "timeouts": Timeouts(connect_s=0.3, read_s=0.4),
             "clocks": Clocks(time.monotonic, time.time, lambda _: None),
         }

@@ -12,7 +12,11 @@ ROLE_PATH = "/latest/meta-data/iam/security-credentials/"
 
 
 class FakeImds:
-    """Hands out a role's credentials; `mode` is "up", "down" (500), "no-role", "garbled" or "hang"."""
+    """Hands out a role's credentials.
+
+    `mode` is "up", "down" (500), "role-down" or "keys-down" (500 at that step only), "hang", "keys-hang",
+    "no-role" or "garbled".
+    """
 
     def __init__(self, *, lifetime_s: float = 6 * 3600.0) -> None:
         self.mode = "up"
@@ -61,13 +65,14 @@ class FakeImds:
     def _answer(self, handler: BaseHTTPRequestHandler, text: str) -> None:
         has_token = handler.headers.get("x-aws-ec2-metadata-token") == "fake-imds-token"
         self.requests.append((handler.command, handler.path, has_token))
-        if self.mode == "hang":
+        step = "token" if handler.command == "PUT" else "role" if handler.path == ROLE_PATH else "keys"
+        if self.mode in ("hang", f"{step}-hang"):
             self._closed.wait(8.0)
         if self.mode == "garbled":
             text = text[: len(text) // 2]
         allowed = handler.command == "PUT" or has_token
-        status = 500 if self.mode == "down" else 200 if allowed else 401
-        if self.mode == "no-role" and handler.path == ROLE_PATH:
+        status = 500 if self.mode in ("down", f"{step}-down") else 200 if allowed else 401
+        if self.mode == "no-role" and step == "role":
             status = 404
         body = text.encode() if status == 200 else b""
         with contextlib.suppress(OSError):  # the client gave up

@@ -11,7 +11,7 @@ import pytest
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret
 from secretsd.refresh.sources.aws_calls import Clocks
-from secretsd.refresh.sources.aws_session import Timeouts
+from secretsd.refresh.sources.aws_session import DEFAULT_TIMEOUTS, Timeouts
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.scripted_aws import (
@@ -179,6 +179,36 @@ def test_a_hang_ends_at_the_deadline_and_leaves_time_for_the_other_batches(
         "unreachable"
     ] * 20
     assert len([outcome for outcome in found if isinstance(outcome, FetchedSecret)]) == 40
+
+
+def test_two_batches_of_ten_that_hang_do_not_fail_the_other_eight(
+    aws: ScriptedAws, open_source: Open
+) -> None:
+    def script(operation: str, params: dict[str, Any]) -> Answer:
+        answer = honest(operation, params)
+        hangs = {"s0", "s100"} & set(params["SecretIdList"])
+        return Answer(answer.status, answer.body, delay_s=5.0) if hangs else answer
+
+    aws.script = script
+    source = open_source(timeouts=DEFAULT_TIMEOUTS)
+    # What a worker has. With a full read timeout each, the two would take all of it.
+    found = list(source.fetch(refs(*(f"s{number}" for number in range(200))), deadline=soon(7.0)))
+    failed = [outcome for outcome in found if isinstance(outcome, FetchFailure)]
+    assert [verdict(outcome) for outcome in failed] == [("unreachable", FailureClass.TRANSIENT)] * 40
+    assert len(found) - len(failed) == 160
+    assert len(aws.requests) == 10
+
+
+def test_a_slow_answer_is_waited_for_though_many_share_the_time(aws: ScriptedAws, open_source: Open) -> None:
+    def script(operation: str, params: dict[str, Any]) -> Answer:
+        answer = honest(operation, params)
+        is_slow = "s0" in params["SecretIdList"]
+        return Answer(answer.status, answer.body, delay_s=0.7) if is_slow else answer
+
+    aws.script = script
+    source = open_source(timeouts=DEFAULT_TIMEOUTS)
+    found = list(source.fetch(refs(*(f"s{number}" for number in range(400))), deadline=soon(7.0)))
+    assert all(isinstance(outcome, FetchedSecret) for outcome in found)
 
 
 def test_the_last_read_is_cut_to_the_time_that_is_left(aws: ScriptedAws, open_source: Open) -> None:

@@ -96,10 +96,13 @@ def test_static_credentials_of_the_environment_need_no_identity(
     [
         ("down", "metadata-unreachable", FailureClass.TRANSIENT),
         ("hang", "metadata-unreachable", FailureClass.TRANSIENT),
+        ("role-down", "metadata-unreachable", FailureClass.TRANSIENT),
+        ("keys-down", "metadata-unreachable", FailureClass.TRANSIENT),
+        ("keys-hang", "metadata-unreachable", FailureClass.TRANSIENT),
         ("no-role", "no-credentials", FailureClass.IDENTITY),
     ],
 )
-def test_a_metadata_service_that_gives_nothing_is_told_apart_from_a_missing_role(
+def test_a_metadata_service_that_fails_at_any_step_is_not_taken_for_a_missing_role(
     aws: ScriptedAws,
     open_source: Open,
     imds: FakeImds,

@@ -44,9 +44,7 @@ def manager(moto_url: str) -> Any:
 
 
 def fetch(url: str, asked: list[SecretRef]) -> tuple[dict[SecretRef, Any], AwsSecretsManager]:
-    source = AwsSecretsManager(
-        "aws", region="us-east-1", endpoint_url=url, identity=IDENTITY, others_granted=False
-    )
+    source = AwsSecretsManager("aws", region="us-east-1", endpoint_url=url, identity=IDENTITY, witness=None)
     found = list(source.fetch(asked, deadline=time.monotonic() + 8.0))
     assert len(found) == len(set(asked))
     return {outcome.ref: outcome for outcome in found}, source

@@ -207,17 +207,71 @@ def test_one_denied_among_the_granted_is_a_refusal_of_that_one(aws: ScriptedAws,
     assert len(found) == 41
 
 
+WITNESS = SecretRef("aws", "witness", "AWSPENDING")
+
+
 @pytest.mark.parametrize(
-    ("others_granted", "expected"), [(False, FailureClass.IDENTITY), (True, FailureClass.REFUSAL)]
+    ("witness", "denied_too", "expected"),
+    [
+        (None, False, FailureClass.IDENTITY),
+        (WITNESS, True, FailureClass.IDENTITY),
+        (WITNESS, False, FailureClass.REFUSAL),
+    ],
+    ids=["no witness", "the witness is denied too", "the witness is granted"],
 )
-def test_all_denied_is_our_identity_unless_others_were_granted(
-    aws: ScriptedAws, open_source: Open, others_granted: bool, expected: FailureClass
+def test_all_denied_by_a_broken_policy_is_no_refusal_that_would_withdraw_every_file(
+    aws: ScriptedAws,
+    open_source: Open,
+    witness: SecretRef | None,
+    denied_too: bool,
+    expected: FailureClass,
 ) -> None:
     names = [f"s{number}" for number in range(22)]
-    aws.script = denies(*names)
-    found = list(open_source(others_granted=others_granted).fetch(refs(*names), deadline=soon()))
+    aws.script = denies(*names, *(["witness"] if denied_too else []))
+    found = list(open_source(witness=witness).fetch(refs(*names), deadline=soon()))
     assert [failure_class(outcome) for outcome in found] == [expected] * 22
     assert {code(outcome) for outcome in found} == {"access-denied"}
+    asked = {"SecretId": "witness", "VersionStage": "AWSPENDING"}
+    assert aws.requests.count(("GetSecretValue", asked)) == (1 if witness else 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (error("ResourceNotFoundException", "no such secret"), FailureClass.REFUSAL),
+        (error("InvalidRequestException", "marked for deletion"), FailureClass.REFUSAL),
+        (ok(entry("witness", "\ud800", VersionStages=["AWSPENDING"])), FailureClass.REFUSAL),
+        (ok(entry("another", VersionStages=["AWSPENDING"])), FailureClass.IDENTITY),
+        (error("ExpiredTokenException"), FailureClass.IDENTITY),
+        (error("InternalServiceError", status=500), FailureClass.IDENTITY),
+        (Answer(403, b"<html>a captive portal</html>"), FailureClass.IDENTITY),
+    ],
+    ids=["gone", "deleted", "not UTF-8", "another secret", "expired", "500", "portal"],
+)
+def test_only_what_the_allowed_are_told_makes_a_witness(
+    aws: ScriptedAws, open_source: Open, answer: Answer, expected: FailureClass
+) -> None:
+    aws.script = lambda operation, params: (
+        answer if params.get("SecretId") == "witness" else denies("a")(operation, params)
+    )
+    (found,) = open_source(witness=WITNESS).fetch(refs("a"), deadline=soon())
+    assert (code(found), failure_class(found)) == ("access-denied", expected)
+
+
+def test_a_witness_is_not_asked_where_this_fetch_was_granted_anything(
+    aws: ScriptedAws, open_source: Open
+) -> None:
+    aws.script = denies("a")
+    found = by_id(list(open_source(witness=WITNESS).fetch(refs("a", "b"), deadline=soon())))
+    assert failure_class(found["a"]) is FailureClass.REFUSAL
+    assert aws.operations() == ["BatchGetSecretValue"]
+
+
+def test_the_value_of_a_witness_goes_nowhere(aws: ScriptedAws, open_source: Open) -> None:
+    aws.script = denies("a")
+    (found,) = open_source(witness=WITNESS).fetch(refs("a"), deadline=soon())
+    assert "fake-value-of-witness" not in repr(found)
+    assert found.ref.id == "a"
 
 
 def test_all_denied_behind_an_outage_is_never_a_refusal(aws: ScriptedAws, open_source: Open) -> None:

@@ -185,7 +185,7 @@ pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + (48 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 source = registry.SOURCES["aws-secretsmanager"](
-    "aws", region="us-east-1", endpoint_url=sys.argv[1], others_granted=False,
+    "aws", region="us-east-1", endpoint_url=sys.argv[1], witness=None,
     identity=CloudIdentity("k", "s", None, 4e9, "iam-role"),
 )
 found = list(source.fetch([SecretRef("aws", "a")], deadline=time.monotonic() + 8.0))

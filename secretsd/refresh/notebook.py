@@ -1,0 +1,91 @@
+"""The journal in use: kept by the event loop, written by a thread, one write at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from secretsd.errors import LocalIOError
+from secretsd.refresh import journal
+from secretsd.refresh.journal import Entry
+from secretsd.refresh.state import BundleState
+
+log = logging.getLogger(__name__)
+
+
+class Notebook:
+    """What the journal holds of each bundle, also of those that the configuration has let go of.
+
+    A number that was given once is never given again: a bundle that comes back goes on where it was.
+    """
+
+    def __init__(self, state_dir: Path, states: Mapping[str, BundleState]) -> None:
+        self.problem = ""  # why the journal could not be read or written; empty when all is well
+        self._state_dir = state_dir
+        self._states = states
+        self._former: dict[str, Entry] = {}
+        self._lock = asyncio.Lock()
+
+    def open(self) -> None:
+        """Reads what the last run wrote."""
+        try:
+            self._former = journal.read(self._state_dir)
+        except LocalIOError as error:
+            self._note("journal is unreadable", error)
+
+    def take(self, name: str) -> Entry:
+        """What is known of a bundle that is taken on."""
+        return self._former.pop(name, Entry())
+
+    def let_go(self, name: str, entry: Entry) -> None:
+        """Keeps what is known of a bundle that is removed."""
+        self._former[name] = entry
+
+    async def reserve(self, name: str, generation: int, neighbours: Collection[str]) -> None:
+        """Returns when it is durable that `generation` may be shown as the bundle's.
+
+        The neighbours of the same round get their next number with the same write.
+        """
+        state = self._states[name]
+        state.given = generation
+        if state.entry.generation >= generation:
+            return
+        for neighbour in {name, *neighbours}:
+            other = self._states[neighbour]
+            reserved = max(other.entry.generation, other.given + (neighbour != name))
+            other.entry = replace(other.entry, generation=reserved)
+        await self.write()
+
+    async def record_loaded(self, name: str, unit: str, generation: int) -> None:
+        state = self._states[name]
+        loaded = {**state.entry.loaded, unit: max(generation, state.entry.loaded.get(unit, 0))}
+        failed = {other: number for other, number in state.entry.failed.items() if other != unit}
+        state.entry = replace(state.entry, loaded=loaded, failed=failed)
+        await self.write()
+
+    async def record_failed(self, name: str, unit: str, generation: int) -> None:
+        state = self._states[name]
+        if state.entry.failed.get(unit) != generation:
+            state.entry = replace(state.entry, failed={**state.entry.failed, unit: generation})
+            await self.write()
+
+    async def write(self) -> None:
+        # Shielded: a cancelled caller must not let go of the lock while a thread still writes the file.
+        await asyncio.shield(asyncio.create_task(self._write()))
+
+    async def _write(self) -> None:
+        async with self._lock:
+            entries = {**self._former, **{name: state.entry for name, state in self._states.items()}}
+            try:
+                await asyncio.to_thread(journal.write, self._state_dir, entries)
+            except LocalIOError as error:
+                self._note("journal was not written", error)
+            else:
+                self.problem = ""
+
+    def _note(self, event: str, error: LocalIOError) -> None:
+        self.problem = f"{error}; {error.advice}"
+        log.error(event, extra={"reason": str(error), "advice": error.advice})
