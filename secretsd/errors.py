@@ -80,17 +80,12 @@ class Failure:
     def exit_code(self) -> ExitCode:
         return _EXIT_CODE[self.failure_class]
 
-    @property
-    def retryable(self) -> bool:
-        return self.failure_class in (FailureClass.TRANSIENT, FailureClass.IO)
-
 
 class SecretsdError(Exception):
     """The base of every error that a `main` may see; it knows its exit code and its advice."""
 
     exit_code = ExitCode.BUG
     code = "bug"
-    retryable = False
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)
@@ -127,7 +122,6 @@ class LocalIOError(SecretsdError):
 
     exit_code = ExitCode.IO
     code = "io"
-    retryable = True
 
 
 class TryAgainError(SecretsdError):
@@ -135,7 +129,6 @@ class TryAgainError(SecretsdError):
 
     exit_code = ExitCode.TRY_AGAIN
     code = "try-again"
-    retryable = True
 
 
 class FailureError(SecretsdError):
@@ -146,4 +139,3 @@ class FailureError(SecretsdError):
         self.failure = failure
         self.code = failure.code
         self.exit_code = failure.exit_code
-        self.retryable = failure.retryable

@@ -117,14 +117,17 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """What the notify helper says of one unit after it was asked to look at it or to act on it.
+    """How one unit took a generation: what the notify helper says after it was asked to look or to act.
 
-    `outcome` is one of:
+    `outcome` is one of these words of the helper:
     "acted": the job succeeded, or the signal was delivered;
     "current": the unit's main process started after the generation was published;
     "inactive": the unit is not running and was left alone;
     "starting": the unit has not started its main process yet: it will read the new files;
-    "failed": it could not be done, `message` says why and `advice` what to do.
+    "failed": it could not be done, `message` says why and `advice` what to do;
+    or one of those that the conductor adds:
+    "confirming": the helper has acted, and the unit must still be active when `confirm` is over;
+    "unacknowledged": the unit has been told, and its bot has not yet said that it has loaded the generation.
     """
 
     outcome: str

@@ -92,9 +92,8 @@ class Commands:
             await self._conductor.reload_configuration()
         except ConfigError as error:
             problems = [*error.problems, "the running configuration stays in force"]
-            return Reply(
-                ExitCode.CONFIG, f"{len(error.problems)} mistakes in the configuration", {"lines": problems}
-            )
+            mistakes = "a mistake" if len(error.problems) == 1 else f"{len(error.problems)} mistakes"
+            return Reply(ExitCode.CONFIG, f"{mistakes} in the configuration", {"lines": problems})
         try:
             names = self._names(bundle)
         except UsageError as error:

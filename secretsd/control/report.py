@@ -147,8 +147,9 @@ _UNDER_WAY = {
 
 
 def _why_not_loaded(unit: str, state: BundleState) -> list[str]:
-    report = state.delivery(unit).report
-    if report is None:
+    delivery = state.delivery(unit)
+    report = delivery.report
+    if report is None or state.record is None or delivery.generation != state.record.generation:
         return [f"  {unit} has not been told yet"]
     if report.outcome in _UNDER_WAY:
         return [f"  {unit} {_UNDER_WAY[report.outcome]}"]

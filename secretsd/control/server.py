@@ -8,6 +8,7 @@ import grp
 import logging
 import os
 import pwd
+import select
 import socket
 import struct
 import time
@@ -30,9 +31,23 @@ ADMIN_GROUP = "secretsd-admin"
 _ONLY_ADMINS = f"only root and the group {ADMIN_GROUP}"
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
 _PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
-_REQUEST_TIMEOUT_S = 5.0
-_CONNECTIONS_PER_UID = 64
+_MAX_CONNECTIONS = 1024  # in all; beyond it only administrators get in
+_SEND_S = 10.0  # for a client that does not read its answer
+_HANG_UP_CHECK_S = 1.0
 _WARN_EVERY_S = 60.0  # per uid: nobody may fill the journal by asking
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How much one uid may have open, and how long its request may take to arrive."""
+
+    connections: int
+    request_s: float
+
+
+_ADMIN_LIMITS = _Limits(512, 5.0)
+_OWNER_LIMITS = _Limits(256, 5.0)
+_STRANGER_LIMITS = _Limits(8, 1.0)
 
 
 class ControlServer:
@@ -49,11 +64,10 @@ class ControlServer:
     async def start(self, path: Path) -> None:
         """Raises: LocalIOError."""
         try:
-            # Anyone may connect: who it is decides. A leftover of a killed daemon gives way.
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            limit = protocol.MAX_REQUEST_BYTES
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=limit)
+            _make_way(path)
+            limit, backlog = protocol.MAX_REQUEST_BYTES, _MAX_CONNECTIONS
+            self._server = await asyncio.start_unix_server(self._serve, path, limit=limit, backlog=backlog)
+            # Anyone may connect: who it is decides.
             path.chmod(0o666)
         except OSError as error:
             raise LocalIOError(
@@ -66,27 +80,51 @@ class ControlServer:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = peer_of(writer.get_extra_info("socket"))
-        self._connections[peer.uid] += 1
         try:
-            reply = await self._reply(peer, reader)
-            writer.write(protocol.encode_reply(reply))
-            await writer.drain()
-        except ConnectionError:
+            peer = peer_of(writer.get_extra_info("socket"))
+            self._connections[peer.uid] += 1
+            try:
+                await self._answer(peer, reader, writer)
+            finally:
+                self._connections[peer.uid] -= 1
+                if not self._connections[peer.uid]:
+                    del self._connections[peer.uid]
+        except OSError:
             pass  # the client has gone: nobody is left to be told
         finally:
-            self._connections[peer.uid] -= 1
+            # What was not sent by now is sent to nobody.
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
             writer.close()
 
-    async def _reply(self, peer: Peer, reader: asyncio.StreamReader) -> Reply:
-        if self._connections[peer.uid] > _CONNECTIONS_PER_UID:
-            return Reply(ExitCode.TRY_AGAIN, f"uid {peer.uid} has too many open requests")
+    async def _answer(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        limits = (await self._known_users()).limits(peer)
+        if self._connections.total() > _MAX_CONNECTIONS and limits is not _ADMIN_LIMITS:
+            return
+        if self._connections[peer.uid] > limits.connections:
+            reply = Reply(ExitCode.TRY_AGAIN, f"uid {peer.uid} has too many open requests")
+        else:
+            asked = asyncio.create_task(self._reply(peer, reader, limits.request_s))
+            gone = asyncio.create_task(_hang_up(writer, after=asked))
+            await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (asked, gone):
+                if not task.done():
+                    task.cancel()
+            if gone.done() and not asked.done():
+                return
+            reply = asked.result()
+        writer.write(protocol.encode_reply(reply))
+        async with asyncio.timeout(_SEND_S):
+            await writer.drain()
+
+    async def _reply(self, peer: Peer, reader: asyncio.StreamReader, request_s: float) -> Reply:
         try:
-            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+            async with asyncio.timeout(request_s):
                 line = await reader.readuntil(b"\n")
-            return await self._run(peer, protocol.decode_request(line))
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return Reply(ExitCode.USAGE, "the request is no single line of at most 4 KiB")
+        try:
+            return await self._run(peer, protocol.decode_request(line))
         except SecretsdError as error:
             return Reply(error.exit_code, str(error), {"advice": error.advice})
         except Exception as error:
@@ -138,6 +176,11 @@ class _Users:
     admins: Admins
     owners: Mapping[str, int]  # bundle -> uid; without those whose owner this host does not know
 
+    def limits(self, peer: Peer) -> _Limits:
+        if self.admins.include(peer):
+            return _ADMIN_LIMITS
+        return _OWNER_LIMITS if peer.uid in self.owners.values() else _STRANGER_LIMITS
+
 
 def _look_up(config: Config) -> _Users:
     owners = {}
@@ -148,6 +191,33 @@ def _look_up(config: Config) -> _Users:
     with contextlib.suppress(KeyError):
         group = grp.getgrnam(ADMIN_GROUP).gr_gid
     return _Users(config, Admins(os.geteuid(), group), owners)
+
+
+def _make_way(path: Path) -> None:
+    """Removes what a killed daemon left. Raises: LocalIOError where another daemon listens; OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise LocalIOError(
+        f"another secretsd listens on the control socket {path}",
+        advice="stop it, or give this one a control_socket of its own",
+    )
+
+
+async def _hang_up(writer: asyncio.StreamWriter, *, after: asyncio.Task[Reply]) -> None:
+    """Returns when the client has closed its end, so that nobody is waited for who has gone.
+
+    One that has only closed its sending direction still wants its answer.
+    """
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket").fileno(), select.POLLHUP)
+    while not any(event & select.POLLHUP for _, event in poll.poll(0)):
+        await asyncio.wait({after}, timeout=_HANG_UP_CHECK_S)
 
 
 def peer_of(connection: socket.socket) -> Peer:

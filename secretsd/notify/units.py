@@ -46,7 +46,6 @@ class SystemdError(SecretsdError):
     """systemd could not be asked, or did not do what it was asked."""
 
     code = "systemd"
-    retryable = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from secretsd.config.load import load_checked
 from secretsd.config.models import Config
-from secretsd.errors import ConfigError
+from secretsd.errors import ConfigError, LocalIOError
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.memory import MemoryKind, memory_kind
@@ -87,9 +87,8 @@ class Conductor:
             self._wake.clear()
             self._land_flights()
             self.bundles.remove_unwanted()
-            for sources, names in self._groups(self._due() | self._requested).items():
-                if sources not in self._flights:
-                    self._take_off(sources, names | self._due_soon(sources))
+            for sources, names in self._grounded(self._due() | self._requested).items():
+                self._take_off(sources, names | self._due_soon(sources))
             await self._sleep()
 
     async def stop(self) -> None:
@@ -162,8 +161,7 @@ class Conductor:
     def _groups(self, names: Collection[str]) -> dict[Sources, frozenset[str]]:
         """Bundles that share a worker. A source that hangs then holds up only its own bundles."""
         groups: dict[Sources, frozenset[str]] = {}
-        # What a round of other sources still works on, since a reload has moved it, waits for its end.
-        for name in (self.config.bundles.keys() & names) - set(self.bundles.flying):
+        for name in self.config.bundles.keys() & names:
             sources = self._sources(name)
             groups[sources] = groups.get(sources, frozenset()) | {name}
         return groups
@@ -171,8 +169,16 @@ class Conductor:
     def _sources(self, name: str) -> Sources:
         return frozenset(secret.source for secret in self.config.bundles[name].secrets)
 
+    def _grounded(self, names: Collection[str]) -> dict[Sources, frozenset[str]]:
+        """Groups that can take off: neither their sources nor their bundles are in a round now."""
+        groups = self._groups(set(names) - set(self.bundles.flying))
+        return {sources: group for sources, group in groups.items() if sources not in self._flights}
+
     def _take_off(self, sources: Sources, names: frozenset[str]) -> None:
         self._requested -= names
+        with contextlib.suppress(LocalIOError):
+            # Somebody may have taken away what every publish needs; what cannot be mended fails there.
+            published.prepare(Path(self.config.daemon.runtime_dir))
         self.bundles.begin(names, dice=random.random())
         task = asyncio.create_task(self._fly(names), name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
@@ -199,16 +205,11 @@ class Conductor:
 
     def _due_soon(self, sources: Sources) -> frozenset[str]:
         within_s = max(_TOGETHER_S, self.config.daemon.refresh_jitter_s)
-        return self._groups(self._due(within_s=within_s)).get(sources, frozenset())
+        return self._grounded(self._due(within_s=within_s)).get(sources, frozenset())
 
     async def _sleep(self) -> None:
-        waiting = [
-            name
-            for sources, names in self._groups(self.config.bundles.keys()).items()
-            if sources not in self._flights
-            for name in names
-        ]
-        dues = [self.states[name].next_due for name in waiting]
+        waiting = self._grounded(self.config.bundles.keys()).values()
+        dues = [self.states[name].next_due for names in waiting for name in names]
         delay_s = max(0.0, min(dues) - time.monotonic()) if dues else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):

@@ -130,8 +130,7 @@ class Deliveries:
             case "failed":
                 await self._failed(step, delivery, report)
             case "inactive" if delivery.failed_attempts > 0:
-                # A unit that is down because it was told is no unit that nobody has started.
-                await self._failed(step, delivery, replace(report, outcome="failed"))
+                await self._failed(step, delivery, _went_down(step.unit, report))
             case "acted" | "current" if entry.require_ack and not _acknowledged(step, state):
                 delivery.waits += 1
                 waiting = replace(report, outcome="unacknowledged")
@@ -177,3 +176,9 @@ def _acknowledged(step: NotifyUnit, state: BundleState) -> bool:
 def _growing(first_s: float, delivery: Delivery) -> float:
     """Twice as long each time, up to ten times the first, in seconds."""
     return min(10 * first_s, first_s * 2.0 ** min(delivery.waits - 1, 8))
+
+
+def _went_down(unit: str, report: UnitReport) -> UnitReport:
+    """A unit that is down because it was told is no unit that nobody has started."""
+    advice = f"see why: journalctl -u {unit} -n 50; then systemctl start {unit}"
+    return replace(report, outcome="failed", advice=advice)

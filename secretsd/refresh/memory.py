@@ -19,8 +19,15 @@ class MemoryKind:
 def memory_kind(directory: Path) -> MemoryKind:
     """Reads /proc/self/mountinfo and /proc/swaps. Raises: OSError."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    swaps = Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
-    return judge(os.path.realpath(directory), mounts, has_swap=bool(swaps))
+    return judge(os.path.realpath(directory), mounts, has_swap=lists_swap(Path("/proc/swaps")))
+
+
+def lists_swap(swaps: Path) -> bool:
+    """Whether proc_swaps(5) lists anything; a kernel without CONFIG_SWAP has no such file. Raises: OSError."""
+    try:
+        return len(swaps.read_text(encoding="utf-8").splitlines()) > 1
+    except FileNotFoundError:
+        return False
 
 
 def judge(directory: str, mountinfo: str, *, has_swap: bool) -> MemoryKind:

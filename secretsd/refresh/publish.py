@@ -225,16 +225,17 @@ _IO_CODES = {
     errno.ENOSPC: (
         "no-space",
         "is full",
-        "free memory in it, or mount it larger: size= in secretsd-runtime.service",
+        "mount -o remount,size=64m,nr_inodes=65536 /run/secretsd makes it larger now,"
+        " /usr/libexec/secretsd/mount-runtime sets both for the next boot",
     ),
     errno.EDQUOT: ("no-space", "is over its quota", "raise the quota"),
-    errno.EROFS: ("read-only", "is read-only", "remount it: systemctl restart secretsd-runtime.service"),
+    errno.EROFS: ("read-only", "is read-only", "mount -o remount,rw /run/secretsd"),
     errno.EMFILE: ("no-descriptors", "could not be opened: too many open files", "raise LimitNOFILE="),
     errno.ENFILE: ("no-descriptors", "could not be opened: too many open files", "raise fs.file-max"),
     errno.ENOMEM: ("no-memory", "could not be written: out of memory", "free memory on this host"),
     errno.EACCES: ("not-permitted", "may not be written", "check its owner and mode: it is secretsd's, 0711"),
     errno.EPERM: ("not-permitted", "refused a change of owner", "secretsd.service needs CAP_CHOWN"),
-    errno.ENOENT: ("missing", "is missing", "systemctl start secretsd-runtime.service"),
+    errno.ENOENT: ("missing", "is missing", "systemctl restart secretsd-runtime.service secretsd.service"),
 }
 
 

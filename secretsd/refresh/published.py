@@ -202,9 +202,13 @@ def _leftovers(names: Collection[str], current: int | None) -> list[str]:
 
 
 def _remove_named(parent: int, names: list[str]) -> int:
+    """How many of them are gone; what root has left there may not be ours to remove, and does no harm."""
+    removed = 0
     for name in names:
-        tree.remove_tree(name, dir_fd=parent)
-    return len(names)
+        with contextlib.suppress(PermissionError):
+            tree.remove_tree(name, dir_fd=parent)
+            removed += 1
+    return removed
 
 
 def _listdir(path: str, root: int) -> list[str]:

@@ -81,9 +81,10 @@ class _Gathering:
         for name, key in wanted.items():
             if key in members:
                 self._take_member(secret, name, members[key])
-        unused = tuple(sorted(_writable(key) for key in members if key not in wanted.values()))
+        unused = sorted(key for key in members if key not in wanted.values())
         if unused:
-            self.ignored[str(secret.ref)] = unused
+            more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
+            self.ignored[str(secret.ref)] = (*map(_writable, unused[:_MOST_IGNORED]), *more)
 
     def _wanted(self, secret: Secret, members: Mapping[str, object]) -> dict[str, str]:
         """Variable name -> key of the object."""
@@ -177,6 +178,9 @@ class _Gathering:
 
 _PLAIN_ADVICE = 'store a JSON object, or give the secret variable = "NAME" to publish it whole'
 _DUPLICATE = object()
+# What nobody asked for is reported in moderation: an object may have 64 KiB of keys.
+_MOST_IGNORED = 20
+_LONGEST_KEY_CHARS = 100
 
 
 def _parse_object(payload: bytes) -> dict[str, object] | str:
@@ -197,8 +201,9 @@ def _parse_object(payload: bytes) -> dict[str, object] | str:
 
 
 def _writable(key: str) -> str:
-    """`key` for messages and logs: JSON can spell half a surrogate pair, which no encoder takes."""
-    return key.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`key` for terminals and logs, short, and without what would steer them or what no encoder takes."""
+    shown = key if key.isprintable() else key.encode("unicode_escape").decode("ascii")
+    return shown if len(shown) <= _LONGEST_KEY_CHARS else f"{shown[:_LONGEST_KEY_CHARS]}..."
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

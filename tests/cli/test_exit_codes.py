@@ -1,4 +1,4 @@
-"""A unit decides by the exit code whether to try again: nothing ends with a code that means something else."""
+"""A unit goes by the exit code: nothing ends with a code that means something else."""
 
 from __future__ import annotations
 

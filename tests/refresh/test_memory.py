@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh.memory import judge, memory_kind
+from secretsd.refresh.memory import judge, lists_swap, memory_kind
 
 HEAD = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -60,3 +60,13 @@ def test_a_link_to_a_disk_does_not_hide_it(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/proc/self")
     assert memory_kind(tmp_path / "link").name == "proc"
     assert real.name != "proc"
+
+
+def test_a_kernel_without_swap_does_not_keep_the_daemon_from_starting(tmp_path: Path) -> None:
+    swaps = tmp_path / "swaps"
+    assert not lists_swap(swaps)
+    swaps.write_text("Filename\tType\tSize\tUsed\tPriority\n")
+    assert not lists_swap(swaps)
+    with swaps.open("a") as file:
+        file.write("/dev/vda2\tpartition\t1048572\t0\t-2\n")
+    assert lists_swap(swaps)

@@ -327,6 +327,19 @@ def test_every_errno_becomes_a_sentence_with_a_fix(number: int) -> None:
     assert failure.advice
 
 
+@pytest.mark.parametrize(
+    ("number", "command"),
+    [
+        # secretsd-runtime.service leaves a mount that is there as it is: restarting it mends neither of these two.
+        (errno.ENOSPC, "mount -o remount,size="),
+        (errno.EROFS, "mount -o remount,rw /run/secretsd"),
+        (errno.ENOENT, "systemctl restart secretsd-runtime.service secretsd.service"),
+    ],
+)
+def test_at_three_in_the_morning_the_advice_is_a_command_that_mends_it(number: int, command: str) -> None:
+    assert io_failure(OSError(number, "x"), "cannot publish bundle bot").advice.startswith(command)
+
+
 def test_a_digest_tells_apart_what_differs_and_nobody_without_the_key_can_guess_it() -> None:
     key, owner = b"k" * 32, Owner(5, 5)
     variants = [

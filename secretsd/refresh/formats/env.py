@@ -12,6 +12,8 @@ from secretsd.refresh.formats.interface import UnwritableError
 
 # execve(2): one string of the environment holds at most 32 pages with its final NUL (MAX_ARG_STRLEN).
 MAX_ASSIGNMENT_BYTES = 131_071
+# All strings together: a quarter of the stack limit of 8 MiB, of which the unit's own variables need some.
+MAX_ENVIRONMENT_BYTES = 1_572_864
 
 
 class EnvFormat:
@@ -19,6 +21,10 @@ class EnvFormat:
 
     def render(self, values: Mapping[str, bytes]) -> bytes:
         reasons = {name: reason for name, value in values.items() if (reason := _why_not(name, value))}
+        if not reasons and (total := sum(map(_size, values.items()))) > MAX_ENVIRONMENT_BYTES:
+            largest = max(values.items(), key=_size)[0]
+            limit = f"the limit of {MAX_ENVIRONMENT_BYTES} for one environment"
+            reasons = {largest: f"is the largest of variables that take {total} bytes, over {limit}"}
         if reasons:
             raise UnwritableError(reasons)
         return b"".join(_assignment(name, value) for name, value in values.items())
@@ -26,6 +32,11 @@ class EnvFormat:
 
 def _assignment(name: str, value: bytes) -> bytes:
     return name.encode("ascii") + b"='" + value.replace(b"'", b"'\"'\"'") + b"'\n"
+
+
+def _size(assignment: tuple[str, bytes]) -> int:
+    # NAME=value and its final NUL, and the pointer to it.
+    return len(assignment[0]) + len(assignment[1]) + 10
 
 
 def _why_not(name: str, value: bytes) -> str | None:
