@@ -23,7 +23,7 @@ def memory_kind(directory: Path) -> MemoryKind:
 
 
 def lists_swap(swaps: Path) -> bool:
-    """Whether proc_swaps(5) lists anything; a kernel without CONFIG_SWAP has no such file. Raises: OSError."""
+    """Whether /proc/swaps lists anything; a kernel without CONFIG_SWAP has no such file. Raises: OSError."""
     try:
         return len(swaps.read_text(encoding="utf-8").splitlines()) > 1
     except FileNotFoundError:

@@ -330,7 +330,7 @@ def test_every_errno_becomes_a_sentence_with_a_fix(number: int) -> None:
 @pytest.mark.parametrize(
     ("number", "command"),
     [
-        # secretsd-runtime.service leaves a mount that is there as it is: restarting it mends neither of these two.
+        # secretsd-runtime.service leaves a mount that is there alone: its restart mends neither of these.
         (errno.ENOSPC, "mount -o remount,size="),
         (errno.EROFS, "mount -o remount,rw /run/secretsd"),
         (errno.ENOENT, "systemctl restart secretsd-runtime.service secretsd.service"),
