@@ -12,7 +12,8 @@ from typing import Any
 
 import secretsd
 from secretsd import logs, process
-from secretsd.config.load import load_checked
+from secretsd.cli.arguments import Parser
+from secretsd.config.load import load_at_start
 from secretsd.config.models import Config
 from secretsd.control.commands import Commands
 from secretsd.control.report import status_line
@@ -31,7 +32,9 @@ def main() -> None:
     logs.set_up()
     try:
         process.forbid_dumps()
-        config = load_checked(arguments.config)
+        config, lacking = load_at_start(arguments.config)
+        for line in lacking:
+            log.error("a bundle cannot be published on this host", extra={"reason": line})
         asyncio.run(_serve(arguments.config, config))
     except SecretsdError as error:
         for line in str(error).splitlines():
@@ -41,10 +44,14 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
+    except Exception:
+        # No bundle's secret was ever in this process, so its traceback may be logged.
+        log.exception("secretsd ends by a bug of its own")
+        sys.exit(ExitCode.BUG)
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="secretsd",
         description="Publishes secrets as files for units, and tells the units when they change.",
         epilog="Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
@@ -63,18 +70,17 @@ async def _serve(config_path: Path, config: Config) -> None:
     await control.start(Path(config.daemon.control_socket))
     stopping = asyncio.create_task(_stop_on_signals().wait(), name="stopping")
     _reload_on_hangup(conductor)
-    refreshing = asyncio.create_task(conductor.run(), name="refreshing")
     background: list[asyncio.Task[Any]] = [
-        refreshing,
         stopping,
+        asyncio.create_task(conductor.run(), name="refreshing"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
         asyncio.create_task(service.feed_watchdog(), name="watchdog"),
     ]
     try:
-        # The daemon is no use without its refreshes: if they end, so does it, and systemd restarts it.
-        await asyncio.wait({refreshing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if refreshing.done():
-            refreshing.result()
+        # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.
+        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         service.stopping()
         for task in background:

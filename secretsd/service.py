@@ -31,6 +31,7 @@ class Service:
         """Pings as often as WatchdogSec= needs; a blocked event loop stops pinging, and systemd acts."""
         period_s = watchdog_period_s(os.environ.get("WATCHDOG_USEC"))
         if period_s is None:
+            await asyncio.Event().wait()
             return
         while True:
             self._notifier.notify("WATCHDOG=1")

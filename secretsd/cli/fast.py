@@ -20,6 +20,9 @@ _OPTIONS_WITH_VALUE = ("--timeout", "--max-age", "--socket")
 _CONNECT_PAUSE_S = 0.05
 _ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that does not answer at all
 _MAX_ANSWER_BYTES = 65_536
+_LONGEST_S = 24 * 3600.0  # as in the daemon
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+_LONGEST_NAME = 64
 
 
 def wait(
@@ -36,35 +39,50 @@ def wait(
     is good enough: a bot must be able to start while secretsd restarts. Where an age was asked for, which
     only the daemon knows, it is asked until `timeout`; then `allow_stale` decides.
     """
+    if not _is_name(bundle):
+        return said(os.EX_USAGE, "that is no bundle's name: a to z, 0 to 9, '.', '_' and '-'")
     path = socket or os.environ.get(SOCKET_VARIABLE, DEFAULT_SOCKET)
-    deadline = time.monotonic() + parse_timespan(timeout)
-    published = os.path.join(os.path.dirname(path), bundle)
+    deadline = time.monotonic() + min(parse_timespan(timeout), _LONGEST_S)
     request = _request(bundle, timeout, max_age, allow_stale=allow_stale)
     while True:
         try:
             code, message = _ask(path, request, deadline + _ANSWER_GRACE_S - time.monotonic())
-            return _said(code, message)
+            return said(code, message)
         except PermissionError:
-            return _said(os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's")
+            return said(os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's")
         except OSError:
-            is_published = os.path.isdir(published)
+            is_published = _is_published(os.path.dirname(path), bundle)
         if (is_published and max_age is None) or time.monotonic() >= deadline:
             break
         time.sleep(_CONNECT_PAUSE_S)
     silence = f"secretsd does not answer on {path}"
     if not is_published:
-        return _said(os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd")
+        return said(os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd")
     if max_age is None:
-        return _said(os.EX_OK, f"{silence}; {bundle} is used as it was published")
+        return said(os.EX_OK, f"{silence}; {bundle} is used as it was published")
     unknown = f"{silence}, so the age of {bundle} is unknown"
     if allow_stale:
-        return _said(os.EX_OK, f"{unknown}; it is used as it was published")
-    return _said(os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd")
+        return said(os.EX_OK, f"{unknown}; it is used as it was published")
+    return said(os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd")
 
 
-def _said(code: int, message: str) -> int:
-    if message:
-        sys.stderr.write(f"secretsctl: {message}\n")
+def _is_published(runtime_dir: str, bundle: str) -> bool:
+    """Whether the bundle's symlink shows one of its generations."""
+    link = os.path.join(runtime_dir, bundle)
+    try:
+        return os.readlink(link).startswith(f".generations/{bundle}/") and os.path.isdir(link)
+    except OSError:
+        return False
+
+
+def said(code: int, message: str) -> int:
+    # A closed or full stderr must not keep a bot from starting: what counts is the code.
+    if message and sys.stderr is not None:
+        try:
+            sys.stderr.write(f"secretsctl: {message}\n")
+            sys.stderr.flush()
+        except OSError:
+            pass
     return code
 
 
@@ -83,25 +101,32 @@ def parse(arguments: list[str]) -> dict[str, object] | None:
             return None
         else:
             options["bundle"] = word
-    return options if _is_plain(options) else None
+    return options if "bundle" in options and _are_timespans(options) else None
 
 
-def _is_plain(options: dict[str, object]) -> bool:
-    bundle = str(options.get("bundle", ""))
+def _are_timespans(options: dict[str, object]) -> bool:
     try:
         for name in ("timeout", "max_age"):
             if name in options:
                 parse_timespan(str(options[name]))
     except ValueError:
         return False
-    return bundle != "" and all(c.isascii() and (c.isalnum() or c in "._-") for c in bundle)
+    return True
+
+
+def _is_name(bundle: str) -> bool:
+    """As the configuration's names of bundles, without the `re` that would cost a third of the time."""
+    known = all(character in _NAME_CHARACTERS for character in bundle)
+    return known and bundle[:1] not in ("", ".", "_", "-") and len(bundle) <= _LONGEST_NAME
 
 
 def _request(bundle: str, timeout: str, max_age: str | None, *, allow_stale: bool) -> bytes:
     # JSON by hand: every word in it was checked to hold nothing that JSON escapes.
-    fields = [f'"command": "wait", "bundle": "{bundle}", "timeout": "{timeout}"']
+    span = " ".join(timeout.split())
+    fields = [f'"command": "wait", "bundle": "{bundle}", "timeout": "{span}"']
     if max_age is not None:
-        fields.append(f'"max_age": "{max_age}"')
+        span = " ".join(max_age.split())
+        fields.append(f'"max_age": "{span}"')
     if allow_stale:
         fields.append('"allow_stale": true')
     return ("{" + ", ".join(fields) + "}\n").encode()

@@ -21,6 +21,7 @@ DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 # Beyond the deadline that the daemon itself keeps.
 _GRACE_S = 15.0
+_LONGEST_S = 24 * 3600.0
 
 
 def run(arguments: list[str]) -> int:
@@ -31,10 +32,6 @@ def run(arguments: list[str]) -> int:
     except SecretsdError as error:
         _complain(str(error), error.advice)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`); Python must not flush into the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     return code
 
 
@@ -175,7 +172,11 @@ def _wait(options: argparse.Namespace) -> int:
 
 def _reload(options: argparse.Namespace) -> int:
     request: dict[str, object] = {"command": "reload", "bundle": options.bundle, "timeout": options.timeout}
-    return _end(client.ask(_socket(options), request, timeout_s=parse_timespan(options.timeout) + _GRACE_S))
+    return _end(
+        client.ask(
+            _socket(options), request, timeout_s=min(parse_timespan(options.timeout), _LONGEST_S) + _GRACE_S
+        )
+    )
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -226,7 +227,7 @@ def _end(reply: Reply) -> int:
 
 
 def _complain(message: str, advice: str) -> None:
-    print(f"secretsctl: {message}" + (f": {advice}" if advice else ""), file=sys.stderr)
+    fast.said(0, f"{message}: {advice}" if advice else message)
 
 
 def _print_json(reply: Reply) -> None:

@@ -15,10 +15,13 @@ from secretsd.config.relations import related
 from secretsd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-    from secretsd.config.files import Tables
+    from secretsd.config.files import Place, Tables
     from secretsd.config.positions import KeyPath
+
+    _Line = tuple[Place, str]
 
 INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
 ROOT_UID = 0
@@ -46,17 +49,46 @@ def load_checked(path: Path) -> Config:
     return _load(path, on_this_host=True)
 
 
+def load_at_start(path: Path) -> tuple[Config, tuple[str, ...]]:
+    """What a daemon starts with, and what its host lacks for single bundles.
+
+    In the installed service a user who is gone must not keep all bots from their files at the next boot:
+    that bundle fails alone, when it is published. In the foreground it is a mistake like any other.
+
+    Raises: ConfigError as `load_checked` does.
+    """
+    if path != INSTALLED_CONFIG:
+        return load_checked(path), ()
+    tables, config, lines = _read(path, trusted_owner=ROOT_UID)
+    _refuse(lines)
+    return config, tuple(line for _, line in sorted(_on_host(config, tables)))
+
+
 def _load(path: Path, *, on_this_host: bool) -> Config:
     trusted_owner = ROOT_UID if on_this_host and path == INSTALLED_CONFIG else None
+    tables, config, lines = _read(path, trusted_owner=trusted_owner)
+    _refuse([*lines, *(_on_host(config, tables) if on_this_host else ())])
+    return config
+
+
+def _read(path: Path, *, trusted_owner: int | None) -> tuple[Tables, Config, list[_Line]]:
     tables, duplicates = gather(path, trusted_owner=trusted_owner)
     config, problems = _validated(tables)
-    if on_this_host:
-        problems += host_problems(config)
     lines = [(place, f"{place}: {text}") for place, text in duplicates]
-    lines += [(tables.locate(problem.path), rendered(problem, tables)) for problem in problems]
+    return tables, config, [*lines, *_lines(problems, tables)]
+
+
+def _on_host(config: Config, tables: Tables) -> list[_Line]:
+    return _lines(host_problems(config), tables)
+
+
+def _lines(problems: Iterable[Problem], tables: Tables) -> list[_Line]:
+    return [(tables.locate(problem.path), rendered(problem, tables)) for problem in problems]
+
+
+def _refuse(lines: list[_Line]) -> None:
     if lines:
         raise ConfigError([line for _, line in sorted(lines)])
-    return config
 
 
 def _validated(tables: Tables) -> tuple[Config, list[Problem]]:

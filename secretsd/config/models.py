@@ -211,6 +211,10 @@ class Config(Table):
         """Whether this is not the installed service but a daemon that someone runs for themselves."""
         return self.daemon.runtime_dir != INSTALLED_RUNTIME_DIR
 
+    def interval_s(self, bundle: str) -> float:
+        """How often a bundle is refreshed when all is well."""
+        return self.bundles[bundle].refresh_interval_s or self.daemon.refresh_interval_s
+
 
 def _crossed(low: Decimal | int | None, high: Decimal | int | None) -> bool:
     return low is not None and high is not None and low > high

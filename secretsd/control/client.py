@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 
 from secretsd.control.protocol import Reply, decode_reply
 from secretsd.errors import RefusedError, TryAgainError
 
+_QUEUE_S = 5.0
 _START = "systemctl status secretsd; systemctl start secretsd"
 
 
@@ -21,7 +23,7 @@ def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Re
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
         try:
-            connection.connect(socket_path)
+            _connect(connection, socket_path)
             connection.sendall(line)
             while piece := connection.recv(65536):
                 pieces.append(piece)
@@ -35,3 +37,17 @@ def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Re
         return decode_reply(b"".join(pieces))
     except (ValueError, IndexError):
         raise TryAgainError("secretsd ended before it had answered", advice=_START) from None
+
+
+def _connect(connection: socket.socket, socket_path: str) -> None:
+    """As connect(2), but a queue that is full for the moment is waited for. Raises: OSError."""
+    deadline = time.monotonic() + _QUEUE_S
+    while True:
+        try:
+            connection.connect(socket_path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

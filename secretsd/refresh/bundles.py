@@ -24,7 +24,7 @@ from secretsd.refresh.plan import (
     RemoveBundle,
     RepairBundle,
     Step,
-    carry_loaded,
+    carry,
     plan,
 )
 from secretsd.refresh.publish import io_failure
@@ -46,7 +46,7 @@ class Bundles:
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
         self.ready = False  # before READY nobody is told
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
-        self._repairs: dict[str, int] = {}
+        self._repairs: dict[str, RepairBundle] = {}
 
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
@@ -62,15 +62,17 @@ class Bundles:
         for name in present | self.config.bundles.keys():
             self._take_on(name)
 
-    def adopt(self, config: Config) -> None:
-        """Lets go of the old configuration; what changed is due at once."""
+    def adopt(self, config: Config) -> set[str]:
+        """Lets go of the old configuration. Returns the bundles that are to be refreshed for that."""
         former, self.config = self.config, config
         for name in config.bundles.keys() - self.states.keys():
             self._take_on(name)
-        for name, bundle in config.bundles.items():
-            if former.bundles.get(name) != bundle or former.sources != config.sources:
-                self.states[name].next_due = 0.0
         self.changes.announce()
+        return {
+            name
+            for name, bundle in config.bundles.items()
+            if former.bundles.get(name) != bundle or former.sources != config.sources
+        }
 
     def be_ready(self) -> None:
         """From now on units are told: systemd has been told READY before."""
@@ -136,9 +138,12 @@ class Bundles:
         """The bundles that a round works on now."""
         return self._flying.keys()
 
-    def take_repairs(self, names: frozenset[str]) -> Mapping[str, int]:
-        """What the plan wants repaired of these bundles, with the generation it is to become."""
-        return {name: self._repairs.pop(name) for name in names & self._repairs.keys()}
+    async def take_repairs(self, names: frozenset[str]) -> Mapping[str, RepairBundle]:
+        """What the plan wants repaired of these bundles; their new numbers are durable."""
+        repairs = {name: self._repairs.pop(name) for name in names & self._repairs.keys()}
+        for name, step in repairs.items():
+            await self.notebook.reserve(name, step.generation, repairs)
+        return repairs
 
     async def on_prepared(self, candidate: Candidate) -> int | None:
         """As rounds.Listener."""
@@ -157,15 +162,18 @@ class Bundles:
                     assert_never(step)
         return None
 
-    def on_published(self, record: PublishRecord) -> None:
+    async def on_published(self, record: PublishRecord) -> None:
         """As rounds.Listener."""
         log.info("published", extra={"bundle": record.bundle, "generation": record.generation})
         state = self.states[record.bundle]
-        if state.record is not None and state.record.digest == record.digest:
+        former, state.record = state.record, record
+        if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.
-            old, new = state.record.generation, record.generation
-            state.entry = replace(state.entry, loaded=carry_loaded(state.entry.loaded, old=old, new=new))
-        state.record = record
+            old, new = former.generation, record.generation
+            loaded = carry(state.entry.loaded, old=old, new=new)
+            failed = carry(state.entry.failed, old=old, new=new)
+            state.entry = replace(state.entry, loaded=loaded, failed=failed)
+            await self.notebook.write()
 
     def shown(self, name: str) -> PublishRecord | None:
         """As rounds.Listener."""
@@ -173,6 +181,12 @@ class Bundles:
         # Who published it may have been stopped before it read the clock. Now is late enough: a unit
         # that has not loaded this generation is rather told twice than never.
         return replace(record, published_monotonic=time.monotonic()) if record else None
+
+    def on_not_repaired(self, name: str, failure: Failure) -> None:
+        """As rounds.Listener."""
+        reason = {"reason": failure.message, "advice": failure.advice}
+        log.error("bundle was not repaired", extra={"bundle": name, **reason})
+        self.states[name].failures += (failure,)
 
     async def on_ended(self, name: str, result: Result) -> None:
         """As rounds.Listener."""
@@ -200,15 +214,16 @@ class Bundles:
             match step:
                 case RemoveBundle(reason=reason):
                     self._remove(name, reason)
-                case RepairBundle(generation=generation):
+                case RepairBundle() as repair:
                     log.warning("published files were altered, repairing", extra={"bundle": name})
-                    self._repairs[name] = generation
+                    self._repairs[name] = repair
                 case KeepStale() | KeepPublished() | PublishBundle() | NotifyUnit():
                     pass
                 case _:
                     assert_never(step)
         with contextlib.suppress(OSError):
-            published.sweep_bundle(self._runtime_dir, name)
+            shown = state.record.generation if state.record else None
+            published.sweep_bundle(self._runtime_dir, name, shown)
 
     def _report_ignored(self, name: str, candidate: Candidate) -> None:
         if candidate.ignored != self.states[name].ignored:
@@ -247,7 +262,7 @@ class Bundles:
         state, daemon = self.states[name], self.config.daemon
         return next_due(
             now=now,
-            interval_s=self.config.bundles[name].refresh_interval_s or daemon.refresh_interval_s,
+            interval_s=self.config.interval_s(name),
             jitter_s=daemon.refresh_jitter_s,
             failures=state.failures,
             attempts=state.failed_attempts,

@@ -20,15 +20,13 @@ from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
+from secretsd.refresh.schedule import goes_along
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.workers import Workers
 
 log = logging.getLogger(__name__)
 
 FIRST_ROUND_S = 10.0  # READY comes after this long even if a source still hangs
-
-# Bundles of the same sources whose time comes this close together are served by one batch.
-_TOGETHER_S = 1.0
 
 Sources = frozenset[str]
 
@@ -88,7 +86,7 @@ class Conductor:
             self._land_flights()
             self.bundles.remove_unwanted()
             for sources, names in self._grounded(self._due() | self._requested).items():
-                self._take_off(sources, names | self._due_soon(sources))
+                self._take_off(sources, names | self._going_along(sources))
             await self._sleep()
 
     async def stop(self) -> None:
@@ -127,7 +125,7 @@ class Conductor:
                 fields = {"mistakes": len(error.problems), "first": error.problems[0]}
                 log.error("configuration refused, the running one stays", extra=fields)
                 raise
-            self.bundles.adopt(config)
+            self._requested |= self.bundles.adopt(config)
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()
 
@@ -187,9 +185,7 @@ class Conductor:
     async def _fly(self, names: frozenset[str]) -> None:
         config = self.config
         await self._rounds.run(config, sorted(names), self.bundles)
-        if repairs := self.bundles.take_repairs(names):
-            for name, generation in repairs.items():
-                await self.bundles.notebook.reserve(name, generation, repairs)
+        if repairs := await self.bundles.take_repairs(names):
             await self._rounds.repair(config, repairs, self.bundles)
 
     def _land_flights(self) -> None:
@@ -199,13 +195,19 @@ class Conductor:
                 self.bundles.end(flight.names)
                 flight.task.result()
 
-    def _due(self, *, within_s: float = 0.0) -> set[str]:
-        at = time.monotonic() + within_s
-        return {name for name, state in self.states.items() if state.next_due <= at}
+    def _due(self) -> set[str]:
+        now = time.monotonic()
+        return {name for name, state in self.states.items() if state.next_due <= now}
 
-    def _due_soon(self, sources: Sources) -> frozenset[str]:
-        within_s = max(_TOGETHER_S, self.config.daemon.refresh_jitter_s)
-        return self._grounded(self._due(within_s=within_s)).get(sources, frozenset())
+    def _going_along(self, sources: Sources) -> frozenset[str]:
+        """Bundles that one batch serves with those that are due."""
+        now, config = time.monotonic(), self.config
+        willing = {
+            name
+            for name in config.bundles
+            if goes_along(due=self.states[name].next_due, now=now, interval_s=config.interval_s(name))
+        }
+        return self._grounded(willing).get(sources, frozenset())
 
     async def _sleep(self) -> None:
         waiting = self._grounded(self.config.bundles.keys()).values()

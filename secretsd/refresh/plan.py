@@ -44,6 +44,7 @@ class RepairBundle:
     """Show the daemon's own copy of what is published: the files were altered, and the source is no help."""
 
     bundle: str
+    copy_of: int  # the generation whose copy it is made from
     generation: int
 
 
@@ -111,22 +112,23 @@ def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Itera
                 return
             yield KeepStale(name, failures)
             if seen.published is not None and not seen.intact:
-                yield RepairBundle(name, seen.last_generation + 1)
-                generation, seen = seen.last_generation + 1, _carried(seen, seen.last_generation + 1)
+                generation = seen.last_generation + 1
+                yield RepairBundle(name, seen.published.generation, generation)
+                seen = _carried(seen, generation)
         case None:
             pass
     if generation is not None:
         yield from _plan_notifications(name, bundle, generation, seen, now)
 
 
-def carry_loaded(loaded: Mapping[str, int], *, old: int, new: int) -> dict[str, int]:
-    """Who runs on generation `old` runs on `new` too, which holds the same content."""
-    return {unit: new if generation == old else generation for unit, generation in loaded.items()}
+def carry(units: Mapping[str, int], *, old: int, new: int) -> dict[str, int]:
+    """What units made of generation `old` they make of `new` too, which holds the same content."""
+    return {unit: new if generation == old else generation for unit, generation in units.items()}
 
 
 def _carried(seen: Observed, new: int) -> Observed:
     old = seen.published.generation if seen.published else 0
-    return replace(seen, loaded=carry_loaded(seen.loaded, old=old, new=new))
+    return replace(seen, loaded=carry(seen.loaded, old=old, new=new))
 
 
 def _reason_to_publish(seen: Observed, candidate: Candidate) -> str | None:

@@ -6,17 +6,17 @@ The conductor calls this: it never opens a published file or a copy, only their 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from secretsd.errors import FailureError, LocalIOError
+from secretsd.errors import Failure, FailureClass, FailureError, LocalIOError
 from secretsd.model import PublishRecord
 from secretsd.refresh import messages, tree
-from secretsd.refresh.publish import RenderedFile, current_generation, io_failure
+from secretsd.refresh.publish import RenderedFile, current_generation
 
 
 def prepare(runtime_dir: Path) -> None:
@@ -85,34 +85,50 @@ def read_record(runtime_dir: Path, bundle: str) -> PublishRecord | None:
             generation = current_generation(root, bundle)
             if generation is None:
                 return None
-            with tree.opened_directory(f"{tree.COPIES}/{bundle}/{generation}", dir_fd=root) as copy:
-                record = messages.decode_record(tree.read_file(tree.RECORD, dir_fd=copy))
+            with _copy(root, bundle, generation) as copy:
+                return _read_record(copy, bundle, generation)
     except (OSError, ValueError):
         return None
-    return record if (record.bundle, record.generation) == (bundle, generation) else None
 
 
-def read_copy(runtime_dir: Path, bundle: str) -> tuple[PublishRecord, tuple[RenderedFile, ...]]:
-    """What is published, from the daemon's own copy. For a worker: the files hold secrets.
+def read_copy(
+    runtime_dir: Path, bundle: str, generation: int
+) -> tuple[PublishRecord, tuple[RenderedFile, ...]]:
+    """A generation that was published, from the daemon's own copy. For a worker: the files hold secrets.
 
     Raises: FailureError of class IO.
     """
-    record = read_record(runtime_dir, bundle)
     try:
-        if record is None:
-            raise FileNotFoundError(errno.ENOENT, "no record")
-        copy = f"{tree.COPIES}/{bundle}/{record.generation}"
-        with (
-            tree.opened_directory(runtime_dir) as root,
-            tree.opened_directory(copy, dir_fd=root) as directory,
-        ):
+        with tree.opened_directory(runtime_dir) as root, _copy(root, bundle, generation) as copy:
+            record = _read_record(copy, bundle, generation)
             files = tuple(
-                RenderedFile(file.path, tree.read_file(str(index), dir_fd=directory))
+                RenderedFile(file.path, tree.read_file(str(index), dir_fd=copy))
                 for index, file in enumerate(record.files)
             )
-    except OSError as error:
-        raise FailureError(io_failure(error, f"cannot repair bundle {bundle} from its copy")) from None
+    except (OSError, ValueError):
+        raise FailureError(_no_copy(bundle)) from None
     return record, files
+
+
+def _copy(root: int, bundle: str, generation: int) -> AbstractContextManager[int]:
+    return tree.opened_directory(f"{tree.COPIES}/{bundle}/{generation}", dir_fd=root)
+
+
+def _read_record(copy: int, bundle: str, generation: int) -> PublishRecord:
+    """Raises: OSError; ValueError for what is not this generation's record."""
+    record = messages.decode_record(tree.read_file(tree.RECORD, dir_fd=copy))
+    if (record.bundle, record.generation) != (bundle, generation):
+        raise ValueError("the record of something else")
+    return record
+
+
+def _no_copy(bundle: str) -> Failure:
+    return Failure(
+        code="no-copy",
+        failure_class=FailureClass.IO,
+        message=f"the published files of {bundle} were altered, and the daemon's copy cannot be read either",
+        advice=f"find out who writes there; the next refresh that succeeds publishes {bundle} anew",
+    )
 
 
 def is_intact(runtime_dir: Path, record: PublishRecord) -> bool:
@@ -173,31 +189,48 @@ def sweep(runtime_dir: Path) -> int:
     with tree.opened_directory(runtime_dir) as root:
         links = [name for name in os.listdir(root) if name.startswith(tree.TEMPORARY_PREFIX)]
         bundles = {bundle for kind in (tree.GENERATIONS, tree.COPIES) for bundle in _listdir(kind, root)}
-        return _remove_named(root, links) + sum(_sweep_bundle(root, bundle) for bundle in bundles)
+        removed = sum(_sweep_generations(root, name, current_generation(root, name)) for name in bundles)
+        return removed + _remove_named(root, links)
 
 
-def sweep_bundle(runtime_dir: Path, bundle: str) -> int:
-    """As `sweep`, for one bundle that no worker publishes now."""
+def sweep_bundle(runtime_dir: Path, bundle: str, shown: int | None) -> int:
+    """As `sweep`, for one bundle that no worker publishes now; others may be published meanwhile.
+
+    `shown` is the generation to keep; None: the one that its symlink shows. Raises: OSError.
+    """
     with tree.opened_directory(runtime_dir) as root:
-        return _sweep_bundle(root, bundle)
+        links = [
+            name
+            for name in os.listdir(root)
+            if name.startswith(tree.TEMPORARY_PREFIX) and _is_link_of(root, name, bundle)
+        ]
+        keep = current_generation(root, bundle) if shown is None else shown
+        return _remove_named(root, links) + _sweep_generations(root, bundle, keep)
 
 
-def _sweep_bundle(root: int, bundle: str) -> int:
-    removed, current = 0, current_generation(root, bundle)
+def _is_link_of(root: int, name: str, bundle: str) -> bool:
+    try:
+        return os.readlink(name, dir_fd=root).startswith(f"{tree.GENERATIONS}/{bundle}/")
+    except OSError:
+        return False
+
+
+def _sweep_generations(root: int, bundle: str, shown: int | None) -> int:
+    removed = 0
     for kind in (tree.GENERATIONS, tree.COPIES):
         with (
             contextlib.suppress(FileNotFoundError),
             tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent,
         ):
-            removed += _remove_named(parent, _leftovers(os.listdir(parent), current))
+            removed += _remove_named(parent, _leftovers(os.listdir(parent), shown))
     return removed
 
 
-def _leftovers(names: Collection[str], current: int | None) -> list[str]:
-    """All but the current generation and the one before it: a larger number was never shown."""
+def _leftovers(names: Collection[str], shown: int | None) -> list[str]:
+    """All but the generation that is shown and the one before it: a larger number was never shown."""
     numbers = {int(name) for name in names if name.isdecimal()}
-    older = max((number for number in numbers if current is not None and number < current), default=None)
-    keep = {str(number) for number in (current, older) if number is not None}
+    older = max((number for number in numbers if shown is not None and number < shown), default=None)
+    keep = {str(number) for number in (shown, older) if number is not None}
     return [name for name in names if name not in keep]
 
 

@@ -13,6 +13,7 @@ from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.identity import needs_refresh
+from secretsd.refresh.plan import RepairBundle
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,11 @@ class Listener(Protocol):
     async def on_prepared(self, candidate: Candidate) -> int | None:
         """The generation to publish the candidate as; None leaves what is published."""
 
-    def on_published(self, record: PublishRecord) -> None:
-        """A bundle was published; `on_ended` follows."""
+    async def on_published(self, record: PublishRecord) -> None:
+        """A bundle was published; `on_ended` follows, except after a repair."""
+
+    def on_not_repaired(self, name: str, failure: Failure) -> None:
+        """A bundle could not be shown anew from its copy."""
 
     async def on_ended(self, name: str, result: Result) -> None:
         """A bundle's part of the round is over; called once for each."""
@@ -49,8 +53,11 @@ class Rehearsal:
     async def on_prepared(self, _candidate: Candidate) -> None:
         return None
 
-    def on_published(self, _record: PublishRecord) -> None:
+    async def on_published(self, _record: PublishRecord) -> None:
         raise AssertionError("a rehearsal publishes nothing")
+
+    def on_not_repaired(self, _name: str, _failure: Failure) -> None:
+        raise AssertionError("a rehearsal repairs nothing")
 
     async def on_ended(self, name: str, result: Result) -> None:
         self.results[name] = Rejected(name, result) if isinstance(result, tuple) else result
@@ -71,30 +78,29 @@ class Rounds:
         """Refreshes the bundles `names` with one worker."""
         await _Round(self, config, names, listener).run()
 
-    async def repair(self, config: Config, generations: Mapping[str, int], listener: Listener) -> None:
+    async def repair(self, config: Config, steps: Mapping[str, RepairBundle], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={},
-            bundles={name: config.bundles[name] for name in generations},
-            repairs=dict(generations),
+            bundles={name: config.bundles[name] for name in steps},
+            repairs=dict(steps),
             foreground=config.foreground,
         )
+        unheard = dict(steps)
         try:
             async with asyncio.timeout(_WORKER_DEADLINE_S), self.workers.worker() as channel:
                 await channel.send_job(job)
-                async for message in channel.messages():
-                    match message:
-                        case messages.Published(record=record) if record.bundle in generations:
-                            listener.on_published(record)
-                        case messages.PublishFailed(bundle=name, failure=failure):
-                            reason = {"reason": failure.message, "advice": failure.advice}
-                            log.error("bundle was not repaired", extra={"bundle": name, **reason})
-                        case _:
-                            raise ValueError("the worker spoke of what it was not asked for")
+                await _hear_repairs(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
-            log.error("bundles were not repaired", extra={"reason": str(error) or type(error).__name__})
+            log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
+        for name, step in unheard.items():
+            record = listener.shown(name)
+            if record is not None and record.generation == step.generation:
+                await listener.on_published(record)  # the worker died before it could tell
+            else:
+                listener.on_not_repaired(name, _local_failure("the worker that repairs it was lost"))
 
     def job(self, config: Config, names: Collection[str]) -> messages.Job:
         bundles = {name: config.bundles[name] for name in names}
@@ -135,6 +141,21 @@ class Rounds:
                         self._identities.pop(ref.source, None)
 
 
+async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle], listener: Listener) -> None:
+    async for message in channel.messages():
+        match message:
+            case messages.Published(record=record) if record.bundle in unheard:
+                del unheard[record.bundle]
+                await listener.on_published(record)
+            case messages.PublishFailed(bundle=name, failure=failure) if name in unheard:
+                del unheard[name]
+                listener.on_not_repaired(name, failure)
+            case messages.Crashed(exception=exception):
+                raise WorkerLostError(f"its worker met a bug: {exception}")
+            case _:
+                raise ValueError("its worker spoke of what it was not asked for")
+
+
 class _Round:
     """The bundles of one worker."""
 
@@ -167,7 +188,7 @@ class _Round:
         record = self._listener.shown(name) if candidate is not None else None
         if candidate is None or record is None or record.generation != generation:
             return False
-        self._listener.on_published(record)
+        await self._listener.on_published(record)
         await self._end(name, candidate)
         return True
 
@@ -185,7 +206,7 @@ class _Round:
                 ):
                     await self._end(name, failures)
                 case messages.Published(record=record) if record.bundle in self._publishing:
-                    self._listener.on_published(record)
+                    await self._listener.on_published(record)
                     await self._end(record.bundle, self._publishing.pop(record.bundle)[1])
                 case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
                     del self._publishing[name]

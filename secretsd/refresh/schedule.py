@@ -29,6 +29,15 @@ def next_due(
     return now + regular_s
 
 
+def goes_along(*, due: float, now: float, interval_s: float) -> bool:
+    """Whether a bundle that is due at `due` joins a round of its sources that begins now.
+
+    From the half of its interval on: what single refreshes have parted is then together again after one
+    interval, and nothing that was just refreshed is asked for once more.
+    """
+    return due - now <= interval_s / 2
+
+
 def retry_delay(attempts: int, dice: float, *, first_s: float, longest_s: float = 300.0) -> float:
     """Exponential backoff with full jitter, in seconds; `attempts` counts from 1."""
     doublings = min(max(attempts, 1) - 1, 16)

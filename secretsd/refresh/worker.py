@@ -80,9 +80,9 @@ class _Refresh:
     def repair(self) -> None:
         """Shows bundles anew from the daemon's own copies of what is published."""
         runtime_dir = Path(self.job.runtime_dir)
-        for name, generation in self.job.repairs.items():
+        for name, step in self.job.repairs.items():
             try:
-                record, files = published.read_copy(runtime_dir, name)
+                record, files = published.read_copy(runtime_dir, name, step.copy_of)
                 owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
             except FailureError as error:
                 self._send(messages.PublishFailed(name, error.failure))
@@ -95,7 +95,7 @@ class _Refresh:
                 defaults=record.defaults,
                 ignored={},
             )
-            self._publish(candidate, generation, files, owner)
+            self._publish(candidate, step.generation, files, owner)
 
     def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
         deadline = time.monotonic() + self.job.budget_s

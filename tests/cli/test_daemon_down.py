@@ -117,7 +117,9 @@ def test_a_daemon_that_is_down_keeps_no_bot_down_that_takes_stale_files(
     told: str,
 ) -> None:
     if is_published:
-        (tmp_path / "bot").mkdir()
+        generation = tmp_path / ".generations" / "bot" / "3"
+        generation.mkdir(parents=True)
+        (tmp_path / "bot").symlink_to(".generations/bot/3")
     assert wait(tmp_path / "control.sock", **options) == code
     said = capsys.readouterr().err
     assert told in said

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.models import Config
-from secretsd.errors import FailureClass
+from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages, rounds
 from secretsd.refresh.messages import Job, Verdict, WorkerMessage
@@ -92,13 +92,17 @@ class Results:
         self.on_disk: dict[str, PublishRecord] = {}
         self.published: list[PublishRecord] = []
         self.asked: list[str] = []
+        self.not_repaired: dict[str, str] = {}
 
     async def on_prepared(self, candidate: Candidate) -> int | None:
         self.asked.append(candidate.bundle)
         return self.generation
 
-    def on_published(self, record: PublishRecord) -> None:
+    async def on_published(self, record: PublishRecord) -> None:
         self.published.append(record)
+
+    def on_not_repaired(self, name: str, failure: Failure) -> None:
+        self.not_repaired[name] = failure.code
 
     async def on_ended(self, name: str, result: Result) -> None:
         assert name not in self.results, "one result for each bundle"

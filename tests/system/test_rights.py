@@ -165,7 +165,7 @@ def test_sandbox_leaves_nothing_to_write_or_take_but_the_daemons_own_directories
     assert "/run/open" in unbound["planted"]
 
     machine.drop_in("secretsd", f"ExecStartPre={' '.join(probe)}")
-    machine.host.sh("chown root: /etc/passwd /etc/shadow; rm /var/lib/secretsd/probe.json")
+    machine.host.sh("chown -R root: /etc/passwd /etc/shadow /etc/secretsd; rm /var/lib/secretsd/probe.json")
     machine.restart_secretsd()
     found = json.loads(machine.host.read("/var/lib/secretsd/probe.json"))
     assert "/run/secretsd/.digest-key" in found["taken"], "it may give away what it publishes"
