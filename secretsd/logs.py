@@ -45,6 +45,9 @@ class FieldFormatter(logging.Formatter):
 
 def _field(item: tuple[str, object]) -> str:
     name, value = item[0], str(item[1])
+    if not value.isprintable():
+        # One record is one line, and nothing in it steers the terminal of who reads the journal.
+        value = value.encode("unicode_escape").decode("ascii")
     return f'{name}="{value}"' if " " in value or not value else f"{name}={value}"
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import secretsd
+from secretsd import logs
 from secretsd.config.models import OnChange
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.refresh.conductor import Conductor
@@ -27,10 +28,16 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
             "pid": os.getpid(),
             "ready": conductor.bundles.ready,
             "memory": conductor.memory.name,
-            "warnings": [w for w in (conductor.memory.warning, conductor.bundles.notebook.problem) if w],
+            "warnings": _warnings(conductor),
         },
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
+
+
+def _warnings(conductor: Conductor) -> list[str]:
+    dropped = logs.dropped_records()
+    lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
+    return [text for text in (conductor.memory.warning, conductor.bundles.notebook.problem, lost) if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:

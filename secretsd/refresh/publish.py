@@ -222,6 +222,11 @@ def current_generation(root: int, bundle: str) -> int | None:
 
 
 _IO_CODES = {
+    errno.EISDIR: (
+        "in-the-way",
+        "has a directory where the bundle's link belongs",
+        "remove that directory: /run/secretsd/BUNDLE is secretsd's own",
+    ),
     errno.ENOSPC: (
         "no-space",
         "is full",
