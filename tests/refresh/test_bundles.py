@@ -116,9 +116,7 @@ def test_a_bundle_that_comes_back_before_its_removal_could_succeed_keeps_its_gen
             await daemon.loaded()
             home.vault.hang("prod/bot")
             targets = daemon.conductor.request_refresh(["bot"])
-            await daemon.until(
-                lambda: "bot" in daemon.conductor.bundles.flying or home.vault.fetching.is_set()
-            )
+            assert await asyncio.to_thread(home.vault.fetching.wait, 5)
             for bundles in ([OTHER], [a_bundle(), OTHER]):
                 home.configure(*bundles)
                 await daemon.conductor.reload_configuration()
@@ -165,9 +163,7 @@ def test_what_a_reload_lets_go_of_in_the_middle_of_its_round_is_removed_when_the
             home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
             home.vault.hang("prod/bot")
             daemon.conductor.request_refresh(["bot"])
-            await daemon.until(
-                lambda: "bot" in daemon.conductor.bundles.flying or home.vault.fetching.is_set()
-            )
+            assert await asyncio.to_thread(home.vault.fetching.wait, 5)
             home.configure(OTHER)
             await daemon.conductor.reload_configuration()
             assert home.env(), "its worker may be about to publish it"

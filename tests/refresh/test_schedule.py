@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.schedule import next_due, retry_delay
+from secretsd.refresh.schedule import goes_along, next_due, retry_delay
 from tests.refresh.fakes import failure
 
 dice = st.floats(0, 1, exclude_max=True)
@@ -57,3 +57,17 @@ def test_a_backoff_grows() -> None:
     assert delays == sorted(delays)
     assert delays[0] < 2.0
     assert delays[-1] > 299.0
+
+
+@given(st.floats(1, 1e5), st.floats(0, 1, exclude_max=True))
+def test_of_two_parted_bundles_one_goes_along_with_the_other(
+    interval_s: float, apart: float
+) -> None:
+    first, second = 1000.0, 1000.0 + apart * interval_s
+    at_the_first = goes_along(due=second, now=first, interval_s=interval_s)
+    at_the_second = goes_along(due=first + interval_s, now=second, interval_s=interval_s * 1.000001)
+    assert at_the_first or at_the_second
+
+
+def test_what_was_just_refreshed_does_not_go_along() -> None:
+    assert not goes_along(due=1300.0, now=1001.0, interval_s=300.0)
