@@ -209,7 +209,7 @@ def _check_config(options: argparse.Namespace) -> int:
             print(problem, file=sys.stderr)
         return error.exit_code
     secrets = sum(len(bundle.secrets) for bundle in config.bundles.values())
-    print(f"{options.file}: {len(config.bundles)} bundles with {secrets} secrets, no mistakes")
+    print(f"{options.file}: no mistakes; bundles: {len(config.bundles)}, secrets: {secrets}")
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -24,9 +25,12 @@ def ask(socket_path: str, request: dict[str, object], *, timeout_s: float) -> Re
         connection.settimeout(timeout_s)
         try:
             _connect(connection, socket_path)
-            connection.sendall(line)
-            while piece := connection.recv(65536):
-                pieces.append(piece)
+            # Who is turned away before the request was read finds the reason in the answer all the same.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(line)
+            with contextlib.suppress(ConnectionResetError):
+                while piece := connection.recv(65536):
+                    pieces.append(piece)
         except PermissionError:
             raise RefusedError(f"may not connect to {socket_path}") from None
         except TimeoutError:

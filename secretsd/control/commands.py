@@ -105,7 +105,7 @@ class Commands:
             await self._until(lambda name=name: self._is_settled(name, targets[name], began), deadline)  # type: ignore[misc]
         shortfalls = [line for name in names if (line := shortfall(self._conductor, name, targets[name]))]
         code = worst([code for code, _ in shortfalls])
-        done = f"{len(names) - len(shortfalls)} of {len(names)} bundles are up to date and loaded"
+        done = f"up to date and loaded: {len(names) - len(shortfalls)} of {len(names)} bundles"
         return Reply(code, done, {"lines": [line for _, lines in shortfalls for line in lines]})
 
     def _is_settled(self, name: str, target: int, began: float) -> bool:

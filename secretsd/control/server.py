@@ -58,6 +58,7 @@ class ControlServer:
         self._commands = Commands(conductor)
         self._connections: Counter[int] = Counter()
         self._users: _Users | None = None
+        self._looking_up = asyncio.Lock()
         self._last_warned: dict[int, float] = {}  # uid -> when its last refusal was logged, monotonic seconds
         self._server: asyncio.Server | None = None
 
@@ -98,7 +99,7 @@ class ControlServer:
             writer.close()
 
     async def _answer(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        limits = (await self._known_users()).limits(peer)
+        limits = (await self._users_for(peer)).limits(peer)
         if self._connections.total() > _MAX_CONNECTIONS and limits is not _ADMIN_LIMITS:
             return
         if self._connections[peer.uid] > limits.connections:
@@ -136,7 +137,7 @@ class ControlServer:
         command, bundle = str(request["command"]), request.get("bundle")
         if bundle is not None and not isinstance(bundle, str):
             raise UsageError("bundle must be a string")
-        users = await self._known_users()
+        users = await self._users_for(peer)
         if bundle is None and command == "status" and not users.admins.include(peer):
             return self._own_status(peer, users)
         owner_uid = users.owners.get(bundle) if bundle is not None else None
@@ -154,11 +155,17 @@ class ControlServer:
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {_ONLY_ADMINS} see all")
         return self._commands.status(own)
 
+    async def _users_for(self, peer: Peer) -> _Users:
+        """Who is who, as far as `peer` is concerned: root never waits for a directory service."""
+        unasked = _Users(self._conductor.config, Admins(os.geteuid(), None), {})
+        return unasked if unasked.admins.include(peer) else await self._known_users()
+
     async def _known_users(self) -> _Users:
-        """Looked up once for each configuration, in a thread: a directory service may take its time."""
-        if self._users is None or self._users.config is not self._conductor.config:
-            self._users = await asyncio.to_thread(_look_up, self._conductor.config)
-        return self._users
+        """Looked up once for each configuration, in one thread however many wait for it."""
+        async with self._looking_up:
+            if self._users is None or self._users.config is not self._conductor.config:
+                self._users = await asyncio.to_thread(_look_up, self._conductor.config)
+            return self._users
 
     def _warn(self, peer: Peer, command: str) -> None:
         now = time.monotonic()

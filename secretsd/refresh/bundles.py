@@ -24,7 +24,6 @@ from secretsd.refresh.plan import (
     RemoveBundle,
     RepairBundle,
     Step,
-    carry,
     plan,
 )
 from secretsd.refresh.publish import io_failure
@@ -169,11 +168,7 @@ class Bundles:
         former, state.record = state.record, record
         if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.
-            old, new = former.generation, record.generation
-            loaded = carry(state.entry.loaded, old=old, new=new)
-            failed = carry(state.entry.failed, old=old, new=new)
-            state.entry = replace(state.entry, loaded=loaded, failed=failed)
-            await self.notebook.write()
+            await self.notebook.carry(record.bundle, old=former.generation, new=record.generation)
 
     def shown(self, name: str) -> PublishRecord | None:
         """As rounds.Listener."""

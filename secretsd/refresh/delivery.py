@@ -138,7 +138,10 @@ class Deliveries:
             case _:
                 delivery.failed_attempts = 0
                 self._show(delivery, step, report)
-                log.info("unit has loaded the bundle", extra={**_fields(step), "outcome": report.outcome})
+                event = (
+                    "unit is not running" if report.outcome == "inactive" else "unit has loaded the bundle"
+                )
+                log.info(event, extra={**_fields(step), "outcome": report.outcome})
                 await self._notebook.record_loaded(step.bundle, step.unit, step.generation)
 
     async def _failed(self, step: NotifyUnit, delivery: Delivery, report: UnitReport) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from secretsd.errors import LocalIOError
 from secretsd.refresh import journal
 from secretsd.refresh.journal import Entry
+from secretsd.refresh.plan import carry
 from secretsd.refresh.state import BundleState
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,14 @@ class Notebook:
         state = self._states[name]
         if state.entry.failed.get(unit) != generation:
             state.entry = replace(state.entry, failed={**state.entry.failed, unit: generation})
+            await self.write()
+
+    async def carry(self, name: str, *, old: int, new: int) -> None:
+        """What units made of generation `old` they have made of `new`, too: it has the same content."""
+        state = self._states[name]
+        loaded, failed = (carry(of, old=old, new=new) for of in (state.entry.loaded, state.entry.failed))
+        if (loaded, failed) != (state.entry.loaded, state.entry.failed):
+            state.entry = replace(state.entry, loaded=loaded, failed=failed)
             await self.write()
 
     async def write(self) -> None:

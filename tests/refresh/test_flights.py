@@ -215,7 +215,7 @@ def test_a_bundle_whose_source_is_changed_under_its_round_waits_for_its_end(home
             home.configure(bundles_of("slow", "good", source="second"), SECOND)
             await daemon.conductor.reload_configuration()
             await daemon.refresh("good")
-            assert daemon.state("slow").ended == 1
+            assert (daemon.state("slow").begun, daemon.state("slow").ended) == (2, 1)
             home.vault.open_gate.set()
             await daemon.until(lambda: daemon.state("slow").ended == 3)
 

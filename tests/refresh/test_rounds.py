@@ -180,6 +180,7 @@ def test_a_worker_that_breaks_off_is_this_hosts_trouble_and_not_the_networks(
 def test_a_worker_that_met_a_bug_says_its_type(tmp_path: Path) -> None:
     found = come_to(configured(tmp_path, a=["aws"]), lambda _: [messages.Crashed("KeyError")])
     ((lost,),) = [result for result in found.results.values() if isinstance(result, tuple)]
+    assert (lost.code, lost.failure_class) == ("worker-lost", FailureClass.IO)
     assert "KeyError" in lost.message
 
 

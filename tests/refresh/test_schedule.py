@@ -60,9 +60,7 @@ def test_a_backoff_grows() -> None:
 
 
 @given(st.floats(1, 1e5), st.floats(0, 1, exclude_max=True))
-def test_of_two_parted_bundles_one_goes_along_with_the_other(
-    interval_s: float, apart: float
-) -> None:
+def test_of_two_parted_bundles_one_goes_along_with_the_other(interval_s: float, apart: float) -> None:
     first, second = 1000.0, 1000.0 + apart * interval_s
     at_the_first = goes_along(due=second, now=first, interval_s=interval_s)
     at_the_second = goes_along(due=first + interval_s, now=second, interval_s=interval_s * 1.000001)

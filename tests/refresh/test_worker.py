@@ -272,6 +272,18 @@ def test_a_bug_in_one_bundle_says_its_type_and_nothing_else(
     assert MARKER not in conversation.raw.decode()
 
 
+def test_a_bug_that_ends_a_worker_says_its_type_and_nothing_else(
+    run: Path, vault: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def buggy(*_: object, **__: object) -> None:
+        raise ZeroDivisionError(MARKER)
+
+    monkeypatch.setattr(FakeSource, "fetch", buggy)
+    with working(run, bot=bundle()) as conversation:
+        assert conversation.hear_all() == [messages.Crashed("ZeroDivisionError")]
+    assert MARKER not in conversation.raw.decode()
+
+
 def test_nothing_a_worker_says_holds_a_value(run: Path, vault: FakeVault) -> None:
     strict = {"type": "integer", "min": 1, "pattern": "x+", "choices": ["a"], "min_length": 99}
     for number, payload in enumerate(

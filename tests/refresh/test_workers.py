@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,37 @@ def test_no_secret_stays_in_the_zygote(job: Job, aws: ScriptedAws) -> None:
         assert b"secretsd.refresh.zygote" in memory, "the scan is blind"
         assert MARKER.encode() not in memory
         assert MARKER.encode("utf-16-le") not in memory
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_go_on(
+    job: Job, aws: ScriptedAws, tmp_path: Path
+) -> None:
+    evil = bundle(
+        secrets=[{"source": "aws", "id": "evil", "variable": "URL"}],
+        variables={"URL": {"pattern": "(a+)+"}},
+    )
+    bundles = {"a": bundle(), "evil": evil, "z": bundle()}
+    aws.answer_in_turn(
+        ok(
+            {
+                "SecretValues": [entry("prod/bot", '{"TOKEN": "x"}'), entry("evil", "a" * 60 + "!")],
+                "Errors": [],
+            }
+        )
+    )
+
+    async def scenario() -> None:
+        pool = Workers()
+        async with asyncio.timeout(8), pool.worker() as channel:
+            before = time.monotonic()
+            said = await refreshed(channel, replace(job, bundles=bundles))
+            assert 1.5 < time.monotonic() - before < 4.0
+        assert sorted(said) == sorted(["prepared", "published"] * 2 + ["failed", "too-slow"])
+        assert (tmp_path / "run" / "z" / "env").exists()
+        assert not (tmp_path / "run" / "evil").exists()
         await pool.close()
 
     asyncio.run(scenario())

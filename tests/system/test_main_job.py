@@ -75,7 +75,7 @@ def test_one_broken_bundle_holds_up_neither_the_others_nor_their_bots(machine: M
     code, said = machine.secretsctl("reload")
     assert code == 77
     assert "broken/production" in said
-    assert machine.secretsctl("reload", "good") == (0, "1 of 1 bundles are up to date and loaded\n")
+    assert machine.secretsctl("reload", "good") == (0, "up to date and loaded: 1 of 1 bundles\n")
 
 
 def test_bots_come_up_with_the_host_after_a_reboot(machine: Machine) -> None:
