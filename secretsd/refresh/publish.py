@@ -212,11 +212,18 @@ def _remove_others(generations: int, copies: int, keep: set[str]) -> None:
 
 
 def current_generation(root: int, bundle: str) -> int | None:
-    """The generation that the bundle's symlink shows; None where there is none of ours."""
+    """The generation that the bundle's symlink shows; None where there is none of ours.
+
+    Raises: OSError where that cannot be told: what looks unshown would be removed.
+    """
     try:
         target = os.readlink(bundle, dir_fd=root)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None  # something else stands there
+        raise
     prefix, _, number = target.rpartition("/")
     return int(number) if prefix == f"{tree.GENERATIONS}/{bundle}" and number.isdecimal() else None
 
