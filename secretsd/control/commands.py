@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection
 from difflib import get_close_matches
+from functools import partial
 from typing import TypeVar
 
 from secretsd.control.protocol import Reply
@@ -102,7 +103,7 @@ class Commands:
         targets = self._conductor.request_refresh(names)
         self._conductor.hurry_deliveries(names)
         for name in names:
-            await self._until(lambda name=name: self._is_settled(name, targets[name], began), deadline)  # type: ignore[misc]
+            await self._until(partial(self._is_settled, name, targets[name], began), deadline)
         shortfalls = [line for name in names if (line := shortfall(self._conductor, name, targets[name]))]
         code = worst([code for code, _ in shortfalls])
         done = f"up to date and loaded: {len(names) - len(shortfalls)} of {len(names)} bundles"
