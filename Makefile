@@ -15,6 +15,7 @@ test: ## every test, after installing what they need (ARGS= goes to pytest)
 	@packaging/dev/run-tests $(ARGS)
 
 demo: venv ## the main job before your eyes, with a local AWS, in under a minute
+	@packaging/dev/test-packages
 	@$(PYTHON_IN_VENV) -m tests.demo
 
 deb: ## build/secretsd_VERSION_ARCH.deb
