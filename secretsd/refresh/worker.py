@@ -20,7 +20,14 @@ from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, Secret
 from secretsd.refresh import messages, published
 from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
-from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
+from secretsd.refresh.publish import (
+    Owner,
+    RenderedFile,
+    content_digest,
+    io_failure,
+    publish,
+    variable_digests,
+)
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
 from secretsd.refresh.validate import Variables, validate
@@ -36,7 +43,7 @@ def run(channel: socket.socket) -> None:
         refresh = _Refresh(job, reader, writer)
         try:
             refresh.run()
-            refresh.repair()
+            refresh.restore()
         except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug
             writer.write(messages.encode_message(messages.Crashed(type(error).__name__)))
             writer.flush()
@@ -66,7 +73,7 @@ class _Refresh:
         self.waiting = {
             name: {secret.ref for secret in bundle.secrets}
             for name, bundle in job.bundles.items()
-            if name not in job.repairs
+            if name not in job.restores
         }
 
     def run(self) -> None:
@@ -77,10 +84,10 @@ class _Refresh:
                 del self.waiting[name]
                 self._finish(name, self.job.bundles[name])
 
-    def repair(self) -> None:
-        """Shows bundles anew from the daemon's own copies of what is published."""
+    def restore(self) -> None:
+        """Shows bundles again from the daemon's own copies of what was published."""
         runtime_dir = Path(self.job.runtime_dir)
-        for name, step in self.job.repairs.items():
+        for name, step in self.job.restores.items():
             try:
                 record, files = published.read_copy(runtime_dir, name, step.copy_of)
                 owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
@@ -94,6 +101,7 @@ class _Refresh:
                 variables=record.variables,
                 defaults=record.defaults,
                 ignored={},
+                variable_digests=record.variable_digests,
             )
             self._publish(candidate, step.generation, files, owner)
 
@@ -144,13 +152,15 @@ class _Refresh:
             raise _RejectedError(variables)
         files = tuple(_render(output.path, output.format, variables) for output in bundle.outputs)
         owner = _owner(bundle, foreground=self.job.foreground)
+        key = self._digest_key()
         candidate = Candidate(
             bundle=name,
-            digest=content_digest(self._digest_key(), files, owner),
+            digest=content_digest(key, files, owner),
             versions=tuple(SecretVersion(r, s.version_id, s.created_at) for r, s in fetched.items()),
             variables=tuple(variables.values),
             defaults=variables.defaults,
             ignored=variables.ignored,
+            variable_digests=variable_digests(key, name, variables.values),
         )
         return candidate, files, owner
 

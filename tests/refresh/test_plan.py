@@ -15,7 +15,7 @@ from secretsd.refresh.plan import (
     Observed,
     PublishBundle,
     RemoveBundle,
-    RepairBundle,
+    RestoreBundle,
     Step,
     plan,
 )
@@ -154,7 +154,7 @@ def test_whatever_was_seen_a_unit_is_told_exactly_of_what_it_lacks(
     found = steps(seen)
     publishing = [step for step in found if isinstance(step, PublishBundle)]
     telling = [step for step in found if isinstance(step, NotifyUnit)]
-    showing = [step for step in found if isinstance(step, PublishBundle | RepairBundle)]
+    showing = [step for step in found if isinstance(step, PublishBundle | RestoreBundle)]
     shown = showing[0].generation if showing else published
     # What is shown once more over altered files is the same content: who has loaded it has loaded it.
     same_content = bool(showing and published and (same or showing != publishing))

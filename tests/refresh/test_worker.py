@@ -76,7 +76,7 @@ class Conversation:
 @contextlib.contextmanager
 def working(run: Path, *, foreground: bool = True, **bundles: Bundle) -> Iterator[Conversation]:
     job = Job(
-        str(run), budget_s=5.0, sources={"aws": AWS}, bundles=bundles, repairs={}, foreground=foreground
+        str(run), budget_s=5.0, sources={"aws": AWS}, bundles=bundles, restores={}, foreground=foreground
     )
     conversation = Conversation(job)
     try:
