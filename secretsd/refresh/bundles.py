@@ -12,10 +12,10 @@ from typing import assert_never
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
-from secretsd.model import Candidate, PublishRecord, Rejected, Showing
+from secretsd.model import Candidate, PublishRecord, Rejected
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
-from secretsd.refresh.hold import after_reboot, pinned
+from secretsd.refresh.hold import after_reboot, made_as, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
     ROLLED_BACK,
@@ -96,7 +96,7 @@ class Bundles:
             record=record, entry=entry, given=given, versions=record.versions if record else ()
         )
         if record is not None and record.generation not in {each.generation for each in entry.history}:
-            self._note_shown(name, record)
+            self.notebook.note_shown(name, record)
 
     def wanted(self, name: str) -> Bundle:
         """The bundle as it is to be fetched: after a reboot, which has lost it, what an operator holds."""
@@ -201,25 +201,10 @@ class Bundles:
         state = self.states[name]
         former, state.record = state.record, record
         state.drift.is_open = False
-        self._note_shown(name, record)
+        self.notebook.note_shown(name, record)
         if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.
             await self.notebook.carry(name, old=former.generation, new=generation)
-
-    def _note_shown(self, name: str, record: PublishRecord) -> None:
-        state = self.states[name]
-        intent = state.intent
-        if intent is None or intent.generation != record.generation:
-            intent = Intent(record.generation, "shown by an earlier run of secretsd")
-        showing = Showing(
-            generation=record.generation,
-            published_at=record.published_at,
-            reason=intent.reason,
-            versions=record.versions,
-            copy_of=intent.copy_of,
-            by=intent.by,
-        )
-        self.notebook.note_shown(name, showing)
 
     def shown(self, name: str) -> PublishRecord | None:
         """As rounds.Listener."""
@@ -278,13 +263,9 @@ class Bundles:
             reason = self._detailed(name, step.reason)
             by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
             log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
-            state.intent = Intent(step.generation, reason, self._origin(name, step.copy_of), by)
+            original = made_as(step.copy_of, state.entry.history)
+            state.intent = Intent(step.generation, reason, original, by)
             await self.notebook.reserve(name, step.generation, steps)
-
-    def _origin(self, name: str, copy_of: int) -> int:
-        """Where the content of a copy comes from, for the history: a copy's copy is one of the original."""
-        copies = {showing.generation: showing.copy_of for showing in self.states[name].entry.history}
-        return copies.get(copy_of) or copy_of
 
     async def on_not_restored(self, name: str, failure: Failure) -> None:
         """As rounds.Listener."""

@@ -48,7 +48,7 @@ def rollback_target(
     """
     others = {number: record for number, record in kept.items() if record.digest != shown.digest}
     if to is None:
-        first = _made_as(shown.generation, history)
+        first = made_as(shown.generation, history)
         older = [number for number in others if number < first]
         return others[max(older)] if older else "no earlier content is kept on this host"
     if to in others:
@@ -57,6 +57,14 @@ def rollback_target(
         return f"generation {to} has the content that is published"
     names = ", ".join(map(str, sorted(others))) or "none"
     return f"generation {to} is not kept on this host; to go back to: {names}"
+
+
+def made_as(generation: int, history: Sequence[Showing]) -> int:
+    """The generation in which a content was first shown."""
+    copies = {showing.generation: showing.copy_of for showing in history}
+    while (original := copies.get(generation)) is not None and original < generation:
+        generation = original
+    return generation
 
 
 def new_rollback(
@@ -90,14 +98,6 @@ def new_hold(shown: PublishRecord, *, now: float, by: str, reason: str) -> Hold:
 def after_reboot(hold: Hold, digest: str) -> Hold:
     """The same word about the same content, whose digest is keyed anew on each boot."""
     return replace(hold, digest=digest)
-
-
-def _made_as(generation: int, history: Sequence[Showing]) -> int:
-    """The generation in which a content was first shown."""
-    copies = {showing.generation: showing.copy_of for showing in history}
-    while (original := copies.get(generation)) is not None and original < generation:
-        generation = original
-    return generation
 
 
 def _key(ref: SecretRef) -> _Key:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from secretsd.errors import LocalIOError
-from secretsd.model import Hold, Showing
+from secretsd.model import Hold, PublishRecord, Showing
 from secretsd.refresh import journal
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
-from secretsd.refresh.state import BundleState
+from secretsd.refresh.state import BundleState, Intent
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +55,26 @@ class Notebook:
         """Keeps what is known of a bundle that is removed."""
         self._former[name] = entry
 
-    def note_shown(self, name: str, showing: Showing) -> None:
-        """Adds to the history what is shown now; on the disk a moment later.
+    def note_shown(self, name: str, record: PublishRecord) -> None:
+        """Adds to the history what is shown now, and why; on the disk a moment later.
 
         What a crash loses in between, the next start sees in the runtime directory.
         """
-        entry = self._states[name].entry
-        history = (*(each for each in entry.history if each.generation != showing.generation), showing)
-        self._states[name].entry = replace(
-            entry, shown=showing.generation, history=history[-_LONGEST_HISTORY:]
+        state = self._states[name]
+        intent = state.intent
+        if intent is None or intent.generation != record.generation:
+            intent = Intent(record.generation, "shown by an earlier run of secretsd")
+        showing = Showing(
+            generation=record.generation,
+            published_at=record.published_at,
+            reason=intent.reason,
+            versions=record.versions,
+            copy_of=intent.copy_of,
+            by=intent.by,
         )
+        former = (each for each in state.entry.history if each.generation != record.generation)
+        history = (*former, showing)[-_LONGEST_HISTORY:]
+        state.entry = replace(state.entry, shown=record.generation, history=history)
         self._write_soon()
 
     async def note_removed(self, name: str) -> None:

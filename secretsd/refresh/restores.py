@@ -51,12 +51,14 @@ class Restores:
         """Whether the published files are no longer what was published; writes down what is new about it."""
         found = drift.differences(self._runtime_dir, state.record) if state.record is not None else ()
         seen = state.drift
-        if found and not (seen.is_open and seen.last == found):
-            seen.count += not seen.is_open
-            seen.last, seen.last_at = found, time.time()
-            log.warning("published files were altered", extra={"bundle": name, "what": "; ".join(found)})
+        if found:
+            seen.last = found
         if seen.is_open != bool(found):
             seen.is_open = bool(found)
+            if found:
+                seen.count, seen.last_at = seen.count + 1, time.time()
+                what = "; ".join(found)
+                log.warning("published files were altered", extra={"bundle": name, "what": what})
             self._changes.announce()
         return bool(found)
 

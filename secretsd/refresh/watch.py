@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watchdog.events import (
+    DirAttribEvent,
     DirCreatedEvent,
     DirDeletedEvent,
     DirModifiedEvent,
     DirMovedEvent,
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -33,13 +35,20 @@ from secretsd.refresh import tree
 
 log = logging.getLogger(__name__)
 
-# A generation that is renamed into its place is met twice by a recursive watch, and watchdog says so at length.
+# A generation that is renamed into its place is met twice by a recursive watch: watchdog warns at length.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning, module="watchdog")
 
 # Not opening and reading: that is what bots do.
 _CHANGES: list[type[FileSystemEvent]] = [
-    *(FileModifiedEvent, FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent),
-    *(DirModifiedEvent, DirCreatedEvent, DirDeletedEvent, DirMovedEvent),
+    *(
+        FileModifiedEvent,
+        FileAttribEvent,
+        FileClosedEvent,
+        FileCreatedEvent,
+        FileDeletedEvent,
+        FileMovedEvent,
+    ),
+    *(DirModifiedEvent, DirAttribEvent, DirCreatedEvent, DirDeletedEvent, DirMovedEvent),
 ]
 # A bot may write to its own file as fast as it can. Beyond this many events a second nobody listens for a
 # while: looking at intervals costs the same whatever it does.
@@ -74,8 +83,8 @@ class Watch:
 
     def _start(self, now: float) -> None:
         self._ear.is_lost = False
-        observer = Observer()
         try:
+            observer = Observer()
             observer.schedule(self._ear, str(self._runtime_dir), event_filter=_CHANGES)
             observer.schedule(self._ear, self._ear.generations, recursive=True, event_filter=_CHANGES)
             observer.start()
