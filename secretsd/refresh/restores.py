@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 # Somebody who alters a file again and again gets it back at once for a few times, then more and more slowly:
 # each time is a worker and a generation.
-_AT_ONCE = 3
+_AT_ONCE = 20
 _LONGEST_PAUSE_S = 60.0
-_QUIET_S = 120.0
+_QUIET_S = 60.0
 
 _LONGEST_RESTORE_S = 60.0  # far beyond a worker's deadline
 
