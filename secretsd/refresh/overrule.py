@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 async def hold(bundles: Bundles, name: str, *, by: str, reason: str) -> Hold:
     """Keeps what is published, whatever the source says. Durable when it returns.
 
-    A rollback that is in force stays one: what it shows is held already, now until `resume`.
+    A rollback that is in force becomes a hold, which only `resume` ends.
     Raises: TryAgainError where nothing is published.
     """
     word = new_hold(_shown(bundles, name), now=time.time(), by=by, reason=reason)
