@@ -113,7 +113,7 @@ def print_json(document: Mapping[str, object]) -> None:
 
 def view(options: argparse.Namespace) -> View:
     """What stdout is: a terminal of some width, or a place for plain lines."""
-    is_terminal = sys.stdout.isatty()
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
     color = is_terminal and not options.no_color and not os.environ.get("NO_COLOR")
     dumb = os.environ.get("TERM") == "dumb"
     return View(datetime.now(UTC), _columns() if is_terminal else None, color=color and not dumb)

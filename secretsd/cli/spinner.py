@@ -45,7 +45,7 @@ def _turn(what: str, done: threading.Event) -> None:
     # A terminal that went away is no reason to fail: the block's own result counts.
     with contextlib.suppress(OSError):
         while not done.is_set():
-            line = f"{_FRAMES[number % len(_FRAMES)]} {what}, {span(time.monotonic() - began)}"
+            line = f"{_FRAMES[number % len(_FRAMES)]} {what} ({span(time.monotonic() - began)})"
             sys.stderr.write(f"\r{line[: _columns() - 1]}\x1b[K")
             sys.stderr.flush()
             number += 1

@@ -68,34 +68,58 @@ def paint(text: str, color: str, view: View) -> str:
     return f"\x1b[{color}m{text}\x1b[0m" if view.color and color else text
 
 
-def table(rows: Sequence[Sequence[str | Cell]], view: View, *, indent: str = "") -> list[str]:
+def table(rows: Sequence[Sequence[str | Cell]], view: View) -> list[str]:
     """Aligned lines, the first row as headings. The last column is wrapped to the view's width."""
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    widths = [max(width(row[column].text) for row in cells) for column in range(len(cells[0]) - 1)]
-    start = len(indent) + sum(widths) + len(_GAP) * len(widths)
+    widths, start = _widths(rows), start_of_last(rows)
+    room = None if view.columns is None else view.columns - start
+    below = room is not None and _is_crowded([text_of(row[-1]) for row in rows], room)
     lines: list[str] = []
-    for number, row in enumerate(cells):
+    for number, row in enumerate(rows):
         heading = BOLD if number == 0 else ""
-        padded = [
-            paint(cell.text, cell.color or heading, view) + " " * (wide - width(cell.text))
-            for cell, wide in zip(row[:-1], widths, strict=True)
-        ]
-        last = row[-1]
-        head = indent + "".join(f"{cell}{_GAP}" for cell in padded)
-        lines += _with_last(head, start, last._replace(color=last.color or heading), view)
+        *cells, last = [_cell(cell, heading) for cell in row]
+        head = "".join(_padded(cell, wide, view) for cell, wide in zip(cells, widths, strict=True))
+        if below:
+            head, start = f"{head.rstrip()}\n{_INDENT}", len(_INDENT)
+        lines += _with_last(head, start, last, view)
     return lines
 
 
+def _cell(cell: str | Cell, color: str) -> Cell:
+    return cell if isinstance(cell, Cell) and cell.color else Cell(text_of(cell), color)
+
+
+def _padded(cell: Cell, wide: int, view: View) -> str:
+    return f"{paint(cell.text, cell.color, view)}{' ' * (wide - width(cell.text))}{_GAP}"
+
+
+def _is_crowded(texts: Sequence[str], room: int) -> bool:
+    """Whether the last column needs more room than a few words below each other would."""
+    longest = max(width(word) for text in texts for word in text.split(" "))
+    return longest > room or (room < _NARROWEST and any(width(text) > room for text in texts))
+
+
+def start_of_last(rows: Sequence[Sequence[str | Cell]]) -> int:
+    """The column in which the last cells of a table begin."""
+    widths = _widths(rows)
+    return sum(widths) + len(_GAP) * len(widths)
+
+
+def _widths(rows: Sequence[Sequence[str | Cell]]) -> list[int]:
+    """Of every column but the last."""
+    return [max(width(text_of(row[column])) for row in rows) for column in range(len(rows[0]) - 1)]
+
+
+def text_of(cell: str | Cell) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
 def _with_last(head: str, start: int, last: Cell, view: View) -> list[str]:
-    room = None if view.columns is None else view.columns - start
-    if room is None or width(last.text) <= room:
-        text = paint(last.text.replace(NO_BREAK, " "), last.color, view)
-        return [f"{head}{text}".rstrip()]
-    if room < _NARROWEST and view.columns is not None:
-        below = wrapped(last.text, view.columns - len(_INDENT))
-        return [head.rstrip(), *(_INDENT + paint(line, last.color, view) for line in below)]
-    first, *more = wrapped(last.text, room)
-    return [head + paint(first, last.color, view), *(" " * start + paint(m, last.color, view) for m in more)]
+    """The row's lines: its last cell begins behind `head`, and goes on in column `start`."""
+    parts = [last.text.replace(NO_BREAK, " ")]
+    if view.columns is not None:
+        parts = wrapped(last.text, view.columns - start)
+    first, *more = (paint(part, last.color, view) for part in parts)
+    return [*f"{head}{first}".rstrip().split("\n"), *(f"{' ' * start}{part}" for part in more)]
 
 
 def wrapped(text: str, columns: int) -> list[str]:

@@ -84,9 +84,8 @@ def units_in_short(bundle: Bundle, view: View) -> str:
 
 
 def unit_state(unit: Mapping[str, Any], view: View) -> str:
-    until = unit.get("until")
-    word = str(unit.get("state", "?"))
-    return f"{word}, {relative(until, view.now)}" if until else word
+    word, until = str(unit.get("state", "?")), relative(unit.get("until"), view.now)
+    return f"{word}, {until}" if until.startswith("in ") else word
 
 
 def waits(unit: Mapping[str, Any]) -> bool:

@@ -25,10 +25,7 @@ def screen(document: Mapping[str, Any], view: View) -> str:
         lines += [line for text in more for line in sentence(text, view)]
         lines += [f"  to end it: secretsctl resume {name}"]
     if any(generation.get("state") == "kept" for generation in generations):
-        lines += [
-            "",
-            f"to show an older one again: secretsctl rollback {name} --to GEN (those that are kept)",
-        ]
+        lines += ["", "to show one again that is kept:", f"  secretsctl rollback {name} --to GEN"]
     return "\n".join(lines)
 
 

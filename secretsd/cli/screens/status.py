@@ -8,10 +8,12 @@ from typing import Any
 
 from secretsd.cli.screens import bundle as of
 from secretsd.cli.screens.bundle import Bundle
-from secretsd.cli.text import BOLD, Cell, View, paint, sentence, short, table
+from secretsd.cli.text import BOLD, Cell, View, paint, sentence, short, start_of_last, table, text_of, width
 from secretsd.cli.times import absolute, relative, span
 
 _HEADINGS = ("BUNDLE", "STATE", "GEN", "PUBLISHED", "CONFIRMED", "NEXT", "UNITS")
+_CONFIRMED, _NEXT, _PUBLISHED = 4, 5, 3
+_SPARED = ((_CONFIRMED,), (_CONFIRMED, _NEXT), (_CONFIRMED, _NEXT, _PUBLISHED))
 _DRIFT_SHOWN_S = 24 * 3600.0  # afterwards only the bundle's own screen tells of it
 _NAMES_SHOWN = 5
 
@@ -19,12 +21,12 @@ _NAMES_SHOWN = 5
 def all_bundles(document: Mapping[str, Any], view: View) -> str:
     """A line for each bundle, those in trouble first; then what is wrong, with the fix."""
     bundles: Mapping[str, Bundle] = document.get("bundles") or {}
-    lines = _head(document)
+    lines = _head(document, view)
     if not bundles:
         return "\n".join([*lines, "no bundles are configured: see secretsd(8)"])
     names = sorted(bundles, key=lambda name: (of.rank(bundles[name]), name))
     rows: list[Sequence[str | Cell]] = [_HEADINGS, *(_row(name, bundles[name], view) for name in names)]
-    lines += [of.summary(bundles.values()), "", *table(rows, view)]
+    lines += [of.summary(bundles.values()), "", *table(_fitting(rows, view), view)]
     lines += _failures({name: bundles[name] for name in names}, view)
     for name in names:
         lines += _waiting_units(name, bundles[name], view)
@@ -35,7 +37,7 @@ def all_bundles(document: Mapping[str, Any], view: View) -> str:
 
 def one_bundle(document: Mapping[str, Any], view: View) -> str:
     """Everything about the one bundle of the document."""
-    lines = _head(document)
+    lines = _head(document, view)
     for name, bundle in (document.get("bundles") or {}).items():
         lines += ["", f"{paint(name, BOLD, view)}: {paint(of.state(bundle), of.color(bundle), view)}"]
         wide = max(len(label) for label, _ in _facts(bundle, view))
@@ -48,11 +50,12 @@ def one_bundle(document: Mapping[str, Any], view: View) -> str:
     return "\n".join(lines)
 
 
-def _head(document: Mapping[str, Any]) -> list[str]:
+def _head(document: Mapping[str, Any], view: View) -> list[str]:
     daemon = document.get("daemon") or {}
     starting = "" if daemon.get("ready", True) else ", starting"
     head = f"secretsd {daemon.get('version', '?')}, files on {daemon.get('memory', '?')}{starting}"
-    return [head, *(f"warning: {warning}" for warning in daemon.get("warnings") or ())]
+    warnings = [sentence(f"warning: {text}", view, indent="") for text in daemon.get("warnings") or ()]
+    return [head, *(line for lines in warnings for line in lines)]
 
 
 def _row(name: str, bundle: Bundle, view: View) -> tuple[str | Cell, ...]:
@@ -65,6 +68,17 @@ def _row(name: str, bundle: Bundle, view: View) -> tuple[str | Cell, ...]:
         _next(bundle, parts=1),
         of.units_in_short(bundle, view),
     )
+
+
+def _fitting(rows: Sequence[Sequence[str | Cell]], view: View) -> Sequence[Sequence[str | Cell]]:
+    """The rows without the columns that a narrow terminal has no room for: first those that matter least."""
+    fewer = rows
+    for spared in ((), *_SPARED):
+        fewer = [[cell for number, cell in enumerate(row) if number not in spared] for row in rows]
+        words = [width(word) for row in fewer for word in text_of(row[-1]).split(" ")]
+        if view.columns is None or max(words) <= view.columns - start_of_last(fewer):
+            return fewer
+    return fewer
 
 
 def _next(bundle: Bundle, *, parts: int) -> str:
@@ -103,8 +117,9 @@ def _waiting_units(name: str, bundle: Bundle, view: View) -> list[str]:
     lines: list[str] = []
     for unit in filter(of.waits, of.units(bundle)):
         head = f"{name}: {unit.get('unit')} has not loaded generation {bundle.get('generation')}"
-        until = f" (until {relative(unit['until'], view.now)})" if unit.get("until") else ""
-        lines += ["", head, *sentence(f"{unit['message']}{until}", view)]
+        until = relative(unit.get("until"), view.now)
+        when = f" ({until})" if until.startswith("in ") else ""
+        lines += ["", *sentence(head, view, indent=""), *sentence(f"{unit['message']}{when}", view)]
         lines += sentence(f"fix: {unit['advice']}", view) if unit.get("advice") else []
     return lines
 
@@ -187,10 +202,17 @@ def _secret_table(bundle: Bundle, view: View) -> list[str]:
 
 def _narrowed(rows: Sequence[Sequence[str | Cell]], view: View) -> list[str]:
     """The table, with versions cut short where whole ones have no room."""
-    lines = table(rows, view)
-    if len(lines) == len(rows):
-        return lines
+    if not _is_too_wide(rows, view):
+        return table(rows, view)
     return table([rows[0], *([*row[:-1], short(str(row[-1]))] for row in rows[1:])], view)
+
+
+def _is_too_wide(rows: Sequence[Sequence[str | Cell]], view: View) -> bool:
+    """Whether a row would not be one line."""
+    if view.columns is None:
+        return False
+    lines = table(rows, view._replace(color=False))
+    return len(lines) > len(rows) or any(width(line) > view.columns for line in lines)
 
 
 def _reload_note(bundle: Bundle, view: View) -> list[str]:
