@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import secretsd
-from secretsd.cli import fast, screen
+from secretsd.cli import fast, render, screen
 from secretsd.cli.arguments import Parser
 from secretsd.control import client
 from secretsd.control.protocol import Reply
@@ -84,6 +84,9 @@ def _parser() -> Parser:
     ack = _command(commands, "ack", _ack, "a bot says which generation it has loaded")
     ack.add_argument("bundle", metavar="BUNDLE")
     ack.add_argument("generation", type=int, metavar="GENERATION")
+
+    written = _command(commands, "render", render.run, render.SUMMARY, socket=False)
+    render.add_arguments(written)
 
     check = _command(
         commands, "check-config", _check_config, "check the configuration without a daemon", socket=False

@@ -1,4 +1,4 @@
-"""Each wrong writer is caught by the very comparison that passes ours; systemd's part is in test_systemd.py."""
+"""The comparison that passes our writers catches each wrong one; systemd's part is in test_systemd.py."""
 
 from __future__ import annotations
 
