@@ -126,7 +126,7 @@ def test_names_are_refused_as_publishing_refuses_them(dialect: str, name: str) -
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:
-    names = ["\x1b[31mred", "a\nb: fine", "\u202eevil", "\x9b31m", "\r", "x" * 1000, "\u2028"]
+    names = ["\x1b[31mred", "a\nb: fine", "\u202eevil", "\x9b31m", "\r", "-" * 1000, "\u2028"]
     code, _, told = render(json.dumps(dict.fromkeys(names, MARKER)))
     assert code == 65
     assert len(told.splitlines()) == len(names)
