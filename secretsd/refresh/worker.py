@@ -11,10 +11,10 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from secretsd.config.models import Bundle
+from secretsd.config.models import Bundle, Output
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
 from secretsd.refresh import messages, published
@@ -150,7 +150,7 @@ class _Refresh:
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
             raise _RejectedError(variables)
-        files = tuple(_render(output.path, output.format, variables) for output in bundle.outputs)
+        files = _render_all(bundle, variables)
         owner = _owner(bundle, foreground=self.job.foreground)
         key = self._digest_key()
         candidate = Candidate(
@@ -191,23 +191,33 @@ class _RejectedError(Exception):
         self.failures = failures
 
 
-def _render(path: str, dialect: str, variables: Variables) -> RenderedFile:
-    try:
-        return RenderedFile(path, FORMATS[dialect].render(variables.values))
-    except UnwritableError as error:
-        failures = tuple(
-            Failure(
-                code="unwritable",
-                failure_class=FailureClass.DATA,
-                message=f"{name} from {variables.origins.get(name, 'its default')} {reason} "
-                f"(format {dialect}, output {path})",
-                advice="change the secret's value, or publish it in another format",
-                secret=variables.origins.get(name),
-                variable=name,
-            )
-            for name, reason in error.reasons.items()
-        )
-    raise _RejectedError(failures)
+def _render_all(bundle: Bundle, variables: Variables) -> tuple[RenderedFile, ...]:
+    """Raises: _RejectedError with what each of the outputs cannot hold."""
+    files: list[RenderedFile] = []
+    failures: list[Failure] = []
+    for output in bundle.outputs:
+        try:
+            contents = FORMATS[output.format].render(variables.values)
+        except UnwritableError as error:
+            failures += [_unwritable(output, variables, name, why) for name, why in error.reasons.items()]
+        else:
+            base = PurePosixPath(output.path)
+            files += [RenderedFile(str(base / below), content) for below, content in contents.items()]
+    if failures:
+        raise _RejectedError(tuple(failures))
+    return tuple(files)
+
+
+def _unwritable(output: Output, variables: Variables, name: str, why: str) -> Failure:
+    origin = variables.origins.get(name)
+    return Failure(
+        code="unwritable",
+        failure_class=FailureClass.DATA,
+        message=f"{name} from {origin or 'its default'} {why} (format {output.format}, output {output.path})",
+        advice="change the secret's value, or publish it in another format",
+        secret=origin,
+        variable=name,
+    )
 
 
 def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
