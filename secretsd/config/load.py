@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from secretsd.config.files import gather
 from secretsd.config.host import host_problems
 from secretsd.config.models import Config
-from secretsd.config.problems import Problem, explained, known_keys, nearest, rendered
+from secretsd.config.problems import Problem, explained, nearest, rendered
 from secretsd.config.relations import related
+from secretsd.config.tables import known_keys
 from secretsd.errors import ConfigError
 
 if TYPE_CHECKING:

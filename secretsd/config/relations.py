@@ -8,6 +8,7 @@ from secretsd.config.fields import RESERVED_BUNDLE_NAMES
 from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.rules import broken_rule
+from secretsd.config.source_rules import hidden_directories, unfit_for_their_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,12 +41,14 @@ def related(
     """
     if not _any_within(broken, ("daemon",)):
         yield from _daemon(config)
+        yield from hidden_directories(config)
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
         secrets_are_good = not _any_within(broken, (*path, "secrets"))
         variables_are_good = not _any_within(broken, (*path, "variables"))
         if secrets_are_good:
             yield from _unknown_sources(path, bundle, source_names)
+            yield from unfit_for_their_source(path, bundle, config.sources)
             yield from _given_twice(path, bundle)
             yield from _dangerous(_given(path, bundle))
         if variables_are_good:

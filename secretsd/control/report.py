@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import secretsd
 from secretsd import logs
+from secretsd.config.cautions import cautions
 from secretsd.config.models import OnChange
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.refresh.conductor import Conductor
@@ -37,7 +38,8 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    return [text for text in (conductor.memory.warning, conductor.bundles.notebook.problem, lost) if text]
+    problems = (conductor.memory.warning, conductor.bundles.notebook.problem, lost)
+    return [text for text in (*problems, *cautions(conductor.config)) if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:

@@ -13,7 +13,8 @@ from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from secretsd.config.models import Bundle, SourceConfig
+from secretsd.config.models import Bundle
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh.plan import RepairBundle
@@ -21,12 +22,14 @@ from secretsd.refresh.plan import RepairBundle
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """One source for one worker."""
+    """One source for one worker. All but its table is for sources that a role's credentials open."""
 
     config: SourceConfig
-    identity: CloudIdentity | None
-    renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
-    witness: SecretRef | None  # granted earlier, not asked for here: tells a denial from a broken identity
+    identity: CloudIdentity | None = None
+    renew_identity: bool = False  # ask for new role credentials first; the old ones serve if that fails
+    witness: SecretRef | None = (
+        None  # granted earlier, not asked for here: tells a denial from a broken identity
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from secretsd.config.models import Config
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
@@ -115,6 +116,8 @@ class Rounds:
         )
 
     def _source_job(self, config: Config, source: str, asked: set[SecretRef]) -> messages.SourceJob:
+        if not isinstance(config.sources[source], AwsSecretsManager):
+            return messages.SourceJob(config.sources[source])
         identity = self._identities.get(source)
         return messages.SourceJob(
             config=config.sources[source],

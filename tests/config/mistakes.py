@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 
+TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
+HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
+OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
+
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
     "nothing resembles it": ("[zzz]\n", ["12: unknown key 'zzz'; known here: daemon, sources, bundles"]),
@@ -39,8 +43,67 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[[bundles.bot.secrets]]\nvariable = 'B'\n",
         ["12: 'id' is missing here", "12: 'source' is missing here"],
     ),
-    "type of source": ("[sources.b]\ntype = 'aws'\n", ["13: 'type' must be \"aws-secretsmanager\""]),
+    "type of source": ("[sources.b]\ntype = 'vault'\n", [f"13: 'type' {TYPES}"]),
+    "type of source misspelt": (
+        "[sources.b]\ntype = 'flie'\n[sources.c]\ntype = 3\nregoin = 'x'\n",
+        [
+            f"13: 'type' {TYPES}; did you mean \"file\"?",
+            f"15: 'type' {TYPES}",
+            "16: unknown key 'regoin'; did you mean 'region'?",
+        ],
+    ),
     "type of source missing": ("[sources.b]\n", ["12: 'type' is missing here"]),
+    "type of source under another name": (
+        "[sources.b]\ntpe = 'file'\ndirectory = 3\n",
+        ["13: unknown key 'tpe'; did you mean 'type'?"],
+    ),
+    "keys of a source of type file": (
+        "[sources.b]\ntype = 'file'\ndirectroy = '/x'\nregion = 'us-east-1'\n"
+        "[sources.c]\ntype = 'file'\n[sources.d]\ntype = 'file'\ndirectory = 'x'\n",
+        [
+            "14: unknown key 'directroy'; did you mean 'directory'?",
+            "15: unknown key 'region'; known here: type, directory",
+            "16: 'directory' is missing here",
+            "20: 'directory' must be an absolute path",
+        ],
+    ),
+    "keys of a source of type env": (
+        "[sources.b]\ntype = 'env'\ndirectory = '/x'\n",
+        ["14: unknown key 'directory'; known here: type"],
+    ),
+    "a directory that the service cannot see": (
+        "".join(f"[sources.b{n}]\ntype = 'file'\ndirectory = '{d}'\n" for n, d in enumerate(HIDDEN)),
+        [
+            f"{14 + 3 * n}: 'directory' is hidden from secretsd.service by its sandbox: take one below"
+            " /etc or /srv, or run secretsd in the foreground with a runtime_dir of its own"
+            for n, _ in enumerate(HIDDEN)
+        ],
+    ),
+    "what only a source of AWS has": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        + SECRET.replace("aws", "f")
+        + "variable = 'B'\nstage = 'AWSPENDING'\n"
+        + SECRET.replace("aws", "e")
+        + "variable = 'C'\nversion = 'x'\n",
+        [
+            "21: 'stage' means nothing here: a source of type 'file' has one version of each",
+            "26: 'version' means nothing here: a source of type 'env' has one version of each",
+        ],
+    ),
+    "an id that is no file and none that is no variable": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        "[bundles.b]\nowner = 'root'\nsecrets = [\n"
+        + "".join(f"{{ source = 'f', id = '{id_}', variable = 'A{n}' }},\n" for n, id_ in enumerate(OUTSIDE))
+        + "{ source = 'e', id = 'A-B', variable = 'B' }]\n",
+        [
+            *(
+                f"{20 + n}: 'id' must be the path of a file below the source's directory, such as"
+                ' "bot.json"'
+                for n, _ in enumerate(OUTSIDE)
+            ),
+            f"{20 + len(OUTSIDE)}: 'id' must be the name of a variable, such as \"BOT_SECRETS\"",
+        ],
+    ),
     "region": (
         "[sources.b]\ntype = 'aws-secretsmanager'\nregion = 'us east'\n",
         ["14: 'region' must be the name of a region, such as \"us-east-1\""],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from secretsd.config.units import SIGNAL_NAMES
-from tests.config.mistakes import MISTAKES
+from tests.config.mistakes import MISTAKES, TYPES
 from tests.config.support import CHANGE, GOOD, SECRET, SPAN
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def test_all_mistakes_of_all_files_come_at_once_in_their_order(etc: Etc) -> None
         "secretsd.toml:5: 'region' must be the name of a region, such as \"us-east-1\"",
         "secretsd.toml:15: this variable is already given by another secret at secretsd.toml:11",
         "secretsd.toml:20: 'unit' is the same as the one at secretsd.toml:17",
-        "conf.d/a.toml:2: 'type' must be \"aws-secretsmanager\"",
+        f"conf.d/a.toml:2: 'type' {TYPES}",
         "conf.d/a.toml:4: 'source' names no source of [sources]; did you mean 'aws'?",
         "conf.d/b.toml:1: bundle 'bot' is already defined at secretsd.toml:6",
         "conf.d/b.toml:2: 'secrets' is missing here",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secretsd.config.models import VariableRule
 from secretsd.config.rules import broken_rule, entropy_bits
+from secretsd.config.variables import VariableRule
 
 INTEGER = {"type": "integer", "min": 1, "max": 10}
 DECIMAL = {"type": "decimal", "min": 0, "max": 1}
