@@ -54,6 +54,12 @@ def _not_empty(value: _T) -> _T:
     return value
 
 
+def _two_or_more(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2:
+        raise refused("must be a group of two variables or more: one alone depends on no other")
+    return names
+
+
 def _timespan(value: object) -> float:
     if isinstance(value, float):  # seconds, from code; a fraction in a file arrives as Decimal
         return value
@@ -183,3 +189,4 @@ Regex = Annotated[str, AfterValidator(_regex)]
 Several = Annotated[tuple[_T, ...], Field(strict=False)]
 OneOrMore = Annotated[Several[_T], AfterValidator(_not_empty)]
 NotEmpty = AfterValidator(_not_empty)
+Group = Annotated[Several[VariableName], AfterValidator(_two_or_more)]

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from secretsd.config.fields import (
     AbsolutePath,
     BundleName,
+    Group,
     Interval,
     Name,
     NotEmpty,
@@ -222,6 +223,13 @@ class Bundle(Table):
         " reported, not published.",
         examples=[{"API_KEY": {"min_length": 16}, "TRADING_MODE": {"choices": ["paper", "live"]}}],
     )
+    groups: Several[Group] = Field(
+        default=(),
+        description="Variables that belong together: either each of a group has a value or none has."
+        " They need no required = false of their own.",
+        examples=[[["BYBIT_API_KEY", "BYBIT_API_SECRET"]]],
+        json_schema_extra=beside(variables={"BYBIT_API_KEY": {}, "BYBIT_API_SECRET": {}}),
+    )
     outputs: OneOrMore[Output] = Field(
         default=(Output(path="env", format="env"),),
         description="The files that are published; by default one, named env, of format env.",
@@ -242,6 +250,11 @@ class Bundle(Table):
     def wanted_names(self) -> frozenset[str]:
         """The allow-list: every variable that the bundle names. `import_all` adds what it finds."""
         return self.mapped_names | self.variables.keys()
+
+    @cached_property
+    def grouped_names(self) -> frozenset[str]:
+        """The variables that may be missing as long as their whole group is."""
+        return frozenset().union(*self.groups)
 
     def secret_of(self, variable: str) -> Secret | None:
         """The secret that alone can give `variable`; None where several objects could hold it."""

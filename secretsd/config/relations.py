@@ -54,8 +54,11 @@ def related(
         if variables_are_good:
             yield from _dangerous({name: (*path, "variables", name) for name in bundle.variables})
             yield from _defaults(path, bundle)
+            yield from _choices(path, bundle)
         if secrets_are_good and variables_are_good:
             yield from _never_given(path, bundle)
+            if not _any_within(broken, (*path, "groups")):
+                yield from _groups(path, bundle)
         if not _any_within(broken, (*path, "outputs")):
             yield from _output_paths(path, bundle)
         if not _any_within(broken, (*path, "on_change")):
@@ -153,6 +156,39 @@ def _defaults(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
         # Which part it breaks is not said: that sentence would list the choices.
         if rule.default is not None and broken_rule(rule, rule.default.encode()):
             yield Problem((*path, "variables", name, "default"), "'default' breaks the rule it stands in")
+
+
+def _choices(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for name, rule in bundle.variables.items():
+        for index, choice in enumerate(rule.choices or ()):
+            if broken_rule(rule, choice.encode()):
+                place = (*path, "variables", name, "choices", index)
+                yield Problem(place, "an element of 'choices' breaks the rule it stands in")
+
+
+def _groups(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    seen: dict[str, KeyPath] = {}
+    for index, group in enumerate(bundle.groups):
+        for position, name in enumerate(group):
+            place = (*path, "groups", index, position)
+            if name in seen:
+                what = f"{name!r} is in a group already; put all that depend on each other into one"
+                yield Problem(place, f"{what}: see the one", seen[name])
+            elif problem := _unfit_for_a_group(bundle, name):
+                yield Problem(place, problem)
+            seen.setdefault(name, place)
+
+
+def _unfit_for_a_group(bundle: Bundle, name: str) -> str | None:
+    rule = bundle.variables.get(name)
+    if name not in bundle.wanted_names:
+        hint = did_you_mean(name, sorted(bundle.wanted_names)) or "; list it in the variables table"
+        return f"an element of 'groups' names no variable of this bundle{hint}"
+    if rule is not None and rule.default is not None:
+        return f"{name!r} in a group has a default, so it is never missing: take away one of the two"
+    if rule is not None and rule.required and "required" in rule.model_fields_set:
+        return f"{name!r} in a group has required = true, so none of its group may be missing: leave it out"
+    return None
 
 
 def _output_paths(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:

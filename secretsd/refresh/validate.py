@@ -5,6 +5,7 @@ Pure. No message holds a value, and no parser's own error travels: they quote wh
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ def validate(bundle: Bundle, fetched: Mapping[SecretRef, FetchedSecret]) -> Vari
     for secret in bundle.secrets:
         gathering.take(secret, fetched[secret.ref])
     gathering.apply_rules()
+    gathering.complete_groups()
     if gathering.failures:
         return tuple(gathering.failures)
     return Variables(
@@ -81,7 +83,8 @@ class _Gathering:
         for name, key in wanted.items():
             if key in members:
                 self._take_member(secret, name, members[key])
-        unused = sorted(key for key in members if key not in wanted.values())
+        # What was left out because it would do harm comes first: a long list is cut.
+        unused = sorted(members.keys() - set(wanted.values()), key=lambda key: (not is_dangerous(key), key))
         if unused:
             more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
             self.ignored[str(secret.ref)] = (*map(_writable, unused[:_MOST_IGNORED]), *more)
@@ -134,24 +137,36 @@ class _Gathering:
                 if rule is not None and rule.default is not None:
                     self.values[name] = rule.default.encode()
                     self.defaults.append(name)
-                elif rule is None or rule.required:
+                elif name not in self.bundle.grouped_names and (rule is None or rule.required):
                     self._missing(name)
                     continue
             if rule is not None and name in self.values and (broken := broken_rule(rule, self.values[name])):
                 self._rule_broken(name, broken)
 
-    def _missing(self, name: str) -> None:
+    def complete_groups(self) -> None:
+        """Of each group every variable has a value, or none has."""
+        failed = {failure.variable for failure in self.failures}
+        for group in self.bundle.groups:
+            present = [name for name in group if name in self.values or name in failed]
+            for name in group if present else ():
+                if name not in present:
+                    self._missing(name, beside=present[0])
+
+    def _missing(self, name: str, *, beside: str = "") -> None:
         if any(failure.variable is None for failure in self.failures):
             return  # a secret that could not be read at all explains its missing variables
         secret = self.bundle.secret_of(name)
         where = str(secret.ref) if secret else "any of the bundle's secrets"
         key = secret.variables.get(name, name) if secret else name
+        advice = "add the key to the secret, or give the variable a default or required = false"
+        if beside:
+            advice = f"{beside} of the same group has a value: add the key to the secret, or take both away"
         self.failures.append(
             Failure(
-                code="variable-missing",
+                code="group-incomplete" if beside else "variable-missing",
                 failure_class=FailureClass.DATA,
                 message=f"{name} is missing: {where} has no key {key!r} with a value",
-                advice="add the key to the secret, or give the variable a default or required = false",
+                advice=advice,
                 secret=str(secret.ref) if secret else None,
                 variable=name,
             )
@@ -185,6 +200,8 @@ _LONGEST_KEY_CHARS = 100
 
 def _parse_object(payload: bytes) -> dict[str, object] | str:
     """The members of a JSON object, numbers as their source text; or why it is none."""
+    if payload.startswith(codecs.BOM_UTF8):
+        return "starts with a byte order mark, which JSON does not have"
     try:
         document = json.loads(
             payload.decode("utf-8"),

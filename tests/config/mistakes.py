@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secretsd.config.tables import known_keys
 from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 
 TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
@@ -228,8 +229,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "on_refusal": (
         f"[bundles.bot.x]\n[bundles.b]\non_refusal = 'withdrawn'\n{BODY}",
         [
-            "12: unknown key 'x'; known here: owner, on_refusal, refresh_interval, import_all, secrets,"
-            " variables, outputs, on_change",
+            f"12: unknown key 'x'; known here: {', '.join(known_keys(('bundles', 'b')))}",
             '14: \'on_refusal\' must be "keep" or "withdraw"; did you mean "withdraw"?',
         ],
     ),
@@ -302,6 +302,47 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "pattern": (
         "[bundles.bot.variables.TOKEN]\nchoices = ['a']\npattern = '(a'\n",
         ["14: 'pattern' is not a regular expression that Python's re understands"],
+    ),
+    "choices that their own rule refuses": (
+        "[bundles.bot.variables.TOKEN]\ntype = 'integer'\nchoices = [\n'1',\n'one',\n'2.0']\n",
+        [f"{line}: an element of 'choices' breaks the rule it stands in" for line in (16, 17)],
+    ),
+    "groups": (
+        "[bundles.bot.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n"
+        "[bundles.bot2]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\ngroups = [\n"
+        "['TOKEN', 'TOKN'],\n['A',\n'B'],\n['C',\n'A', 'D']]\n"
+        "[bundles.bot2.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n",
+        [
+            *(
+                f"{line}: no secret of this bundle can give {name!r}: each takes only what its own"
+                " variable or variables names"
+                for line, name in ((14, "A"), (16, "C"))
+            ),
+            "21: an element of 'groups' names no variable of this bundle; did you mean 'TOKEN'?",
+            "23: 'B' in a group has a default, so it is never missing: take away one of the two",
+            "24: 'C' in a group has required = true, so none of its group may be missing: leave it out",
+            "25: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:22",
+            "25: an element of 'groups' names no variable of this bundle; list it in the variables table",
+        ],
+    ),
+    "groups of another shape": (
+        "".join(
+            f"[bundles.b{n}]\n{BODY}groups = {groups}\n"
+            for n, groups in enumerate(("'A'", "['A']", "[['A']]", "[[]]", "[['A', 3]]", "[['A', 'A']]"))
+        ),
+        [
+            "15: 'groups' must be an array",
+            "19: an element of 'groups' must be an array",
+            *(
+                f"{line}: an element of 'groups' must be a group of two variables or more: one alone"
+                " depends on no other"
+                for line in (23, 27)
+            ),
+            "31: an element of 'groups' must be a string",
+            "35: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:35",
+        ],
     ),
     "same output path": (
         2 * (OUTPUT + "path = 'a'\n"),
