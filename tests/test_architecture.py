@@ -18,6 +18,7 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
+        *("refresh.survey", "refresh.secret_object"),
         "control.access",
     ),
     (
@@ -27,7 +28,14 @@ FLOORS = (
     ),
     ("refresh.worker",),
     (
-        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
+        *(
+            "refresh.zygote",
+            "refresh.workers",
+            "refresh.rounds",
+            "refresh.surveys",
+            "refresh.state",
+            "refresh.notebook",
+        ),
         *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
     ),
     ("control.report", "control.commands", "control.server"),
@@ -52,6 +60,7 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
+    *("refresh.survey", "refresh.secret_object"),
     "control.access",
 )
 WORLD = frozenset(

@@ -85,6 +85,15 @@ def _parser() -> Parser:
     ack.add_argument("bundle", metavar="BUNDLE")
     ack.add_argument("generation", type=int, metavar="GENERATION")
 
+    schema = _command(
+        commands,
+        "schema",
+        _schema,
+        "draft a bundle's variables table from what its secrets hold now, no values",
+    )
+    schema.add_argument("bundle", metavar="BUNDLE")
+    _add_json(schema)
+
     check = _command(
         commands, "check-config", _check_config, "check the configuration without a daemon", socket=False
     )
@@ -197,6 +206,19 @@ def _ack(options: argparse.Namespace) -> int:
         "generation": options.generation,
     }
     return _end(client.ask(_socket(options), request, timeout_s=_GRACE_S))
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from secretsd.cli import draft
+
+    reply = client.ask(_socket(options), {"command": "schema", "bundle": options.bundle}, timeout_s=_GRACE_S)
+    if reply.code is not ExitCode.OK:
+        return _end(reply)
+    if options.json:
+        _print_json(reply)
+    else:
+        print(draft.toml(reply.body))
+    return ExitCode.OK
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 from secretsd.control.protocol import Reply
-from secretsd.control.report import describe_step, document, shortfall
+from secretsd.control.report import describe_step, document, shortfall, survey_document
 from secretsd.errors import ConfigError, ExitCode, UsageError, worst
+from secretsd.model import Survey
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import must_load
 from secretsd.refresh.state import BundleState
@@ -35,6 +36,7 @@ class Commands:
             "reload": self._reload,
             "plan": self._plan,
             "ack": self._ack,
+            "schema": self._schema,
         }
 
     async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
@@ -142,6 +144,16 @@ class Commands:
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+
+    async def _schema(self, bundle: str | None, _request: Request) -> Reply:
+        if bundle is None:
+            raise UsageError("schema needs a bundle's name")
+        found = await self._conductor.survey(bundle)
+        if isinstance(found, Survey):
+            return Reply(body=survey_document(found))
+        lines = [line for failure in found for line in (failure.message, f"  fix: {failure.advice}")]
+        code = worst([failure.exit_code for failure in found])
+        return Reply(code, f"the secrets of {bundle} could not be looked at", {"lines": lines})
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())

@@ -13,6 +13,7 @@ from secretsd import logs
 from secretsd.config.cautions import cautions
 from secretsd.config.models import OnChange
 from secretsd.errors import ExitCode, Failure, worst
+from secretsd.model import Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -184,6 +185,25 @@ def status_line(conductor: Conductor) -> str:
             parts.append(f"{name}: not loaded by {', '.join(units)}")
     shown = parts[:4] + ([f"and {len(parts) - 4} more"] if len(parts) > 4 else [])
     return "; ".join(shown)
+
+
+def survey_document(survey: Survey) -> dict[str, object]:
+    """The answer to `schema --json`: each variable's rule as it would stand in the file."""
+    return {
+        "schema": SCHEMA,
+        "bundle": survey.bundle,
+        "variables": {each.name: _rule(each) for each in survey.variables},
+        "left_out": [asdict(each) for each in survey.left_out],
+    }
+
+
+def _rule(variable: SurveyedVariable) -> dict[str, object]:
+    rule: dict[str, object] = {} if variable.required else {"required": False}
+    if variable.type != "string":
+        rule["type"] = variable.type
+    if variable.min_length:
+        rule["min_length"] = variable.min_length
+    return rule
 
 
 def describe_step(step: Step) -> dict[str, object]:

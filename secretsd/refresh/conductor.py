@@ -14,7 +14,8 @@ from pathlib import Path
 
 from secretsd.config.load import load_checked
 from secretsd.config.models import Config
-from secretsd.errors import ConfigError, LocalIOError
+from secretsd.errors import ConfigError, Failure, LocalIOError
+from secretsd.model import Survey
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.memory import MemoryKind, memory_kind
@@ -22,6 +23,7 @@ from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
 from secretsd.refresh.state import BundleState, Changes
+from secretsd.refresh.surveys import survey
 from secretsd.refresh.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -153,6 +155,10 @@ class Conductor:
             for name, result in results.items()
         }
         return plan({name: config.bundles[name] for name in results}, observed, time.monotonic())
+
+    async def survey(self, name: str) -> Survey | tuple[Failure, ...]:
+        """What kinds of values the bundle's secrets hold now. Fetches, publishes nothing, tells nobody."""
+        return await survey(self._rounds, self.config, name)
 
     # --- flights ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from secretsd.config.models import Bundle
 from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, Survey
 from secretsd.refresh.plan import RepairBundle
 
 
@@ -42,6 +42,7 @@ class Job:
     bundles: dict[str, Bundle]
     repairs: dict[str, RepairBundle]  # bundles to be shown anew from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+    survey: bool = False  # only say what kinds of values there are: nothing is validated or published
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,14 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Names and kinds of what a bundle's secrets hold."""
+
+    survey: Survey
+    kind: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
 
@@ -102,7 +111,7 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Crashed
+WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Surveyed | Crashed
 
 _LENGTH_BYTES = 8
 

@@ -5,8 +5,6 @@ Pure. No message holds a value, and no parser's own error travels: they quote wh
 
 from __future__ import annotations
 
-import codecs
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +13,7 @@ from secretsd.config.names import is_dangerous, is_valid_name
 from secretsd.config.rules import broken_rule
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret, SecretRef
+from secretsd.refresh.secret_object import DUPLICATE, parse_object, writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class _Gathering:
                 "not-an-object", secret, None, "is binary where a JSON object is needed", _PLAIN_ADVICE
             )
             return
-        members = _parse_object(fetched.payload)
+        members = parse_object(fetched.payload)
         if isinstance(members, str):
             self._fail("not-an-object", secret, None, members, _PLAIN_ADVICE)
             return
@@ -87,7 +86,7 @@ class _Gathering:
         unused = sorted(members.keys() - set(wanted.values()), key=lambda key: (not is_dangerous(key), key))
         if unused:
             more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
-            self.ignored[str(secret.ref)] = (*map(_writable, unused[:_MOST_IGNORED]), *more)
+            self.ignored[str(secret.ref)] = (*map(writable, unused[:_MOST_IGNORED]), *more)
 
     def _wanted(self, secret: Secret, members: Mapping[str, object]) -> dict[str, str]:
         """Variable name -> key of the object."""
@@ -111,7 +110,7 @@ class _Gathering:
                 self._fail(
                     "not-utf8", secret, name, "holds a lone surrogate, which is no UTF-8", "store it again"
                 )
-        elif member is _DUPLICATE:
+        elif member is DUPLICATE:
             self._fail("duplicate-key", secret, name, "stands twice in the object", "keep one of the two")
         else:
             self._fail(
@@ -192,43 +191,5 @@ class _Gathering:
 
 
 _PLAIN_ADVICE = 'store a JSON object, or give the secret variable = "NAME" to publish it whole'
-_DUPLICATE = object()
 # What nobody asked for is reported in moderation: an object may have 64 KiB of keys.
 _MOST_IGNORED = 20
-_LONGEST_KEY_CHARS = 100
-
-
-def _parse_object(payload: bytes) -> dict[str, object] | str:
-    """The members of a JSON object, numbers as their source text; or why it is none."""
-    if payload.startswith(codecs.BOM_UTF8):
-        return "starts with a byte order mark, which JSON does not have"
-    try:
-        document = json.loads(
-            payload.decode("utf-8"),
-            parse_int=str,
-            parse_float=str,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_members,
-        )
-    except UnicodeDecodeError:
-        return "is not UTF-8"
-    except (ValueError, RecursionError):
-        return "is not valid JSON"
-    return document if isinstance(document, dict) else "is JSON, but not an object"
-
-
-def _writable(key: str) -> str:
-    """`key` for terminals and logs, short, and without what would steer them or what no encoder takes."""
-    shown = key if key.isprintable() else key.encode("unicode_escape").decode("ascii")
-    return shown if len(shown) <= _LONGEST_KEY_CHARS else f"{shown[:_LONGEST_KEY_CHARS]}..."
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for key, value in pairs:
-        members[key] = _DUPLICATE if key in members else value
-    return members
-
-
-def _refuse_constant(_text: str) -> object:
-    raise ValueError("NaN and Infinity are not JSON")
