@@ -51,6 +51,8 @@ PURE = (
         "config.models",
         "config.fields",
         "config.relations",
+        "config.sections",
+        "config.toml_text",
         "config.table",
         "config.tables",
         "config.sources",

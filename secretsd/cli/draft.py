@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from secretsd.config.toml_text import inline, key
 
 _REASONS = {
     "absent": "is not there, and the secret's variables map names it",
@@ -21,13 +22,12 @@ _REASONS = {
 def toml(document: Mapping[str, Any]) -> str:
     """What `schema` answered, as a table. It holds names, types and rounded lengths only."""
     bundle = document["bundle"]
-    header = bundle if "." not in bundle else json.dumps(bundle)
     lines = [
         f"# Drafted from what the secrets of bundle {bundle} hold now, without any value. It takes the place",
         "# of the bundle's variables table: see that the next version must satisfy each rule, too.",
-        f"[bundles.{header}.variables]",
+        f"[bundles.{key(bundle)}.variables]",
     ]
-    lines += [f"{name} = {_inline(rule)}" for name, rule in document["variables"].items()]
+    lines += [f"{name} = {inline(rule)}" for name, rule in document["variables"].items()]
     if not document["variables"]:
         lines.append("# Nothing that they hold can be a variable.")
     if document["left_out"]:
@@ -37,9 +37,3 @@ def toml(document: Mapping[str, Any]) -> str:
         for each in document["left_out"]
     ]
     return "\n".join(lines)
-
-
-def _inline(rule: Mapping[str, object]) -> str:
-    # Words, numbers and booleans are written in TOML as they are in JSON.
-    pairs = ", ".join(f"{key} = {json.dumps(value)}" for key, value in rule.items())
-    return f"{{ {pairs} }}" if pairs else "{}"

@@ -39,41 +39,34 @@ def related(
     `broken` holds the keys that are already known to be wrong: a rule that would have to look at one of
     them is left out, since its answer would be a consequence. `source_names` counts broken sources too.
     """
-    if not _any_within(broken, ("daemon",)):
+    # Every path on the way to something broken, so that each look costs the same however much is broken.
+    touched = {path[:depth] for path in broken for depth in range(len(path) + 1)}
+    if ("daemon",) not in touched:
         yield from _daemon(config)
         yield from hidden_directories(config)
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
-        secrets_are_good = not _any_within(broken, (*path, "secrets"))
-        variables_are_good = not _any_within(broken, (*path, "variables"))
+        secrets_are_good = (*path, "secrets") not in touched
+        variables_are_good = (*path, "variables") not in touched
         if secrets_are_good:
             yield from _unknown_sources(path, bundle, source_names)
             yield from unfit_for_their_source(path, bundle, config.sources)
             yield from _given_twice(path, bundle)
             yield from _dangerous(_given(path, bundle))
-        if variables_are_good:
-            yield from _dangerous({name: (*path, "variables", name) for name in bundle.variables})
-            yield from _defaults(path, bundle)
-            yield from _choices(path, bundle)
+        yield from _dangerous({name: (*path, "variables", name) for name in bundle.variables})
+        yield from _defaults(path, bundle)
+        yield from _choices(path, bundle)
         if secrets_are_good and variables_are_good:
             yield from _never_given(path, bundle)
-            if not _any_within(broken, (*path, "groups")):
+            if (*path, "groups") not in touched:
                 yield from _groups(path, bundle)
-        if not _any_within(broken, (*path, "outputs")):
+        if (*path, "outputs") not in touched:
             yield from _output_paths(path, bundle)
-        if not _any_within(broken, (*path, "on_change")):
+        if (*path, "on_change") not in touched:
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
-        if (
-            bundle.owner is None
-            and not config.foreground
-            and not _any_within(broken, (*path, "owner"), ("daemon",))
-        ):
+        if bundle.owner is None and not config.foreground and not {(*path, "owner"), ("daemon",)} & touched:
             yield Problem(path, f"bundle {name!r} has no owner: name the user who reads its files")
-
-
-def _any_within(broken: AbstractSet[KeyPath], *paths: KeyPath) -> bool:
-    return any(each[: len(path)] == path for each in broken for path in paths)
 
 
 def _daemon(config: Config) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from secretsd.config.positions import KeyPath
 
+ANY = "*"  # in a path: a name that the operator chose, or an index
 _TAG = "type"  # the key that tells the tables of a union apart
 _ROOT: tuple[Any, ...] = (Config,)
 
@@ -71,9 +72,10 @@ def is_table(annotation: Any) -> bool:
 
 
 def tags_of(annotation: Any) -> tuple[str, ...]:
-    """The words by which a union knows this table."""
+    """The word by which a union knows this table, if it has one."""
     field = annotation.model_fields.get(_TAG) if is_table(annotation) else None
-    return words_of(field.annotation) if field else ()
+    words = words_of(field.annotation) if field else ()
+    return words if len(words) == 1 else ()
 
 
 def words_of(annotation: Any) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ import secretsd
 from secretsd import logs
 from secretsd.config.cautions import cautions
 from secretsd.config.models import OnChange
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
-from secretsd.model import Survey, SurveyedVariable
+from secretsd.model import SecretRef, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -60,7 +61,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
             {
                 "source": version.ref.source,
                 "id": version.ref.id,
-                "stage": version.ref.stage if version.ref.version is None else None,
+                "stage": _stage(conductor, version.ref),
                 "version_id": version.version_id,
                 "created_at": _iso(version.created_at),
             }
@@ -70,6 +71,12 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "failures": [_failure(failure) for failure in state.failures],
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
+
+
+def _stage(conductor: Conductor, ref: SecretRef) -> str | None:
+    """The stage that was read; None where a version was, or where the source knows no stages."""
+    has_stages = isinstance(conductor.config.sources.get(ref.source), AwsSecretsManager)
+    return ref.stage if has_stages and ref.version is None else None
 
 
 def state_word(conductor: Conductor, name: str) -> str:
