@@ -92,6 +92,8 @@ def _parser() -> Parser:
         "draft a bundle's variables table from what its secrets hold now, no values",
     )
     schema.add_argument("bundle", metavar="BUNDLE")
+    schema.add_argument("--source", metavar="NAME", help="with --id: of a bundle that is not configured yet")
+    schema.add_argument("--id", metavar="ID", help="the secret that it is to be made of")
     _add_json(schema)
 
     check = _command(
@@ -211,7 +213,9 @@ def _ack(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     from secretsd.cli import draft
 
-    reply = client.ask(_socket(options), {"command": "schema", "bundle": options.bundle}, timeout_s=_GRACE_S)
+    request: dict[str, object] = {"command": "schema", "bundle": options.bundle}
+    request |= {key: value for key in ("source", "id") if (value := getattr(options, key)) is not None}
+    reply = client.ask(_socket(options), request, timeout_s=_GRACE_S)
     if reply.code is not ExitCode.OK:
         return _end(reply)
     if options.json:

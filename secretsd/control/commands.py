@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TypeVar
 
+from pydantic import ValidationError
+
+from secretsd.config.models import Bundle
 from secretsd.control.protocol import Reply
 from secretsd.control.report import describe_step, document, shortfall, survey_document
 from secretsd.errors import ConfigError, ExitCode, UsageError, worst
@@ -43,8 +46,8 @@ class Commands:
         """Raises: SecretsdError."""
         if command not in self._commands:
             raise UsageError(f"unknown command {command!r}")
-        # `reload` names a bundle that perhaps only the new configuration knows.
-        if bundle is not None and command != "reload":
+        # `reload` names a bundle that perhaps only the new configuration knows, `schema` one that is to come.
+        if bundle is not None and command not in ("reload", "schema"):
             self._must_know(bundle)
         return await self._commands[command](bundle, request)
 
@@ -145,15 +148,35 @@ class Commands:
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
 
-    async def _schema(self, bundle: str | None, _request: Request) -> Reply:
+    async def _schema(self, bundle: str | None, request: Request) -> Reply:
         if bundle is None:
             raise UsageError("schema needs a bundle's name")
-        found = await self._conductor.survey(bundle)
+        found = await self._conductor.survey(bundle, self._draft(request) or self._known(bundle))
         if isinstance(found, Survey):
             return Reply(body=survey_document(found))
         lines = [line for failure in found for line in (failure.message, f"  fix: {failure.advice}")]
         code = worst([failure.exit_code for failure in found])
         return Reply(code, f"the secrets of {bundle} could not be looked at", {"lines": lines})
+
+    def _draft(self, request: Request) -> Bundle | None:
+        """A bundle of the one secret that the request names; None where it names none."""
+        source, secret_id = request.get("source"), request.get("id")
+        if source is None and secret_id is None:
+            return None
+        try:
+            bundle = Bundle.model_validate({"secrets": [{"source": source, "id": secret_id}]})
+        except ValidationError:
+            raise UsageError("schema takes source and id together, as an entry of secrets has them") from None
+        known = self._conductor.config.sources
+        if source not in known:
+            near = get_close_matches(str(source), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "add [sources.NAME] and reload"
+            raise UsageError(f"no source {str(source)!r} in the running configuration; {hint}")
+        return bundle
+
+    def _known(self, bundle: str) -> Bundle:
+        self._must_know(bundle)
+        return self._conductor.config.bundles[bundle]
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())

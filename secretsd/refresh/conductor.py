@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.load import load_checked
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
 from secretsd.model import Survey
 from secretsd.refresh import published
@@ -156,9 +156,9 @@ class Conductor:
         }
         return plan({name: config.bundles[name] for name in results}, observed, time.monotonic())
 
-    async def survey(self, name: str) -> Survey | tuple[Failure, ...]:
+    async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
         """What kinds of values the bundle's secrets hold now. Fetches, publishes nothing, tells nobody."""
-        return await survey(self._rounds, self.config, name)
+        return await survey(self._rounds, self.config, name, bundle)
 
     # --- flights ---------------------------------------------------------------------------------------
 

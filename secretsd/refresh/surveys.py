@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure
 from secretsd.model import Rejected, Survey
 from secretsd.refresh import messages
@@ -16,9 +16,13 @@ from secretsd.refresh.workers import WorkerChannel, WorkerLostError
 log = logging.getLogger(__name__)
 
 
-async def survey(rounds: Rounds, config: Config, name: str) -> Survey | tuple[Failure, ...]:
-    """Fetches the secrets of the bundle; nothing is published, and nothing of this is remembered."""
-    job = replace(rounds.job(config, [name]), survey=True)
+async def survey(rounds: Rounds, config: Config, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
+    """Fetches the secrets of `bundle`, which need not stand in `config`, from the sources that do.
+
+    Nothing is published, and nothing of this is remembered.
+    """
+    alone = config.model_copy(update={"bundles": {name: bundle}})
+    job = replace(rounds.job(alone, [name]), survey=True)
     try:
         async with asyncio.timeout(WORKER_DEADLINE_S), rounds.workers.worker() as channel:
             await channel.send_job(job)

@@ -265,3 +265,11 @@ def test_a_thousand_mistakes_are_told_within_two_seconds(
     began = time.process_time()
     assert len(etc.problems(text)) == count
     assert time.process_time() - began < 2
+
+
+def test_a_pattern_that_later_versions_of_python_may_read_otherwise_is_no_noise(
+    etc: Etc, recwarn: pytest.WarningsRecorder
+) -> None:
+    rule = "[bundles.bot.variables]\nTOKEN = { pattern = '[[a-z]x--y]+' }\n"
+    assert etc.load(GOOD + rule).bundles["bot"].variables["TOKEN"].compiled_pattern
+    assert not recwarn.list

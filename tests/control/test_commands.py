@@ -325,6 +325,27 @@ def test_a_schema_tells_kinds_and_publishes_nothing(home: Home) -> None:
     live(scenario())
 
 
+def test_a_schema_can_be_had_before_the_bundle_is_configured(home: Home) -> None:
+    async def scenario() -> None:
+        home.vault.put("prod/new", {"KEY": MARKER, "ON": True})
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            reply = await ask(daemon, "schema", "new", source="aws", id="prod/new")
+            assert reply.body["variables"] == {"KEY": {"min_length": 16}, "ON": {"type": "boolean"}}
+            assert set(daemon.conductor.states) == {"bot"}
+            for request, said in [
+                ({"source": "asw", "id": "x"}, "no source 'asw' .* did you mean 'aws'"),
+                ({"source": "aws"}, "source and id together"),
+                ({"source": "aws", "id": ""}, "source and id together"),
+                ({"id": "x"}, "source and id together"),
+                ({}, "no bundle 'new'"),
+            ]:
+                with pytest.raises(UsageError, match=said):
+                    await ask(daemon, "schema", "new", **request)
+
+    live(scenario())
+
+
 @pytest.mark.parametrize(
     ("failure_class", "code"),
     [
