@@ -124,6 +124,7 @@ class UnitReport:
     "current": the unit's main process started after the generation was published;
     "inactive": the unit is not running and was left alone;
     "starting": the unit has not started its main process yet: it will read the new files;
+    "due": the unit runs on older files, and has only been looked at;
     "failed": it could not be done, `message` says why and `advice` what to do;
     or one of those that the conductor adds:
     "confirming": the helper has acted, and the unit must still be active when `confirm` is over;

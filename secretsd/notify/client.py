@@ -12,6 +12,7 @@ from secretsd.notify.protocol import (
     MAX_REPLY_BYTES,
     ActRequest,
     ConfirmRequest,
+    LookRequest,
     Request,
     decode_reply,
     encode_request,
@@ -38,6 +39,22 @@ async def act(
     a unit that has been restarted since is "current".
     """
     return await _asked(socket_path, ActRequest(bundle, unit, generation, published_monotonic), timeout_s)
+
+
+async def look(
+    socket_path: str,
+    *,
+    bundle: str,
+    unit: str,
+    generation: int,
+    published_monotonic: float,
+    timeout_s: float = 2 * LOOK_TIMEOUT_S,
+) -> UnitReport:
+    """What `act` with the same arguments would find, with nothing done.
+
+    The outcome "due" stands for what `act` would act on. Like `act` it never raises and ends within `timeout_s`.
+    """
+    return await _asked(socket_path, LookRequest(bundle, unit, generation, published_monotonic), timeout_s)
 
 
 async def confirm(

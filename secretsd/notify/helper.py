@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from secretsd.config.files import read_usable
 from secretsd.errors import ConfigError, ExitCode, RefusedError, SecretsdError, UsageError
@@ -33,6 +33,7 @@ IDLE_S = 10.0
 MAX_CONNECTIONS = 32  # the next ones wait in the socket's queue
 
 _INFO, _WARNING, _ERROR = 6, 4, 3
+_VERBS = {protocol.ActRequest: "act on", protocol.LookRequest: "look at", protocol.ConfirmRequest: "confirm"}
 _USAGE = (
     "usage: secretsd-notify [--config FILE] [--socket PATH] [--peer-user NAME|UID] [--trusted-uid UID]\n"
     "                       [--systemctl PATH] [--idle SECONDS]"
@@ -177,6 +178,8 @@ def answer(connection: socket.socket, peer: sockets.Peer, settings: Settings) ->
     began = time.monotonic()
     verb, report, code = carry_out(request, settings)
     spent_ms = (time.monotonic() - began) * 1000
+    if isinstance(request, protocol.LookRequest) and report.outcome != "failed":
+        return protocol.encode_reply(report)  # comes every minute for a unit that waits for its window
     priority = _WARNING if report.outcome == "failed" else _INFO
     what = f"{request.bundle}: {verb} {request.unit}{generation_of(request)}: {report.outcome}"
     log(priority, f"{what} ({report.message}; peer pid {peer.pid}, {spent_ms:.0f} ms)")
@@ -185,18 +188,26 @@ def answer(connection: socket.socket, peer: sockets.Peer, settings: Settings) ->
 
 def generation_of(request: protocol.Request) -> str:
     """What the log says of the generation; a confirmation is about an invocation."""
-    return f" for generation {request.generation}" if isinstance(request, protocol.ActRequest) else ""
+    if isinstance(request, protocol.ConfirmRequest):
+        return ""
+    return f" for generation {request.generation}"
 
 
 def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitReport, str]:
     """Does what was asked if root's configuration has it: the verb, the report, a refusal's code."""
-    verb = "act on" if isinstance(request, protocol.ActRequest) else "confirm"
+    verb = _VERBS[type(request)]
     try:
         action = root_named_action(request, settings)
         systemd = Systemd(settings.systemctl)
-        if isinstance(request, protocol.ConfirmRequest):
-            return verb, deliver.confirm(request, action, systemd), ""
-        return action.name, deliver.act(request, action, systemd), ""
+        match request:
+            case protocol.ConfirmRequest():
+                return verb, deliver.confirm(request, action, systemd), ""
+            case protocol.LookRequest():
+                return verb, deliver.look(request, systemd), ""
+            case protocol.ActRequest():
+                return action.name, deliver.act(request, action, systemd), ""
+            case _:
+                assert_never(request)
     except ConfigError as error:
         message = (
             f"no file that can be used names bundle {request.bundle}; left out: {'; '.join(error.problems)}"

@@ -84,13 +84,14 @@ def test_a_confirmation_acts_on_nothing(helper: RunningHelper) -> None:
 @pytest.mark.parametrize(
     ("bundle", "unit"), [("trading-bot", "ssh.service"), ("other", UNIT), ("bundles", "x")]
 )
-@pytest.mark.parametrize("operation", ["act", "confirm"])
+@pytest.mark.parametrize("operation", ["act", "look", "confirm"])
 def test_what_root_has_not_configured_is_not_even_looked_at(
     helper: RunningHelper, operation: str, bundle: str, unit: str
 ) -> None:
     helper.start()
     fields: dict[str, dict[str, object]] = {
         "act": {"generation": 1, "published_monotonic": 1},
+        "look": {"generation": 1, "published_monotonic": 1},
         "confirm": {"invocation": INVOCATION},
     }
     reply = helper.ask(operation=operation, bundle=bundle, unit=unit, **fields[operation])

@@ -14,6 +14,8 @@ from secretsd.notify.protocol import (
     MAX_REQUEST_BYTES,
     ActRequest,
     ConfirmRequest,
+    LookRequest,
+    Request,
     decode_reply,
     decode_request,
     encode_reply,
@@ -22,6 +24,7 @@ from secretsd.notify.protocol import (
 )
 
 ACT = ActRequest("trading-bot", "trading-bot.service", 7, 123.456789)
+LOOK = LookRequest("trading-bot", "trading-bot.service", 7, 123.456789)
 CONFIRM = ConfirmRequest("trading-bot", "trading-bot.service", "0" * 31 + "a", 123.5)
 
 
@@ -36,8 +39,8 @@ def line(**changes: object) -> bytes:
     return json.dumps({**table, **changes}).encode() + b"\n"
 
 
-@pytest.mark.parametrize("request_", [ACT, CONFIRM, ConfirmRequest("b", "u.service", "f" * 32)])
-def test_a_request_comes_back_as_it_went(request_: ActRequest | ConfirmRequest) -> None:
+@pytest.mark.parametrize("request_", [ACT, LOOK, CONFIRM, ConfirmRequest("b", "u.service", "f" * 32)])
+def test_a_request_comes_back_as_it_went(request_: Request) -> None:
     assert decode_request(encode_request(request_)) == request_
 
 
