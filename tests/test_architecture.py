@@ -18,7 +18,7 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        "control.access",
+        *("refresh.gates", "control.access"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
@@ -28,7 +28,7 @@ FLOORS = (
     ("refresh.worker",),
     (
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
-        *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
+        *("refresh.attempt", "refresh.delivery", "refresh.bundles", "refresh.conductor"),
     ),
     ("control.report", "control.commands", "control.server"),
     ("__main__", "cli"),
@@ -44,8 +44,10 @@ PURE = (
         "config.fields",
         "config.relations",
         "config.positions",
+        "config.windows",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
+    "refresh.gates",
     "control.access",
 )
 WORLD = frozenset(

@@ -27,6 +27,7 @@ _NOTHING_TAKEN = (
 _ONE_ACKNOWLEDGES = (
     "'require_ack' is for one unit of a bundle, since an acknowledgement names no unit; it is already set"
 )
+_NOT_AS_ROOT = "'before' is run as the bundle's owner, and never as root: name a user of its own as owner"
 _CLOSED = "each takes only what its own variable or variables names"
 
 
@@ -58,6 +59,7 @@ def related(
         if not _any_within(broken, (*path, "on_change")):
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
+            yield from _askers(path, bundle, config)
         if (
             bundle.owner is None
             and not config.foreground
@@ -181,3 +183,11 @@ def _acknowledgements(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     places = [(*path, "on_change", index, "require_ack") for index in asking]
     for place in places[1:]:
         yield Problem(place, _ONE_ACKNOWLEDGES, places[0])
+
+
+def _askers(path: KeyPath, bundle: Bundle, config: Config) -> Iterator[Problem]:
+    # That an installed bundle has no owner at all is told anyway; in the foreground it may have none.
+    if bundle.owner == "root" or (bundle.owner is None and config.foreground):
+        for index, entry in enumerate(bundle.on_change):
+            if entry.before is not None:
+                yield Problem((*path, "on_change", index, "before"), _NOT_AS_ROOT)

@@ -66,6 +66,8 @@ class Commands:
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
+        # Most likely before a start of the unit, which makes waiting for a window needless.
+        self._conductor.bundles.deliveries.look_soon(bundle)
         return Reply(body={"generation": state.record.generation if state.record else None})
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:
@@ -110,7 +112,7 @@ class Commands:
         return Reply(code, done, {"lines": [line for _, lines in shortfalls for line in lines]})
 
     def _is_settled(self, name: str, target: int, began: float) -> bool:
-        """Whether the refresh has ended and each unit has loaded the result or has failed to."""
+        """Whether the refresh has ended and each unit has loaded the result, has failed to or has to wait."""
         state = self._conductor.states.get(name)
         bundle = self._conductor.config.bundles.get(name)
         if state is None or bundle is None:
@@ -122,11 +124,11 @@ class Commands:
         generation = state.record.generation
         for entry in bundle.on_change:
             delivery = state.delivery(entry.unit)
-            failed_since = (
-                delivery.generation == generation and delivery.failed_attempts and delivery.retry_at > began
-            )
+            # A unit that waits for a window is not waited for: that may open tomorrow.
+            put_off = delivery.failed_attempts or delivery.wait is not None
+            put_off_since = delivery.generation == generation and put_off and delivery.retry_at > began
             loaded = state.entry.loaded.get(entry.unit, 0) >= generation
-            if must_load(entry) and not loaded and (delivery.in_progress or not failed_since):
+            if must_load(entry) and not loaded and (delivery.in_progress or not put_off_since):
                 return False
         return True
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, assert_never
 from secretsd.config.files import read_usable
 from secretsd.errors import ConfigError, ExitCode, RefusedError, SecretsdError, UsageError
 from secretsd.model import UnitReport
-from secretsd.notify import deliver, protocol, sockets
-from secretsd.notify.configured import Action, configured_action, names_bundle
-from secretsd.notify.units import SYSTEMCTL, Systemd
+from secretsd.notify import asking, deliver, protocol, sockets
+from secretsd.notify.configured import configured_action, configured_before, names_bundle
+from secretsd.notify.units import SYSTEMCTL, SYSTEMD_RUN, Systemd
 
 if TYPE_CHECKING:
     import socket
@@ -33,10 +33,15 @@ IDLE_S = 10.0
 MAX_CONNECTIONS = 32  # the next ones wait in the socket's queue
 
 _INFO, _WARNING, _ERROR = 6, 4, 3
-_VERBS = {protocol.ActRequest: "act on", protocol.LookRequest: "look at", protocol.ConfirmRequest: "confirm"}
+_VERBS = {
+    protocol.ActRequest: "act on",
+    protocol.LookRequest: "look at",
+    protocol.BeforeRequest: "ask before",
+    protocol.ConfirmRequest: "confirm",
+}
 _USAGE = (
     "usage: secretsd-notify [--config FILE] [--socket PATH] [--peer-user NAME|UID] [--trusted-uid UID]\n"
-    "                       [--systemctl PATH] [--idle SECONDS]"
+    "                       [--systemctl PATH] [--systemd-run PATH] [--idle SECONDS]"
 )
 
 
@@ -49,6 +54,7 @@ class Settings:
     peer_user: str = PEER_USER
     trusted_uid: int = 0
     systemctl: str = SYSTEMCTL
+    systemd_run: str = SYSTEMD_RUN
     idle_s: float = IDLE_S
 
 
@@ -76,7 +82,7 @@ def parse(arguments: list[str]) -> Settings:
     Raises: UsageError.
     """
     pairs = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    known = {"--config", "--socket", "--peer-user", "--trusted-uid", "--systemctl", "--idle"}
+    known = {"--config", "--socket", "--peer-user", "--trusted-uid", "--systemctl", "--systemd-run", "--idle"}
     if len(arguments) % 2 or not pairs.keys() <= known:
         raise UsageError(_USAGE)
     try:
@@ -86,6 +92,7 @@ def parse(arguments: list[str]) -> Settings:
             peer_user=pairs.get("--peer-user", PEER_USER),
             trusted_uid=int(pairs.get("--trusted-uid", "0")),
             systemctl=pairs.get("--systemctl", SYSTEMCTL),
+            systemd_run=pairs.get("--systemd-run", SYSTEMD_RUN),
             idle_s=float(pairs.get("--idle", IDLE_S)),
         )
     except ValueError:
@@ -197,13 +204,18 @@ def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitR
     """Does what was asked if root's configuration has it: the verb, the report, a refusal's code."""
     verb = _VERBS[type(request)]
     try:
-        action = root_named_action(request, settings)
-        systemd = Systemd(settings.systemctl)
+        tables = usable_tables(request, settings)
+        action = configured_action(tables, bundle=request.bundle, unit=request.unit)
+        systemd = Systemd(settings.systemctl, settings.systemd_run)
         match request:
             case protocol.ConfirmRequest():
                 return verb, deliver.confirm(request, action, systemd), ""
             case protocol.LookRequest():
                 return verb, deliver.look(request, systemd), ""
+            case protocol.BeforeRequest():
+                before = configured_before(tables, bundle=request.bundle, unit=request.unit)
+                daemon_uid = peer_uid(settings.peer_user)
+                return verb, asking.ask(request, before, systemd, daemon_uid=daemon_uid), ""
             case protocol.ActRequest():
                 return action.name, deliver.act(request, action, systemd), ""
             case _:
@@ -221,17 +233,17 @@ def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitR
         return verb, UnitReport("failed", message, "this is a bug in secretsd: please report it"), "bug"
 
 
-def root_named_action(request: protocol.Request, settings: Settings) -> Action:
-    """What the files that can be used and trusted have for the request; a warning in the log for each other.
+def usable_tables(request: protocol.Request, settings: Settings) -> object:
+    """What stands in the files that can be used and trusted; a warning in the log for each other.
 
-    Raises: NotConfiguredError; ConfigError where the bundle may stand in a file that was left out.
+    Raises: ConfigError where the request's bundle may stand in a file that was left out.
     """
     tables, problems = read_usable(settings.config, trusted_owner=settings.trusted_uid)
     for problem in problems:
         log(_WARNING, f"left out: {problem}")
     if problems and not names_bundle(tables, request.bundle):
         raise ConfigError(problems)
-    return configured_action(tables, bundle=request.bundle, unit=request.unit)
+    return tables
 
 
 def log(priority: int, text: str) -> None:

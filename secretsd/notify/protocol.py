@@ -25,7 +25,11 @@ JOB_TIMEOUT_S = 60.0  # for a job, with the wait for a unit that is in the middl
 # What a caller should wait for an answer: a job at its limit, and the looks at the unit before and after it.
 ANSWER_TIMEOUT_S = JOB_TIMEOUT_S + 2 * LOOK_TIMEOUT_S
 
-OUTCOMES = frozenset({"acted", "current", "inactive", "starting", "due", "failed"})
+# How long a `before` program that was told to end may take, and what systemd may need around it.
+STOP_TIMEOUT_S = 5.0
+BEFORE_GRACE_S = STOP_TIMEOUT_S + 2 * LOOK_TIMEOUT_S
+
+OUTCOMES = frozenset({"acted", "current", "inactive", "starting", "due", "willing", "unwilling", "failed"})
 _MAX_NAME_CHARS = 255
 _MAX_GENERATION = 2**63
 _MAX_SECONDS = 1e12
@@ -52,6 +56,15 @@ class LookRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class BeforeRequest:
+    """Run the `before` of `unit` in root's configuration and say whether the unit may be touched."""
+
+    bundle: str
+    unit: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmRequest:
     """Say whether `unit` is still active in `invocation`, having been told of a change at `acted_monotonic`.
 
@@ -64,12 +77,13 @@ class ConfirmRequest:
     acted_monotonic: float | None = None
 
 
-Request = ActRequest | LookRequest | ConfirmRequest
+Request = ActRequest | LookRequest | BeforeRequest | ConfirmRequest
 
-_OPERATIONS = {ActRequest: "act", LookRequest: "look", ConfirmRequest: "confirm"}
+_OPERATIONS = {ActRequest: "act", LookRequest: "look", BeforeRequest: "before", ConfirmRequest: "confirm"}
 _KEYS = {
     "act": frozenset({"operation", "bundle", "unit", "generation", "published_monotonic"}),
     "look": frozenset({"operation", "bundle", "unit", "generation", "published_monotonic"}),
+    "before": frozenset({"operation", "bundle", "unit", "generation"}),
     "confirm": frozenset({"operation", "bundle", "unit", "invocation", "acted_monotonic"}),
 }
 
@@ -101,6 +115,8 @@ def decode_request(line: bytes) -> Request:
     if operation in ("act", "look"):
         kind = ActRequest if operation == "act" else LookRequest
         return kind(bundle, unit, _generation(table), _seconds(table, "published_monotonic"))
+    if operation == "before":
+        return BeforeRequest(bundle, unit, _generation(table))
     acted = None if table.get("acted_monotonic") is None else _seconds(table, "acted_monotonic")
     return ConfirmRequest(bundle, unit, _invocation(table), acted)
 

@@ -31,6 +31,8 @@ class Entry:
     generation: int = 0  # no number above this one was ever given
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
     failed: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it last failed on
+    # unit -> when secretsd restarted it within the last hour, seconds since the epoch
+    restarts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 Entries = Mapping[str, Entry]
@@ -59,7 +61,13 @@ def _entry(document: Mapping[str, Any]) -> Entry:
     def numbers(key: str) -> dict[str, int]:
         return {str(unit): int(generation) for unit, generation in document[key].items()}
 
-    return Entry(int(document["generation"]), numbers("loaded"), numbers("failed"))
+    restarts = document.get("restarts", {})  # a journal of an earlier version has none
+    return Entry(
+        generation=int(document["generation"]),
+        loaded=numbers("loaded"),
+        failed=numbers("failed"),
+        restarts={str(unit): tuple(map(float, moments)) for unit, moments in restarts.items()},
+    )
 
 
 def _unreadable(path: Path, reason: str) -> LocalIOError:
@@ -75,7 +83,12 @@ def write(state_dir: Path, entries: Entries) -> None:
     Raises: LocalIOError.
     """
     bundles = {
-        name: {"generation": entry.generation, "loaded": dict(entry.loaded), "failed": dict(entry.failed)}
+        name: {
+            "generation": entry.generation,
+            "loaded": dict(entry.loaded),
+            "failed": dict(entry.failed),
+            "restarts": {unit: list(moments) for unit, moments in entry.restarts.items()},
+        }
         for name, entry in entries.items()
     }
     text = json.dumps({"schema": _SCHEMA, "bundles": bundles}, indent=1).encode() + b"\n"

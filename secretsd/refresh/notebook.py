@@ -10,6 +10,7 @@ from pathlib import Path
 
 from secretsd.errors import LocalIOError
 from secretsd.refresh import journal
+from secretsd.refresh.gates import recent
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
 from secretsd.refresh.state import BundleState
@@ -72,6 +73,13 @@ class Notebook:
         if state.entry.failed.get(unit) != generation:
             state.entry = replace(state.entry, failed={**state.entry.failed, unit: generation})
             await self.write()
+
+    async def record_restart(self, name: str, unit: str, at: float) -> None:
+        """secretsd has restarted the unit at `at`, in seconds since the epoch."""
+        state = self._states[name]
+        moments = recent((*state.entry.restarts.get(unit, ()), at), at)
+        state.entry = replace(state.entry, restarts={**state.entry.restarts, unit: moments})
+        await self.write()
 
     async def carry(self, name: str, *, old: int, new: int) -> None:
         """What units made of generation `old` they have made of `new`, too: it has the same content."""
