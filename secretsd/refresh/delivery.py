@@ -69,11 +69,11 @@ class Deliveries:
 
     def look_soon(self, bundle: str) -> None:
         """Somebody who may be about to start the bundle's unit has asked: what waits is looked at again."""
-        state = self._states.get(bundle)
-        for delivery in state.deliveries.values() if state else ():
-            if delivery.wait is not None and time.monotonic() - delivery.reported_at > _SOONEST_S:
-                delivery.retry_at = 0.0
-        self._again(bundle)
+        state, now = self._states.get(bundle), time.monotonic()
+        for unit, delivery in state.deliveries.items() if state else ():
+            soon = max(now, delivery.reported_at + _SOONEST_S)
+            if delivery.wait is not None and soon < delivery.retry_at:
+                self._arm(bundle, unit, delivery, soon - now)
 
     async def stop(self) -> None:
         """Abandons what is under way: the journal brings it back."""
@@ -191,13 +191,16 @@ class Deliveries:
         await self._notebook.record_failed(step.bundle, step.unit, step.generation)
 
     def _retry(self, step: NotifyUnit, delivery: Delivery, report: UnitReport, delay_s: float) -> None:
-        delivery.retry_at = time.monotonic() + delay_s
+        self._arm(step.bundle, step.unit, delivery, delay_s)
         self._show(delivery, step, report)
-        key = (step.bundle, step.unit)
+
+    def _arm(self, bundle: str, unit: str, delivery: Delivery, delay_s: float) -> None:
+        delivery.retry_at = time.monotonic() + delay_s
+        key = (bundle, unit)
         if key in self._retries:
             self._retries[key].cancel()
         # A little later than retry_at, or the plan would find it not due yet.
-        self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, step.bundle)
+        self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, bundle)
 
     def _show(self, delivery: Delivery, step: NotifyUnit, report: UnitReport) -> None:
         delivery.generation = step.generation
