@@ -179,6 +179,7 @@ class FakeHelper:
         self.requests: list[Request] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.gates: dict[str, asyncio.Event] = {}  # of single kinds, beside the one for all
         self.asked = asyncio.Event()
         self.hanging: set[str] = set()  # units whose jobs never end
 
@@ -217,6 +218,8 @@ class FakeHelper:
                 await reader.read()  # until the daemon gives up
             answers = self._answers_to(request)
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if kind_gate := self.gates.get(type(request).__name__.removesuffix("Request")):
+                await kind_gate.wait()
             await self.gate.wait()
             writer.write(encode_reply(answer))
             await writer.drain()
