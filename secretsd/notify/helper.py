@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONFIG = "/etc/secretsd/secretsd.toml"
 PEER_USER = "secretsd"
 IDLE_S = 10.0
+RETIRE_S = 300.0  # half of its unit's RuntimeMaxSec=, which would cut off whoever is just being answered
 MAX_CONNECTIONS = 32  # the next ones wait in the socket's queue
 
 _INFO, _WARNING, _ERROR = 6, 4, 3
@@ -112,8 +113,12 @@ def peer_uid(user: str) -> int:
 
 
 def serve(listener: socket.socket, settings: Settings, *, allowed_uids: frozenset[int]) -> None:
-    """Answers each connection in a thread of its own, and returns after `idle_s` seconds without any."""
+    """Answers each connection in a thread of its own, and returns after `idle_s` seconds without any.
+
+    One whose socket is systemd's also returns when it is older than RETIRE_S and nobody waits for an answer.
+    """
     listener.settimeout(0)
+    retires_at = time.monotonic() + RETIRE_S
     slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
     poller = select.poll()
     poller.register(listener, select.POLLIN)
@@ -122,6 +127,8 @@ def serve(listener: socket.socket, settings: Settings, *, allowed_uids: frozense
             if threading.active_count() == 1:
                 return
             continue
+        if not settings.socket and time.monotonic() > retires_at and threading.active_count() == 1:
+            return  # systemd has the socket and starts the next one for who has just connected
         try:
             connection, _ = listener.accept()
         except OSError as error:

@@ -26,7 +26,7 @@ _FIRST_RETRY_S = 2.0
 _STARTING_RETRY_S = 1.0
 _ACK_RETRY_S = 30.0
 # A unit that waits is looked at again this often: somebody may have restarted it, or edited its windows.
-_LOOK_AGAIN_S = 30.0
+_LOOK_AGAIN_S = 60.0
 _ASK_AGAIN_S, _ASK_AGAIN_LONGEST_S = 5.0, 60.0  # `before`, which said no
 _ASK_AT_ONCE = 8  # the helper answers 32 connections at a time, and others need theirs
 _SOONEST_S = 2.0  # no sooner after a report, whoever asks
@@ -144,7 +144,6 @@ class Deliveries:
                 self._retry(step, delivery, waiting, _growing(_ACK_RETRY_S, delivery))
             case _:
                 delivery.failed_attempts = 0
-                delivery.agreed()
                 self._show(delivery, step, report)
                 event = (
                     "unit is not running" if report.outcome == "inactive" else "unit has loaded the bundle"

@@ -66,6 +66,7 @@ class Notebook:
         loaded = {**state.entry.loaded, unit: max(generation, state.entry.loaded.get(unit, 0))}
         failed = {other: number for other, number in state.entry.failed.items() if other != unit}
         state.entry = replace(state.entry, loaded=loaded, failed=failed)
+        state.delivery(unit).loaded()
         await self.write()
 
     async def record_failed(self, name: str, unit: str, generation: int) -> None:

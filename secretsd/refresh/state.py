@@ -34,6 +34,11 @@ class Delivery:
         """Nothing that `before` said so far counts any more."""
         self.refusals, self.unwilling_since, self.is_overdue = 0, None, False
 
+    def loaded(self) -> None:
+        """The unit waits for nothing any more, whoever brought it to its generation."""
+        self.wait = None
+        self.agreed()
+
 
 @dataclass(slots=True)
 class BundleState:

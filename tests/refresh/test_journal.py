@@ -46,7 +46,7 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": []}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": {"u": null}}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": {}, "failed": {}, "restarts": []}}}',
-        b'{"schema": 1, "bundles": {"b": {"generation": 1, "loaded": {}, "failed": {}, "restarts": {"u": 3}}}}',
+        b'{"schema": 1, "bundles": {"b": {"generation":1,"loaded": {}, "failed": {},"restarts": {"u":3}}}}',
         b"[" * 100_000,
     ],
 )  # fmt: skip

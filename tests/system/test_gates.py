@@ -161,6 +161,25 @@ def test_closed_window_delays_telling_and_not_publishing_until_it_opens(machine:
 
 
 @on_bookworm
+def test_time_zones_that_the_host_does_not_have_are_told_and_touch_nothing(machine: Machine) -> None:
+    _gated(machine, 'windows = ["00:00-24:00 Europe/Berlin"]')
+    machine.rotate("bot", "fake-key-2")
+    assert machine.secretsctl("reload")[0] == 0
+    machine.host.sh("mv /usr/share/zoneinfo /usr/share/no-zoneinfo")  # a Debian without tzdata
+    code, said = machine.secretsctl("check-config")
+    assert code == 78
+    assert "apt install tzdata" in said
+    machine.restart_secretsd()
+    machine.rotate("bot", "fake-key-3")
+    machine.secretsctl("wait", "bot", "--max-age", "1ms", "--timeout", "5s")
+    eventually(lambda: _unit(machine) == "waiting for window", "it is not touched at an unknown hour")
+    assert machine.status("bot")["units"][0]["until"] is None
+    machine.host.sh("mv /usr/share/no-zoneinfo /usr/share/zoneinfo")
+    assert machine.secretsctl("reload")[0] == 0
+    assert machine.seen("bot")[-1] == "reload fake-key-3"
+
+
+@on_bookworm
 def test_unit_that_is_restarted_by_hand_while_it_waits_has_loaded(machine: Machine) -> None:
     _gated(machine, f"{_window(_CLOSED)}\n{_BEFORE}")
     machine.rotate("bot", "fake-key-2")
