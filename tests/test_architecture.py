@@ -18,27 +18,27 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("refresh.survey", "refresh.secret_object"),
-        "control.access",
+        *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
-        *("refresh.memory", "refresh.sources"),
+        *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
     ),
     ("refresh.worker",),
     (
-        *(
-            "refresh.zygote",
-            "refresh.workers",
-            "refresh.rounds",
-            "refresh.surveys",
-            "refresh.state",
-            "refresh.notebook",
-        ),
-        *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
+        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
+        *("refresh.notebook", "refresh.delivery", "refresh.restores", "refresh.bundles"),
+        *("refresh.overrule", "refresh.conductor"),
     ),
-    ("control.report", "control.commands", "control.server"),
+    (
+        "control.report",
+        "control.settling",
+        "control.overruling",
+        "control.drafting",
+        "control.commands",
+        "control.server",
+    ),
     ("__main__", "cli"),
 )
 
@@ -62,8 +62,7 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("refresh.survey", "refresh.secret_object"),
-    "control.access",
+    *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
 )
 WORLD = frozenset(
     {

@@ -137,15 +137,18 @@ class Secret(Table):
 
 
 class Output(Table):
-    """A file of the bundle."""
+    """A file of the bundle, or with format "files" a directory of files."""
 
     path: OutputPath = Field(
-        description="The file's path inside of the bundle's directory, /run/secretsd/NAME.",
+        description="The path of the file, or of the directory, inside of the bundle's directory,"
+        " /run/secretsd/NAME.",
         examples=["env"],
     )
-    format: Literal["env"] = Field(
-        description="How the variables are written. env: systemd's EnvironmentFile= and every POSIX shell"
-        " read it alike.",
+    format: Literal["env", "docker", "dotenv", "node", "universal", "json", "files"] = Field(
+        description="Who reads the file: env for systemd and every POSIX shell, docker for docker and podman"
+        " --env-file, dotenv for python-dotenv and pydantic-settings, node for node --env-file, universal for"
+        " systemd, shells, python-dotenv and node alike, json for one object of strings. files makes the path"
+        " a directory with one file for each variable, which holds exactly its bytes.",
         examples=["env"],
     )
 

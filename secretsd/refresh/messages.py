@@ -17,7 +17,7 @@ from secretsd.config.models import Bundle
 from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, Survey
-from secretsd.refresh.plan import RepairBundle
+from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Job:
     budget_s: float  # after this long no new call is begun
     sources: dict[str, SourceJob]
     bundles: dict[str, Bundle]
-    repairs: dict[str, RepairBundle]  # bundles to be shown anew from the daemon's own copies
+    restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
     survey: bool = False  # only say what kinds of values there are: nothing is validated or published
 

@@ -6,7 +6,6 @@ import codecs
 import json
 
 DUPLICATE = object()  # stands for a member whose key the object holds twice
-_LONGEST_KEY_CHARS = 100
 
 
 class NumberText(str):
@@ -35,12 +34,6 @@ def parse_object(payload: bytes) -> dict[str, object] | str:
     except (ValueError, RecursionError):
         return "is not valid JSON"
     return document if isinstance(document, dict) else "is JSON, but not an object"
-
-
-def writable(key: str) -> str:
-    """`key` for terminals and logs, short, and without what would steer them or what no encoder takes."""
-    shown = key if key.isprintable() else key.encode("unicode_escape").decode("ascii")
-    return shown if len(shown) <= _LONGEST_KEY_CHARS else f"{shown[:_LONGEST_KEY_CHARS]}..."
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Secret
-from secretsd.config.names import is_dangerous, is_valid_name
+from secretsd.config.names import is_dangerous, is_valid_name, shown
 from secretsd.model import (
     FetchedSecret,
     LeftOut,
@@ -17,7 +17,7 @@ from secretsd.model import (
     SurveyedVariable,
     ValueType,
 )
-from secretsd.refresh.secret_object import DUPLICATE, NumberText, parse_object, writable
+from secretsd.refresh.secret_object import DUPLICATE, NumberText, parse_object
 
 # Lengths are told in steps, and not beyond what tells a key from a word.
 _STEP_CHARS = 8
@@ -84,7 +84,7 @@ class _Findings:
             self.variables[name] = SurveyedVariable(name, *kind)
 
     def leave_out(self, secret: Secret, key: str, reason: LeftOutReason) -> None:
-        self.left_out.append(LeftOut(str(secret.ref), writable(key), reason))
+        self.left_out.append(LeftOut(str(secret.ref), shown(key), reason))
 
 
 def _kind(member: object) -> tuple[ValueType, int, bool] | LeftOutReason:

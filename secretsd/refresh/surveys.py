@@ -21,8 +21,7 @@ async def survey(rounds: Rounds, config: Config, name: str, bundle: Bundle) -> S
 
     Nothing is published, and nothing of this is remembered.
     """
-    alone = config.model_copy(update={"bundles": {name: bundle}})
-    job = replace(rounds.job(alone, [name]), survey=True)
+    job = replace(rounds.job(config, {name: bundle}), survey=True)
     try:
         async with asyncio.timeout(WORKER_DEADLINE_S), rounds.workers.worker() as channel:
             await channel.send_job(job)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Secret
-from secretsd.config.names import is_dangerous, is_valid_name
+from secretsd.config.names import is_dangerous, is_valid_name, shown
 from secretsd.config.rules import broken_rule
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.secret_object import DUPLICATE, parse_object, writable
+from secretsd.refresh.secret_object import DUPLICATE, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class _Gathering:
         unused = sorted(members.keys() - set(wanted.values()), key=lambda key: (not is_dangerous(key), key))
         if unused:
             more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
-            self.ignored[str(secret.ref)] = (*map(writable, unused[:_MOST_IGNORED]), *more)
+            self.ignored[str(secret.ref)] = (*map(shown, unused[:_MOST_IGNORED]), *more)
 
     def _wanted(self, secret: Secret, members: Mapping[str, object]) -> dict[str, str]:
         """Variable name -> key of the object."""

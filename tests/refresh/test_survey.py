@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secretsd.cli import draft
+from secretsd.cli.screens import schema
+from secretsd.cli.text import View
 from secretsd.config.load import load
 from secretsd.config.models import Bundle
 from secretsd.control.report import survey_document
@@ -20,6 +22,8 @@ from secretsd.refresh.survey import survey
 from secretsd.refresh.validate import Variables, validate
 from tests.marker import MARKER, shows
 from tests.refresh.fakes import bundle
+
+VIEW = View(datetime.now(UTC))
 
 HEAD = """
 [daemon]
@@ -43,7 +47,7 @@ def fetched(wanted: Bundle, *payloads: bytes) -> dict[object, FetchedSecret]:
 
 
 def drafted(wanted: Bundle, *payloads: bytes, name: str = "bot") -> str:
-    return draft.toml(survey_document(surveyed(wanted, *payloads, name=name)))
+    return schema.screen(survey_document(surveyed(wanted, *payloads, name=name)), VIEW)
 
 
 @pytest.mark.parametrize(

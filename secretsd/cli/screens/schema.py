@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from secretsd.cli.text import View
 from secretsd.config.toml_text import inline, key
 
 _REASONS = {
@@ -19,7 +20,7 @@ _REASONS = {
 }
 
 
-def toml(document: Mapping[str, Any]) -> str:
+def screen(document: Mapping[str, Any], _view: View) -> str:
     """What `schema` answered, as a table. It holds names, types and rounded lengths only."""
     bundle = document["bundle"]
     lines = [
