@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -47,9 +47,12 @@ class Kind:
     words: str
 
 
-def refused(text: LiteralString, *, key: str = "") -> PydanticCustomError:
-    """The error for `text`; `key` is the key of the table at fault where the whole table was judged."""
-    return PydanticCustomError(REFUSED, text, {"key": key})
+def refused(text: LiteralString, *, key: str = "", also: Sequence[LiteralString] = ()) -> PydanticCustomError:
+    """The error for `text`; `key` is the key of the table at fault where the whole table was judged.
+
+    `also` holds what else is wrong with the table: a validator can raise one error only.
+    """
+    return PydanticCustomError(REFUSED, text, {"key": key, "also": list(also)})
 
 
 def _only(is_good: Callable[[str], object], text: LiteralString) -> AfterValidator:

@@ -8,7 +8,7 @@ Each field's description and examples are what secretsd.toml(5) says of it.
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
@@ -114,10 +114,15 @@ class Secret(Table):
 
     @model_validator(mode="after")
     def _one_way_each(self) -> Self:
+        conflicts: list[LiteralString] = []
         if self.version is not None and "stage" in self.model_fields_set:
-            raise refused("stage and version exclude each other: a version is one, whatever its stage")
+            conflicts.append("stage and version exclude each other: a version is one, whatever its stage")
         if self.variable is not None and self.variables:
-            raise refused("variable and variables exclude each other: the first takes the value as a whole")
+            conflicts.append(
+                "variable and variables exclude each other: the first takes the value as a whole"
+            )
+        if conflicts:
+            raise refused(conflicts[0], also=conflicts[1:])
         return self
 
     @property

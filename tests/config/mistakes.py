@@ -175,6 +175,20 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         SECRET + "variable = 'B'\nstage = 'AWSPREVIOUS'\nversion = 'x'\n",
         ["12: stage and version exclude each other: a version is one, whatever its stage"],
     ),
+    "all that excludes each other": (
+        SECRET
+        + "variable = 'B'\nvariables = { C = 'c' }\nstage = 'A'\nversion = 'x'\n"
+        + "[bundles.bot.variables.TOKEN]\nmin = 2\nmax = 1\nmin_length = 2\nmax_length = 1\ndefault = 'x'\n"
+        + "required = false\n",
+        [
+            "12: stage and version exclude each other: a version is one, whatever its stage",
+            "12: variable and variables exclude each other: the first takes the value as a whole",
+            "19: default and required = false exclude each other: a default is never missing",
+            '19: min and max need type = "integer" or "decimal"; a length has min_length, max_length',
+            "19: min is above max: no value can satisfy both",
+            "19: min_length is above max_length: no value can satisfy both",
+        ],
+    ),
     "variable and variables": (
         SECRET + "variable = 'B'\nvariables = { C = 'c' }\n",
         ["12: variable and variables exclude each other: the first takes the value as a whole"],
