@@ -24,7 +24,8 @@ env for systemd's EnvironmentFile= and every POSIX shell, docker for docker and 
 python-dotenv and pydantic-settings, node for node --env-file, universal for systemd, shells, python-dotenv
 and node alike, json for one object of strings. Variables are written in the order of their names, as in
 published files. What the dialect cannot hold is named on standard error, NAME: REASON, a line each; then
-nothing is written and the exit code is 65. The daemon is not asked."""
+nothing is written and the exit code is 65. The daemon is not asked. Example: secretsctl render --dialect env
+< values.json > bot.env"""
 
 # Far more than one environment can hold.
 _MAX_INPUT_BYTES = 16 * 1024 * 1024
@@ -109,17 +110,21 @@ def _values(members: Mapping[str, object]) -> tuple[dict[str, bytes], dict[str, 
     """Values by name, in the order of the names, and why the others are none."""
     values: dict[str, bytes] = {}
     reasons: dict[str, str] = {}
-    for name, member in sorted(members.items(), key=lambda item: item[0]):
+    for name in sorted(members):
+        member = members[name]
         if member is _DUPLICATE:
             reasons[name] = "stands twice in the object"
         elif not isinstance(member, str):
             reasons[name] = "is not a string: put its value in quotes"
-        elif _has_surrogate(name) or _has_surrogate(member):
+        elif (value := _utf8(member)) is None or _utf8(name) is None:
             reasons[name] = "holds a lone surrogate, which is no UTF-8"
         else:
-            values[name] = member.encode()
+            values[name] = value
     return values, reasons
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _utf8(text: str) -> bytes | None:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
