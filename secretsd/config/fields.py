@@ -28,6 +28,7 @@ _MAX_SOCKET_PATH_BYTES = 107  # sun_path, unix(7)
 _MAX_OUTPUT_PATH_BYTES = 1024
 _MAX_COMPONENT_BYTES = 255
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_MAX_COMMAND_WORDS = 64
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
 
@@ -85,6 +86,20 @@ def _fits_a_socket(path: Path) -> Path:
     if len(bytes(path)) > _MAX_SOCKET_PATH_BYTES:
         raise refused("is too long for a socket: the kernel takes at most 107 bytes")
     return path
+
+
+def _starts_with_a_program(command: tuple[str, ...]) -> tuple[str, ...]:
+    if command and (not command[0].startswith("/") or ".." in command[0].split("/")):
+        raise refused('must start with the absolute path of a program, without ".."')
+    if len(command) > _MAX_COMMAND_WORDS:
+        raise refused("has more than 64 words")
+    return command
+
+
+def _alert_limit(value: int) -> int:
+    if not 2 <= value <= 3600:
+        raise refused("must be 2 to 3600: a trouble and its end take two")
+    return value
 
 
 def _output_path(value: str) -> str:
@@ -177,9 +192,13 @@ OutputPath = Annotated[str, AfterValidator(_output_path)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Bits = Annotated[float, BeforeValidator(_bits)]
 Count = Annotated[int, Field(ge=0)]
+AlertLimit = Annotated[int, AfterValidator(_alert_limit)]
 Regex = Annotated[str, AfterValidator(_regex)]
 
 # TOML's arrays arrive as lists, which strict mode would not take for a tuple; their items stay strict.
 Several = Annotated[tuple[_T, ...], Field(strict=False)]
 OneOrMore = Annotated[Several[_T], AfterValidator(_not_empty)]
 NotEmpty = AfterValidator(_not_empty)
+
+# A program and its arguments, given as they are: there is no shell. Empty: no program at all.
+Command = Annotated[Several[Text], AfterValidator(_starts_with_a_program)]

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from secretsd.config.fields import (
     AbsolutePath,
+    AlertLimit,
     Bits,
     BundleName,
+    Command,
     Count,
     EndpointUrl,
     Interval,
@@ -64,6 +66,27 @@ class Daemon(Table):
     state_dir: AbsolutePath = Path("/var/lib/secretsd")
     control_socket: SocketPath = Field(default_factory=lambda data: data["runtime_dir"] / CONTROL_SOCKET_NAME)
     notify_socket: SocketPath = Path("/run/secretsd-notify.sock")
+    alert_command: Command = Field(
+        default=(),
+        description="A program that is run when a bundle gets into trouble or out of it, with the event as a "
+        "JSON object on its standard input. A bundle's own alert_command takes its place.",
+        examples=[["/usr/local/bin/secretsd-slack"]],
+    )
+    alert_after_s: TimeSpan = Field(
+        default=120.0,
+        alias="alert_after",
+        description="How long a trouble that may pass by itself (the source is away, the credentials are not "
+        "accepted, a unit has not loaded its files) must last before it is told. Refusals, bad data and "
+        "altered files are told at once.",
+        examples=["2m"],
+    )
+    alert_limit: AlertLimit = Field(
+        default=12,
+        description="At most this many runs of alert_command an hour for one bundle, half of them at once; "
+        "for all bundles together five times as many. What is held back is told later if it is still true, "
+        "and counted in the next event if not.",
+        examples=[12],
+    )
 
 
 class AwsSecretsManager(Table):
@@ -180,6 +203,17 @@ class Bundle(Table):
     variables: Mapping[VariableName, VariableRule] = Field(default_factory=dict)
     outputs: OneOrMore[Output] = (Output(path="env", format="env"),)
     on_change: Several[OnChange] = ()
+    alert_command: Command | None = Field(
+        default=None,
+        description="As alert_command in [daemon], for this bundle alone; an empty list tells nobody.",
+        examples=[["/usr/local/bin/secretsd-mail", "desk@example.com"]],
+    )
+    alert_after_s: TimeSpan | None = Field(
+        default=None,
+        alias="alert_after",
+        description="As alert_after in [daemon], for this bundle alone.",
+        examples=["30s"],
+    )
 
     @cached_property
     def mapped_names(self) -> frozenset[str]:
@@ -214,6 +248,16 @@ class Config(Table):
     def interval_s(self, bundle: str) -> float:
         """How often a bundle is refreshed when all is well."""
         return self.bundles[bundle].refresh_interval_s or self.daemon.refresh_interval_s
+
+    def alert_command(self, bundle: str) -> tuple[str, ...]:
+        """Who is told of the bundle's troubles; empty for nobody. Of one that is gone: the daemon's."""
+        own = self.bundles[bundle].alert_command if bundle in self.bundles else None
+        return self.daemon.alert_command if own is None else own
+
+    def alert_after_s(self, bundle: str) -> float:
+        """How long a trouble of the bundle that may pass by itself must last before it is told."""
+        own = self.bundles[bundle].alert_after_s
+        return self.daemon.alert_after_s if own is None else own
 
 
 def _crossed(low: Decimal | int | None, high: Decimal | int | None) -> bool:

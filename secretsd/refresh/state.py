@@ -26,6 +26,16 @@ class Delivery:
 
 
 @dataclass(slots=True)
+class Drift:
+    """What was done to a bundle's published files by somebody else, since this start of the daemon."""
+
+    count: int = 0
+    last_at: float | None = None  # seconds since the epoch
+    last: tuple[str, ...] = ()  # a clause for each difference
+    is_open: bool = False  # found and not yet repaired
+
+
+@dataclass(slots=True)
 class BundleState:
     """One bundle on this host."""
 
@@ -46,6 +56,7 @@ class BundleState:
     dice: float = 0.0  # of the last refresh, in [0, 1): bundles of one round stay together
     next_due: float = 0.0  # monotonic seconds
     deliveries: dict[str, Delivery] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
 
     def delivery(self, unit: str) -> Delivery:
         return self.deliveries.setdefault(unit, Delivery())

@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"[bundles.bot.x]\n[bundles.b]\non_refusal = 'withdrawn'\n{BODY}",
         [
             "12: unknown key 'x'; known here: owner, on_refusal, refresh_interval, import_all, secrets,"
-            " variables, outputs, on_change",
+            " variables, outputs, on_change, alert_command, alert_after",
             '14: \'on_refusal\' must be "keep" or "withdraw"; did you mean "withdraw"?',
         ],
     ),
@@ -290,5 +290,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "confirm": (
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",
         [f"15: 'confirm' {SPAN}", "16: 'require_ack' must be true or false"],
+    ),
+    "alert_command": (
+        f"[bundles.b]\nalert_command = ['alert', '--x']\nalert_after = 'soon'\n{BODY}"
+        f"[bundles.c]\nalert_command = '/bin/true'\n{BODY}",
+        [
+            "13: 'alert_command' must start with the absolute path of a program, without \"..\"",
+            f"14: 'alert_after' {SPAN}",
+            "18: 'alert_command' must be an array",
+        ],
     ),
 }
