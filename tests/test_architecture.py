@@ -18,7 +18,7 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        "control.access",
+        *("control.access", "observe.telling"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
@@ -28,7 +28,7 @@ FLOORS = (
     ("refresh.worker",),
     (
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
-        *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
+        *("refresh.delivery", "refresh.bundles", "refresh.conductor", "observe"),
     ),
     ("control.report", "control.commands", "control.server"),
     ("__main__", "cli"),
@@ -46,7 +46,7 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    "control.access",
+    *("control.access", "observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(
     {

@@ -21,6 +21,7 @@ DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 # Beyond the deadline that the daemon itself keeps.
 _GRACE_S = 15.0
+_ALERT_S = 60.0  # one that is being told, and the test after it
 _LONGEST_S = 24 * 3600.0
 
 
@@ -84,6 +85,9 @@ def _parser() -> Parser:
     ack = _command(commands, "ack", _ack, "a bot says which generation it has loaded")
     ack.add_argument("bundle", metavar="BUNDLE")
     ack.add_argument("generation", type=int, metavar="GENERATION")
+
+    alert = _command(commands, "alert-test", _alert_test, "run alert_command with a test event")
+    alert.add_argument("bundle", nargs="?", metavar="BUNDLE", help="default: the command of [daemon]")
 
     check = _command(
         commands, "check-config", _check_config, "check the configuration without a daemon", socket=False
@@ -197,6 +201,11 @@ def _ack(options: argparse.Namespace) -> int:
         "generation": options.generation,
     }
     return _end(client.ask(_socket(options), request, timeout_s=_GRACE_S))
+
+
+def _alert_test(options: argparse.Namespace) -> int:
+    request: dict[str, object] = {"command": "alert-test", "bundle": options.bundle}
+    return _end(client.ask(_socket(options), request, timeout_s=_ALERT_S + _GRACE_S))
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -73,9 +73,7 @@ def _unfit_program(program: str, *, installed: bool) -> str:
         return "" if os.access(program, os.X_OK) else "'alert_command' names a file that is not executable"
     # Run by the daemon, which may read its own copies of the secrets: nobody else may exchange it.
     if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
-        return (
-            "'alert_command' must belong to root and be writable for nobody else: chown root, chmod go-w"
-        )
+        return "'alert_command' must belong to root and be writable for nobody else: chown root, chmod go-w"
     if status.st_mode & _USABLE_BY_ALL != _USABLE_BY_ALL:
         return "'alert_command' must be executable for the user secretsd: chmod a+rx"
     return ""

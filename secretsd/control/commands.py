@@ -35,6 +35,7 @@ class Commands:
             "reload": self._reload,
             "plan": self._plan,
             "ack": self._ack,
+            "alert-test": self._alert_test,
         }
 
     async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
@@ -142,6 +143,16 @@ class Commands:
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+
+    async def _alert_test(self, bundle: str | None, _request: Request) -> Reply:
+        wrong = await self._conductor.alerts.test(bundle)
+        if wrong is None:
+            of = f"bundle {bundle}" if bundle else "[daemon]"
+            return Reply(ExitCode.CONFIG, f"{of} has no alert_command: see secretsd.toml(5)")
+        if wrong:
+            advice = "run it by hand as the user secretsd, with an event of docs/alerts.md on its input"
+            return Reply(ExitCode.IO, f"nobody may have heard it: {wrong}", {"advice": advice})
+        return Reply(message="the alert command was told of a test event, and ended well")
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())

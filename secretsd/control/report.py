@@ -37,7 +37,8 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    return [text for text in (conductor.memory.warning, conductor.bundles.notebook.problem, lost) if text]
+    troubles = (conductor.bundles.notebook.problem, conductor.alerts.problem)
+    return [text for text in (conductor.memory.warning, *troubles, lost) if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:

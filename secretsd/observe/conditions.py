@@ -104,7 +104,7 @@ def _altered(name: str, state: BundleState) -> Condition:
         trouble=Trouble(name, FILES),
         event="drift",
         message=f"published files of {name} were altered: {'; '.join(drift.last) or 'see the journal'}",
-        advice=f"secretsd repairs them; find out who did it: journalctl -u secretsd, secretsctl status {name}",
+        advice=f"secretsd repairs them; find out who did it: secretsctl status {name}, journalctl",
         code="altered",
         generation=_generation(state),
         since=drift.last_at,

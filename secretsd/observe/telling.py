@@ -93,7 +93,8 @@ class Event:
     suppressed: int  # events of this bundle that came and went since the last one, untold
 
     @property
-    def _rank(self) -> tuple[int, float, Trouble]:
+    def rank(self) -> tuple[int, float, Trouble]:
+        """The lowest is told first."""
         since = self.condition.since if self.condition else None
         return URGENCY.index(self.event), since or 0.0, self.trouble
 
@@ -164,7 +165,7 @@ def look(memory: Memory, situation: Situation, now: float) -> tuple[Memory, Even
     due = {event.trouble: event.kind for event in events}
     memory = replace(memory, suppressed=_suppressed(memory, due), due=due)
     ready = [event for event in events if _may_be_told(memory, event, situation.limit, now)]
-    first = min(ready, key=lambda event: event._rank, default=None)
+    first = min(ready, key=lambda event: event.rank, default=None)
     if first is not None:
         first = replace(first, suppressed=memory.suppressed.get(first.trouble.bundle, 0))
     return memory, first

@@ -15,6 +15,7 @@ from pathlib import Path
 from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.errors import ConfigError, LocalIOError
+from secretsd.observe.alerts import Alerts
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.memory import MemoryKind, memory_kind
@@ -45,6 +46,7 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         self.bundles = Bundles(config)
+        self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
         self._rounds = Rounds(Workers())
         self._flights: dict[Sources, _Flight] = {}
