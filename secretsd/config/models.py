@@ -76,8 +76,8 @@ class Daemon(Table):
         default=120.0,
         alias="alert_after",
         description="How long a trouble that may pass by itself (the source is away, the credentials are not "
-        "accepted, a unit has not loaded its files) must last before it is told. Refusals, bad data and "
-        "altered files are told at once.",
+        "accepted, a unit failed to load its files) must last before it is told. Refusals, bad data and "
+        "altered files are told at once; a unit that has not failed, only not loaded yet, has a minute.",
         examples=["2m"],
     )
     alert_limit: AlertLimit = Field(

@@ -12,6 +12,7 @@ from secretsd.refresh.state import BundleState, Delivery
 
 REFRESH = "refresh"
 FILES = "files"
+UNDER_WAY_S = 60.0  # a unit that has not failed is given this long at least
 QUIET_S = 60.0  # files that were altered are well when they have been left alone for this long
 
 # What the source or the configuration must mend: the next refresh does not.
@@ -130,7 +131,8 @@ def _not_loaded(
         code=_code(delivery, outcome),
         generation=generation,
         since=published_at,
-        delay_s=after_s,
+        # To tell a unit takes a while, and so does its start: with alert_after = "0", too.
+        delay_s=after_s if delivery.failed_attempts else max(after_s, UNDER_WAY_S),
     )
 
 

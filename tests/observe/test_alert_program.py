@@ -51,7 +51,9 @@ def test_nothing_of_the_daemons_reaches_it(tmp_path: Path, monkeypatch: pytest.M
     assert environment.keys() - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "LANG"}
     assert (tmp_path / "cwd").read_text() == "/\n"
     assert int((tmp_path / "caps").read_text().split()[1], 16) == 0
-    descriptors = [line.split(" -> ")[1] for line in (tmp_path / "fds").read_text().splitlines() if "->" in line]
+    descriptors = [
+        line.split(" -> ")[1] for line in (tmp_path / "fds").read_text().splitlines() if "->" in line
+    ]
     assert not [each for each in descriptors if "pipe" in each][1:], "its standard input alone is a pipe"
     assert len(descriptors) == 4, f"three standard ones, and the directory that ls reads: {descriptors}"
 
