@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.observe.alert_program import run
+from tests.observe.waiting import written
 
 EVENT = b'{"event": "refused"}\n'
 
@@ -87,8 +88,7 @@ def test_a_daemon_that_stops_takes_it_along(tmp_path: Path) -> None:
     async def scenario() -> None:
         command = program(tmp_path, f"echo $$ >{tmp_path}/pid; sleep 300")
         task = asyncio.create_task(run(command, EVENT))
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            await asyncio.sleep(0.01)
+        await written(tmp_path / "pid")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -15,6 +15,7 @@ from secretsd.model import UnitReport
 from secretsd.observe import alerts
 from secretsd.refresh.state import Drift
 from tests.control.asking import Served
+from tests.observe.waiting import written
 from tests.refresh.conftest import home, vault
 from tests.refresh.daemon import SOON_S, UNIT, Home, a_bundle, live
 
@@ -156,10 +157,8 @@ def test_a_bundle_tells_its_own_command_and_one_that_is_gone_recovers(home: Home
         other = a_bundle("other", secret="prod/other", keys=f"alert_command = ['{own}']", more="")
         async with home.helper(), Told(home, a_bundle(), other) as daemon:
             await daemon.until(lambda: bool(daemon.state("other").failures))
-            told = home.directory / "own-events"
-            while not (told.exists() and told.read_text().endswith("\n")):
-                await asyncio.sleep(0.02)
-            assert json.loads(told.read_text())["bundle"] == "other"
+            told = await written(home.directory / "own-events")
+            assert json.loads(told)["bundle"] == "other"
             assert daemon.events() == []
             text = home.config.read_text()
             home.config.write_text(text[: text.index("[bundles.other]")])
@@ -204,9 +203,7 @@ def test_a_daemon_that_stops_leaves_no_command_behind(home: Home, tmp_path: Path
     async def scenario() -> None:
         home.vault.fail("prod/bot", FailureClass.REFUSAL)
         async with home.helper(), Told(home, body=f"echo $$ >{tmp_path}/pid; exec sleep 300"):
-            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-                await asyncio.sleep(0.02)
-        pid = int((tmp_path / "pid").read_text())
+            pid = int(await written(tmp_path / "pid"))
         assert not Path(f"/proc/{pid}").exists()
 
     live(scenario())
