@@ -25,8 +25,9 @@ FLOORS = (
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources"),
     ),
-    ("refresh.worker",),
+    ("refresh.worker", "refresh.examine"),
     (
+        "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
         *("refresh.delivery", "refresh.bundles", "refresh.conductor", "observe"),
     ),

@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+from pathlib import Path
+
+import secretsd
 
 TIMEOUT_S = 30.0
 
-_SETPRIV = "/usr/bin/setpriv"  # util-linux: on every Debian
 # The daemon's CAP_CHOWN would pass to it, and with that any published file. Nor may it outlive the daemon.
-_WITHOUT_RIGHTS = (_SETPRIV, "--ambient-caps=-all", "--pdeathsig=KILL", "--")
+# The package's parent goes in by hand: isolated mode (-I) knows neither the environment nor the folder.
+_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from secretsd.observe.launch import main; main()"
 # Nothing of the daemon's: no credentials of AWS, no socket of systemd.
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -30,8 +34,8 @@ async def run(command: tuple[str, ...], event: bytes, *, timeout_s: float = TIME
         return unfit
     try:
         process = await asyncio.create_subprocess_exec(
-            *_WITHOUT_RIGHTS,
-            *command,
+            *(sys.executable, "-I", "-S", "-c", _BOOT, str(Path(secretsd.__file__).parents[1])),
+            *(str(os.getpid()), *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -54,10 +58,9 @@ async def run(command: tuple[str, ...], event: bytes, *, timeout_s: float = TIME
 
 
 def _unfit(program: str) -> str:
-    """Told here, since setpriv's own exit code says little."""
-    for path in (_SETPRIV, program):
-        if not os.path.isfile(path):
-            return "cannot be run: there is no such file" if path == program else f"needs {path}: util-linux"
+    """Told here, since an exit code of 127 says little."""
+    if not os.path.isfile(program):
+        return "cannot be run: there is no such file"
     return "" if os.access(program, os.X_OK) else "cannot be run: it is not executable for secretsd"
 
 

@@ -18,6 +18,7 @@ from secretsd.errors import ConfigError, LocalIOError
 from secretsd.observe.alerts import Alerts
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
+from secretsd.refresh.examination import Findings
 from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
@@ -155,6 +156,10 @@ class Conductor:
             for name, result in results.items()
         }
         return plan({name: config.bundles[name] for name in results}, observed, time.monotonic())
+
+    async def examine(self, source: str) -> Findings:
+        """What a source of the running configuration grants and sees. Publishes nothing, tells nobody."""
+        return await self._rounds.examine(self.config, source)
 
     # --- flights ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from secretsd.config.models import Bundle, SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, SourceView
 from secretsd.refresh.plan import RepairBundle
 
 
@@ -39,6 +39,16 @@ class Job:
     bundles: dict[str, Bundle]
     repairs: dict[str, RepairBundle]  # bundles to be shown anew from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A worker's whole life, too: to ask a source for secrets and to let go of whatever comes."""
+
+    name: str
+    source: SourceJob
+    refs: tuple[SecretRef, ...]
+    budget_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,23 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSeen:
+    """Whether a secret can be had, of an examination."""
+
+    ref: SecretRef
+    failure: Failure | None
+    kind: Literal["secret-seen"] = "secret-seen"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """What the examined source saw of itself; the last message of an examination."""
+
+    view: SourceView
+    kind: Literal["source-seen"] = "source-seen"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
 
@@ -99,7 +126,9 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Crashed
+WorkerMessage = (
+    IdentityResolved | Prepared | Failed | Published | PublishFailed | SecretSeen | SourceSeen | Crashed
+)
 
 _LENGTH_BYTES = 8
 
@@ -108,16 +137,16 @@ _verdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _record: TypeAdapter[PublishRecord] = TypeAdapter(PublishRecord)
 
 
-def encode_job(job: Job) -> bytes:
+def encode_job(job: Job | Examination) -> bytes:
     document = pickle.dumps(job)
     return len(document).to_bytes(_LENGTH_BYTES) + document
 
 
-def read_job(reader: BinaryIO) -> Job:
+def read_job(reader: BinaryIO) -> Job | Examination:
     """The job that the parent sent; blocks until it is whole. Raises: EOFError."""
     document = reader.read(int.from_bytes(reader.read(_LENGTH_BYTES)))
     job = pickle.loads(document)  # noqa: S301 - from our own parent, over a socket that nobody else has
-    if not isinstance(job, Job):
+    if not isinstance(job, Job | Examination):
         raise EOFError("the conductor sent no job")
     return job
 
