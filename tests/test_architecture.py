@@ -31,7 +31,10 @@ FLOORS = (
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
         *("refresh.delivery", "refresh.bundles", "refresh.conductor", "observe"),
     ),
-    ("control.report", "control.commands", "control.server"),
+    (
+        *("control.report", "control.commands", "control.server"),
+        *("control.check", "control.doctor", "control.source_checks"),
+    ),
     ("__main__", "cli"),
 )
 
@@ -47,7 +50,8 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("control.access", "observe.telling", "observe.conditions", "observe.events"),
+    *("control.access", "control.check", "control.source_checks"),
+    *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(
     {

@@ -89,6 +89,12 @@ def _parser() -> Parser:
     alert = _command(commands, "alert-test", _alert_test, "run alert_command with a test event")
     alert.add_argument("bundle", nargs="?", metavar="BUNDLE", help="default: the command of [daemon]")
 
+    examine = _command(commands, "doctor", _doctor, "what has to be right, a line each, with the fix")
+    _add_json(examine)
+    examine.add_argument(
+        "--no-color", action="store_true", help="plain text, as with NO_COLOR in the environment"
+    )
+
     check = _command(
         commands, "check-config", _check_config, "check the configuration without a daemon", socket=False
     )
@@ -206,6 +212,23 @@ def _ack(options: argparse.Namespace) -> int:
 def _alert_test(options: argparse.Namespace) -> int:
     request: dict[str, object] = {"command": "alert-test", "bundle": options.bundle}
     return _end(client.ask(_socket(options), request, timeout_s=_ALERT_S + _GRACE_S))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from secretsd.cli import doctor
+    from secretsd.control import check
+
+    config_path = options.config or DEFAULT_CONFIG
+    try:
+        socket_path = _socket(options)
+    except ConfigError:  # one of the mistakes that it is there to show
+        socket_path = fast.DEFAULT_SOCKET
+    checks = doctor.examine(socket_path, config_path)
+    if options.json:
+        print(json.dumps(check.published(checks), indent=2))
+    else:
+        print(doctor.screen(checks, color=_wants_color(options)))
+    return check.exit_code(checks)
 
 
 def _check_config(options: argparse.Namespace) -> int:

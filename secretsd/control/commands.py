@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TypeVar
 
+from secretsd.control import check, doctor
 from secretsd.control.protocol import Reply
 from secretsd.control.report import describe_step, document, shortfall
 from secretsd.errors import ConfigError, ExitCode, UsageError, worst
@@ -36,6 +37,7 @@ class Commands:
             "plan": self._plan,
             "ack": self._ack,
             "alert-test": self._alert_test,
+            "doctor": self._doctor,
         }
 
     async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
@@ -153,6 +155,10 @@ class Commands:
             advice = "run it by hand as the user secretsd, with an event of docs/alerts.md on its input"
             return Reply(ExitCode.IO, f"nobody may have heard it: {wrong}", {"advice": advice})
         return Reply(message="the alert command was told of a test event, and ended well")
+
+    async def _doctor(self, _bundle: str | None, _request: Request) -> Reply:
+        checks = await doctor.examine(self._conductor)
+        return Reply(body={"config": str(self._conductor.config_path), "checks": check.encoded(checks)})
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())
