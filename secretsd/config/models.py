@@ -81,11 +81,11 @@ class Daemon(Table):
         examples=["2m"],
     )
     alert_limit: AlertLimit = Field(
-        default=12,
+        default=20,
         description="At most this many runs of alert_command an hour for one bundle, half of them at once; "
         "for all bundles together five times as many. What is held back is told later if it is still true, "
         "and counted in the next event if not.",
-        examples=[12],
+        examples=[20],
     )
 
 

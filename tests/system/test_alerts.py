@@ -49,7 +49,7 @@ def test_an_operator_hears_of_each_kind_of_trouble_and_of_its_end(machine: Machi
     machine.add_bot(
         "bot", "fake-key-1", service="ExecReload=\nExecReload=/bin/sh -c 'test -e /run/bots/good'"
     )
-    _alerting(machine, _NOTE)
+    _alerting(machine, _NOTE, more="alert_limit = 60")
     machine.restart_secretsd()
     machine.host.systemctl("start", "bot")
     expected: list[tuple[str, str | None]] = []
