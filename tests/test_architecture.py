@@ -18,21 +18,22 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("control.access", "observe.telling"),
+        *("refresh.hold", "control.access", "control.requests", "observe.telling"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
-        *("refresh.memory", "refresh.sources"),
+        *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
     ),
     ("refresh.worker", "refresh.examine"),
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
-        *("refresh.delivery", "refresh.bundles", "refresh.conductor", "observe"),
+        *("refresh.delivery", "refresh.restores", "refresh.bundles", "refresh.overrule", "refresh.conductor"),
+        "observe",
     ),
     (
-        *("control.report", "control.commands", "control.server"),
+        *("control.report", "control.settling", "control.overruling", "control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks"),
     ),
     ("__main__", "cli"),
@@ -50,7 +51,7 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("control.access", "control.check", "control.source_checks"),
+    *("refresh.hold", "control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from secretsd.cli import local_checks, unit_checks
+from secretsd.cli import asking, fast, local_checks, unit_checks
+from secretsd.cli.text import GREEN, RED, YELLOW, View, printable
+from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
-from secretsd.control.check import Check, fail, ok, warn
+from secretsd.control.check import Check, exit_code, fail, ok, warn
+from secretsd.control.check import published as document
 from secretsd.control.protocol import Reply
-from secretsd.errors import ExitCode, RefusedError, TryAgainError
+from secretsd.errors import ConfigError, ExitCode, RefusedError, TryAgainError
+
+__all__ = ["document", "examine", "exit_code", "screen"]
 
 # The daemon gives a source 9 s and the notify helper 20 s.
 TIMEOUT_S = 60.0
 
-_COLORS = {"ok": "32", "warn": "33", "fail": "31"}
+_COLORS = {"ok": GREEN, "warn": YELLOW, "fail": RED}
 
 
-def examine(socket_path: str, config_path: Path) -> list[Check]:
+def examine(options: argparse.Namespace) -> list[Check]:
     """Everything that can be looked at from here, and what the daemon sees, if it runs.
 
-    A daemon that answers says itself which configuration it runs with; otherwise it is `config_path`.
+    A daemon that answers says itself which configuration it runs with; otherwise it is the one of
+    `options`, or the installed one.
     """
-    daemon, of_the_daemon, config_path = _ask(socket_path, config_path)
+    try:
+        socket_path = asking.socket_path(options)
+    except ConfigError:  # one of the mistakes that it is there to show
+        socket_path = fast.DEFAULT_SOCKET
+    daemon, of_the_daemon, config_path = _ask(socket_path, options.config or INSTALLED_CONFIG)
     config, checks = local_checks.configuration(config_path)
     checks += [daemon, *local_checks.host(config), *of_the_daemon]
     checks += unit_checks.units(config)
@@ -64,18 +75,15 @@ def _of_another_version(reply: Reply) -> Check:
     return fail("daemon", reply.message, fix, reply.code)
 
 
-def screen(checks: Sequence[Check], *, color: bool) -> str:
+def screen(checks: Sequence[Check], view: View) -> str:
     """A line for each check, aligned, and below it the fix where there is one."""
     width = max(len(each.check) for each in checks)
     lines = []
     for each in checks:
-        word = f"\x1b[{_COLORS[each.state]}m{each.state:<4}\x1b[0m" if color else f"{each.state:<4}"
-        lines.append(f"{word}  {_printable(each.check):<{width}}  {_printable(each.detail)}")
+        word = f"{each.state:<4}"
+        if view.color:
+            word = f"\x1b[{_COLORS[each.state]}m{word}\x1b[0m"
+        lines.append(f"{word}  {printable(each.check):<{width}}  {printable(each.detail)}")
         if each.fix:
-            lines.append(f"{'':<{width + 6}}  fix: {_printable(each.fix)}")
+            lines.append(f"{'':<{width + 6}}  fix: {printable(each.fix)}")
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    """One line, whatever a file's or a secret's name is made of."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -101,7 +101,7 @@ def _alerts(conductor: Conductor) -> Iterator[Check]:
         yield warn(
             "alerts",
             "no alert_command: nobody hears of a secret that was refused",
-            "see docs/alerts.md for Slack and mail",
+            "see /usr/share/doc/secretsd/alerts.md: Slack, mail",
         )
     else:
         yield ok("alerts", "alert_command is set: secretsctl alert-test tries it")

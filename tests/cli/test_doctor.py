@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from secretsd.cli import doctor, local_checks, unit_checks
 from secretsd.cli.main import run
+from secretsd.cli.text import View
 from secretsd.config.models import Bundle, Config, OnChange
 from secretsd.control.check import Check, decoded, encoded, exit_code, fail, ok, published, warn
 from secretsd.control.source_checks import source_checks
@@ -19,6 +21,7 @@ from secretsd.notify.units import UnitState
 from secretsd.refresh.examination import Findings
 
 UNIT = "bot.service"
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 STATE = UnitState(
     unit=UNIT,
     load_state="loaded",
@@ -111,7 +114,7 @@ CHECKS = [
 
 
 def test_lines_are_aligned_and_fixes_stand_below_them() -> None:
-    assert doctor.screen(CHECKS, color=False).splitlines() == [
+    assert doctor.screen(CHECKS, View(NOW)).splitlines() == [
         "ok    config     fine",
         "warn  clock aws  your clock is 2 min 0 s ahead",
         "                 fix: set it",
@@ -123,13 +126,13 @@ def test_lines_are_aligned_and_fixes_stand_below_them() -> None:
 
 
 def test_colour_is_on_the_word_alone_and_names_cannot_steer_the_terminal() -> None:
-    text = doctor.screen([*CHECKS, ok("secret \x1b[2J", "a\nb")], color=True)
+    text = doctor.screen([*CHECKS, ok("secret \x1b[2J", "a\nb")], View(NOW, color=True))
     assert "\x1b[32mok  \x1b[0m" in text
     assert "\x1b[33mwarn\x1b[0m" in text
     assert "\x1b[31mfail\x1b[0m" in text
     assert "\x1b[2J" not in text
     assert len(text.splitlines()) == 8
-    assert "\x1b" not in doctor.screen(CHECKS, color=False)
+    assert "\x1b" not in doctor.screen(CHECKS, View(NOW))
 
 
 def test_the_exit_code_is_the_worst_of_what_failed() -> None:

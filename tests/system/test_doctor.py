@@ -78,7 +78,7 @@ def test_everything_that_is_broken_is_a_line_with_its_fix(machine: Machine) -> N
         "unit cannot.service": ("fail", "ExecReload="),
         "unit deaf.service": ("fail", "handler for SIGHUP"),
         "unit eager.service": ("warn", "Type=notify"),
-        "alerts": ("warn", "docs/alerts.md"),
+        "alerts": ("warn", "alerts.md"),
     }
     assert _troubles(checks) == {name: state for name, (state, _) in wanted.items()}
     for name, (_, fix) in wanted.items():
