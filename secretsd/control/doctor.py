@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,7 @@ async def examine(conductor: Conductor) -> list[Check]:
         *await helper,
     ]
     for name, found in zip(names, findings, strict=True):
-        checks += source_checks(name, config, found)
+        checks += source_checks(name, config, found, now=time.time())
     return checks
 
 

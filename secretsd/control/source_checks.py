@@ -24,9 +24,12 @@ _ENDPOINT = frozenset(
 _CLOCK = frozenset({"clock-skew"})
 
 
-def source_checks(source: str, config: Config, found: Findings) -> Iterator[Check]:
-    """The lines of one source; `found` may lack secrets where the examination was cut short."""
-    yield from _credentials(source, found)
+def source_checks(source: str, config: Config, found: Findings, *, now: float) -> Iterator[Check]:
+    """The lines of one source; `found` may lack secrets where the examination was cut short.
+
+    `now` is in seconds since the epoch.
+    """
+    yield from _credentials(source, found, now)
     yield from _endpoint(source, found)
     yield from _clock(source, found)
     yield from _secrets(source, config, found)
@@ -37,14 +40,20 @@ def _first(found: Findings, codes: frozenset[str]) -> Failure | None:
     return next((failure for failure in failures if failure.code in codes), None)
 
 
-def _credentials(source: str, found: Findings) -> Iterator[Check]:
+def _credentials(source: str, found: Findings, now: float) -> Iterator[Check]:
     check = f"credentials {source}"
     failure = _first(found, _CREDENTIALS) or _denied_everything(found)
     if failure is not None:
         yield failed(check, failure)
     elif found.view.method is not None:
-        until = "" if found.view.expires_at is None else ", renewed by themselves"
-        yield ok(check, f"found: {found.view.method}{until}")
+        yield ok(check, f"found: {found.view.method}{_lifetime(found.view.expires_at, now)}")
+
+
+def _lifetime(expires_at: float | None, now: float) -> str:
+    if expires_at is None:
+        return ""
+    hours, minutes = divmod(round(max(0.0, expires_at - now) / 60), 60)
+    return f", for {hours} h {minutes} min more, and renewed before that"
 
 
 def _denied_everything(found: Findings) -> Failure | None:

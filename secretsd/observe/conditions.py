@@ -31,6 +31,7 @@ _AS_CONFIGURED = frozenset({"confirming", "waiting"})
 _UNDER_WAY = {
     "starting": "it has not started its main process yet",
     "unacknowledged": "it was told and has not acknowledged",
+    "waiting": "its before command has said no for too long",
 }
 _LOOK = "see secretsctl status {bundle}, journalctl -u {unit} -n 50"
 
@@ -117,7 +118,7 @@ def _not_loaded(
 ) -> Iterator[Condition]:
     unit, delivery = entry.unit, state.delivery(entry.unit)
     report = delivery.report if delivery.generation == generation else None
-    if report is not None and report.outcome in _AS_CONFIGURED:
+    if report is not None and report.outcome in _AS_CONFIGURED and not delivery.is_overdue:
         return
     told = delivery.last_failure if report is not None and delivery.last_failure else report
     outcome = told.outcome if told is not None else "pending"
@@ -131,13 +132,21 @@ def _not_loaded(
         code=_code(delivery, outcome),
         generation=generation,
         since=published_at,
-        # To tell a unit takes a while, and so does its start: with alert_after = "0", too.
-        delay_s=after_s if delivery.failed_attempts else max(after_s, UNDER_WAY_S),
+        delay_s=_patience_s(delivery, after_s),
     )
 
 
 def _code(delivery: Delivery, outcome: str) -> str:
+    if delivery.is_overdue:
+        return "held-back"
     return "failed" if delivery.failed_attempts else outcome
+
+
+def _patience_s(delivery: Delivery, after_s: float) -> float:
+    if delivery.is_overdue:
+        return 0.0  # before_alarm was patience enough
+    # To tell a unit takes a while, and so does its start: with alert_after = "0", too.
+    return after_s if delivery.failed_attempts else max(after_s, UNDER_WAY_S)
 
 
 def _generation(state: BundleState) -> int | None:

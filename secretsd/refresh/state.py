@@ -22,6 +22,7 @@ class Delivery:
     failed_attempts: int = 0
     waits: int = 0  # times that the unit was found starting, or that its acknowledgement was missing
     retry_at: float = 0.0  # monotonic seconds
+    is_overdue: bool = False  # `before` has kept the unit from being told for longer than before_alarm
     in_progress: bool = False
 
 

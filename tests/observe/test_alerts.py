@@ -13,7 +13,7 @@ import pytest
 from secretsd.errors import ExitCode, FailureClass
 from secretsd.model import UnitReport
 from secretsd.observe import alerts
-from secretsd.refresh.state import Drift
+from secretsd.observe.conditions import QUIET_S
 from tests.control.asking import Served
 from tests.observe.waiting import written
 from tests.refresh.conftest import home, vault
@@ -106,11 +106,11 @@ def test_a_unit_that_has_not_loaded_and_files_that_were_altered_are_told(home: H
             assert end["unit"] == UNIT
             assert "bot.service has loaded generation 1 of bot" in end["message"]
 
-            daemon.state().drift = Drift(1, time.time(), ("env was replaced",), is_open=True)
-            daemon.conductor.changes.announce()
+            (home.runtime_dir / "bot" / "env").write_text("TOKEN=planted\n")
+            await daemon.until(lambda: daemon.state().drift.count > 0)
             event = await daemon.heard("not-loaded", "recovered", "drift")
-            assert "env was replaced" in event["message"]
-            daemon.state().drift = Drift()
+            assert "env" in event["message"]
+            daemon.state().drift.last_at = time.time() - QUIET_S
             await daemon.heard("not-loaded", "recovered", "drift", "recovered")
 
     live(scenario())

@@ -171,6 +171,13 @@ def test_a_unit_that_waits_as_it_was_configured_to_is_well() -> None:
     assert not_loaded(UnitReport("confirming")) == []
 
 
+def test_a_unit_that_its_before_command_holds_back_for_too_long_is_told_at_once() -> None:
+    assert not_loaded(UnitReport("waiting")) == []
+    (condition,) = not_loaded(UnitReport("waiting"), is_overdue=True)
+    assert (condition.code, condition.delay_s) == ("held-back", 0.0)
+    assert "its before command has said no for too long" in condition.message
+
+
 def test_nobody_is_told_without_a_command_and_a_bundles_own_settings_win() -> None:
     state = failed(FailureClass.TRANSIENT)
     assert wrong(state, configured(daemon={})) == []
