@@ -60,6 +60,16 @@ class CloudIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceView:
+    """What a source saw of itself and of its service while it fetched; None for what it did not come to."""
+
+    endpoint: str | None = None  # the URL that it asked
+    method: str | None = None  # where its credentials came from, in the SDK's word ("iam-role", "env")
+    expires_at: float | None = None  # of the credentials, seconds since the epoch; None: never, or not known
+    skew_s: float | None = None  # by how much this host's clock is ahead of the service's; negative: behind
+
+
+@dataclass(frozen=True, slots=True)
 class SecretVersion:
     """Which version of a secret a generation was made from."""
 

@@ -19,22 +19,25 @@ FLOORS = (
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
-        *("control.access", "control.requests"),
+        *("control.access", "control.requests", "observe.telling"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
     ),
-    ("refresh.worker",),
+    ("refresh.worker", "refresh.examine"),
     (
+        "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
         *("refresh.notebook", "refresh.attempt", "refresh.delivery", "refresh.restores", "refresh.bundles"),
         *("refresh.overrule", "refresh.conductor"),
+        "observe",
     ),
     (
         *("control.report", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
+        *("control.check", "control.doctor", "control.source_checks"),
     ),
     ("__main__", "cli"),
 )
@@ -62,7 +65,8 @@ PURE = (
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
-    *("control.access", "control.requests"),
+    *("control.access", "control.requests", "control.check", "control.source_checks"),
+    *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(
     {

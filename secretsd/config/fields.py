@@ -109,6 +109,16 @@ def _fits_a_socket(path: Path) -> Path:
     return path
 
 
+def _command_or_none(words: tuple[str, ...]) -> tuple[str, ...]:
+    return _command(words) if words else words
+
+
+def _alert_limit(value: int) -> int:
+    if not 2 <= value <= 3600:
+        raise refused("must be 2 to 3600: a trouble and its end take two")
+    return value
+
+
 def _output_path(value: str) -> str:
     parts = value.split("/")
     if value.startswith("/"):
@@ -250,5 +260,9 @@ Group = Annotated[
     Several[VariableName], Kind("arrays of two or more names of variables"), AfterValidator(_two_or_more)
 ]
 Command = Annotated[Several[str], Kind("array of an absolute path and arguments"), AfterValidator(_command)]
+CommandOrNone = Annotated[
+    Several[str], Kind("array of an absolute path and arguments, or empty"), AfterValidator(_command_or_none)
+]
 BeforeTimeout = Annotated[Interval, Kind(f"{TIME_SPAN} of 1s to 5m"), AfterValidator(_before_timeout)]
 AtLeastOne = Annotated[int, Kind("whole number of at least 1"), AfterValidator(_above_zero)]
+AlertLimit = Annotated[int, Kind("whole number of 2 to 3600"), AfterValidator(_alert_limit)]

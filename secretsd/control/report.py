@@ -40,9 +40,9 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    watched = conductor.watch.problem
-    problems = (conductor.memory.warning, conductor.bundles.notebook.problem, watched, lost)
-    return [text for text in (*problems, *cautions(conductor.config)) if text]
+    troubles = (conductor.bundles.notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    return [text for text in texts if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:

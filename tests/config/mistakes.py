@@ -503,4 +503,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",
         [f"15: 'confirm' {SPAN}", "16: 'require_ack' must be true or false"],
     ),
+    "alert_command": (
+        f"[bundles.b]\nalert_command = ['alert', '--x']\nalert_after = 'soon'\n{BODY}"
+        f"[bundles.c]\nalert_command = '/bin/true'\n{BODY}",
+        [
+            "13: 'alert_command' must start with the absolute path of a program, without \"..\"",
+            f"14: 'alert_after' {SPAN}",
+            "18: 'alert_command' must be an array",
+        ],
+    ),
 }
