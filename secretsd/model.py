@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from secretsd.errors import Failure
 
@@ -93,6 +94,7 @@ class PublishRecord:
     variables: tuple[str, ...]
     defaults: tuple[str, ...]  # names whose value is the configuration's default
     files: tuple[PublishedFile, ...]
+    variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,39 @@ class Candidate:
     variables: tuple[str, ...]
     defaults: tuple[str, ...]
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that no rule takes
+    variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """A generation that was shown once, whether it is still kept or not."""
+
+    generation: int
+    published_at: float  # seconds since the epoch
+    reason: str
+    versions: tuple[SecretVersion, ...]
+    copy_of: int | None = None  # the generation whose content it has, where it was not made from the source
+    by: str = ""  # who asked for it; empty where secretsd did it by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An operator's word that a bundle stays on one content, whatever its source says.
+
+    A "hold" keeps what was published; a "rollback" went back to an earlier content and ends by itself when
+    the source has something newer than `refused`. Both survive restarts; after a reboot, which loses the
+    content, `pinned` says what to fetch.
+    """
+
+    kind: Literal["hold", "rollback"]
+    since: float  # seconds since the epoch
+    by: str
+    reason: str
+    generation: int  # the one whose content is to be shown
+    digest: str  # of that content
+    pinned: tuple[SecretVersion, ...]  # what that content was made from
+    from_generation: int | None = None  # the one that was rolled back from
+    refused: tuple[SecretVersion, ...] = ()  # what that one was made from
 
 
 @dataclass(frozen=True, slots=True)

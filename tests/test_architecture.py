@@ -18,19 +18,19 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        "control.access",
+        *("refresh.hold", "control.access", "control.requests"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
-        *("refresh.memory", "refresh.sources"),
+        *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
     ),
     ("refresh.worker",),
     (
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
-        *("refresh.delivery", "refresh.bundles", "refresh.conductor"),
+        *("refresh.delivery", "refresh.restores", "refresh.bundles", "refresh.overrule", "refresh.conductor"),
     ),
-    ("control.report", "control.commands", "control.server"),
+    ("control.report", "control.settling", "control.overruling", "control.commands", "control.server"),
     ("__main__", "cli"),
 )
 
@@ -46,7 +46,7 @@ PURE = (
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    "control.access",
+    *("refresh.hold", "control.access", "control.requests"),
 )
 WORLD = frozenset(
     {

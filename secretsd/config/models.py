@@ -145,10 +145,16 @@ class VariableRule(Table):
 
 
 class Output(Table):
-    """An entry of `outputs`: a file of the bundle."""
+    """An entry of `outputs`: a file of the bundle, or with format "files" a directory of files."""
 
     path: OutputPath
-    format: Literal["env"]
+    format: Literal["env", "docker", "dotenv", "node", "universal", "json", "files"] = Field(
+        description="Who reads the file: env for systemd and every POSIX shell, docker for docker and podman"
+        " --env-file, dotenv for python-dotenv and pydantic-settings, node for node --env-file, universal for"
+        " systemd, shells, python-dotenv and node alike, json for one object of strings. files makes the path"
+        " a directory with one file for each variable, which holds exactly its bytes.",
+        examples=["env"],
+    )
 
 
 class OnChange(Table):

@@ -27,6 +27,7 @@ _NOTHING_TAKEN = (
 _ONE_ACKNOWLEDGES = (
     "'require_ack' is for one unit of a bundle, since an acknowledgement names no unit; it is already set"
 )
+_FILE_IN_THE_WAY = "needs a directory where there is a file"
 _CLOSED = "each takes only what its own variable or variables names"
 
 
@@ -153,6 +154,7 @@ def _defaults(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
 
 
 def _output_paths(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    directories = {output.path for output in bundle.outputs if output.format == "files"}
     seen: dict[str, KeyPath] = {}
     for index, output in enumerate(bundle.outputs):
         place = (*path, "outputs", index, "path")
@@ -161,7 +163,9 @@ def _output_paths(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
             continue
         for other, other_place in seen.items():
             if output.path.startswith(f"{other}/"):
-                yield Problem(place, "'path' needs a directory where there is a file", other_place)
+                # In a directory of format "files" a variable's name could be the same as the file's.
+                what = "lies in the directory of the one" if other in directories else _FILE_IN_THE_WAY
+                yield Problem(place, f"'path' {what}", other_place)
             elif other.startswith(f"{output.path}/"):
                 yield Problem(place, "'path' is the directory of the one", other_place)
         seen[output.path] = place

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from secretsd.config.models import Bundle, SourceConfig
 from secretsd.errors import Failure
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
-from secretsd.refresh.plan import RepairBundle
+from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Job:
     budget_s: float  # after this long no new call is begun
     sources: dict[str, SourceJob]
     bundles: dict[str, Bundle]
-    repairs: dict[str, RepairBundle]  # bundles to be shown anew from the daemon's own copies
+    restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.identity import needs_refresh
-from secretsd.refresh.plan import RepairBundle
+from secretsd.refresh.plan import RestoreBundle
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ class Listener(Protocol):
         """The generation to publish the candidate as; None leaves what is published."""
 
     async def on_published(self, record: PublishRecord) -> None:
-        """A bundle was published; `on_ended` follows, except after a repair."""
+        """A bundle was published; `on_ended` follows, except after a restore."""
 
-    def on_not_repaired(self, name: str, failure: Failure) -> None:
+    async def on_not_restored(self, name: str, failure: Failure) -> None:
         """A bundle could not be shown anew from its copy."""
 
     async def on_ended(self, name: str, result: Result) -> None:
@@ -56,8 +56,8 @@ class Rehearsal:
     async def on_published(self, _record: PublishRecord) -> None:
         raise AssertionError("a rehearsal publishes nothing")
 
-    def on_not_repaired(self, _name: str, _failure: Failure) -> None:
-        raise AssertionError("a rehearsal repairs nothing")
+    async def on_not_restored(self, _name: str, _failure: Failure) -> None:
+        raise AssertionError("a rehearsal restores nothing")
 
     async def on_ended(self, name: str, result: Result) -> None:
         self.results[name] = Rejected(name, result) if isinstance(result, tuple) else result
@@ -74,25 +74,25 @@ class Rounds:
         self._identities: dict[str, CloudIdentity] = {}
         self._granted: dict[str, set[SecretRef]] = {}
 
-    async def run(self, config: Config, names: Collection[str], listener: Listener) -> None:
-        """Refreshes the bundles `names` with one worker."""
-        await _Round(self, config, names, listener).run()
+    async def run(self, config: Config, bundles: Mapping[str, Bundle], listener: Listener) -> None:
+        """Refreshes `bundles`, by name, with one worker."""
+        await _Round(self, config, bundles, listener).run()
 
-    async def repair(self, config: Config, steps: Mapping[str, RepairBundle], listener: Listener) -> None:
+    async def restore(self, config: Config, steps: Mapping[str, RestoreBundle], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={},
             bundles={name: config.bundles[name] for name in steps},
-            repairs=dict(steps),
+            restores=dict(steps),
             foreground=config.foreground,
         )
         unheard = dict(steps)
         try:
             async with asyncio.timeout(_WORKER_DEADLINE_S), self.workers.worker() as channel:
                 await channel.send_job(job)
-                await _hear_repairs(channel, unheard, listener)
+                await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
@@ -100,17 +100,16 @@ class Rounds:
             if record is not None and record.generation == step.generation:
                 await listener.on_published(record)  # the worker died before it could tell
             else:
-                listener.on_not_repaired(name, _local_failure("the worker that repairs it was lost"))
+                await listener.on_not_restored(name, _local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, names: Collection[str]) -> messages.Job:
-        bundles = {name: config.bundles[name] for name in names}
+    def job(self, config: Config, bundles: Mapping[str, Bundle]) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={ref.source: self._source_job(config, ref.source, asked) for ref in asked},
-            bundles=bundles,
-            repairs={},
+            bundles=dict(bundles),
+            restores={},
             foreground=config.foreground,
         )
 
@@ -126,9 +125,9 @@ class Rounds:
     def keep_identity(self, source: str, identity: CloudIdentity) -> None:
         self._identities[source] = identity
 
-    def learn(self, config: Config, name: str, result: Result) -> None:
+    def learn(self, bundle: Bundle, result: Result) -> None:
         """Remembers who was granted what, and drops an identity that its source does not accept."""
-        refs = {secret.ref for secret in config.bundles[name].secrets}
+        refs = {secret.ref for secret in bundle.secrets}
         if isinstance(result, Candidate):
             for ref in refs:
                 self._granted.setdefault(ref.source, set()).add(ref)
@@ -141,7 +140,9 @@ class Rounds:
                         self._identities.pop(ref.source, None)
 
 
-async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle], listener: Listener) -> None:
+async def _hear_restores(
+    channel: WorkerChannel, unheard: dict[str, RestoreBundle], listener: Listener
+) -> None:
     async for message in channel.messages():
         match message:
             case messages.Published(record=record) if record.bundle in unheard:
@@ -149,7 +150,7 @@ async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle]
                 await listener.on_published(record)
             case messages.PublishFailed(bundle=name, failure=failure) if name in unheard:
                 del unheard[name]
-                listener.on_not_repaired(name, failure)
+                await listener.on_not_restored(name, failure)
             case messages.Crashed(exception=exception):
                 raise WorkerLostError(f"its worker met a bug: {exception}")
             case _:
@@ -159,11 +160,13 @@ async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle]
 class _Round:
     """The bundles of one worker."""
 
-    def __init__(self, rounds: Rounds, config: Config, names: Iterable[str], listener: Listener) -> None:
+    def __init__(
+        self, rounds: Rounds, config: Config, bundles: Mapping[str, Bundle], listener: Listener
+    ) -> None:
         self._rounds = rounds
-        self._config = config
-        self._open = dict.fromkeys(names)
-        self._job = rounds.job(config, list(self._open))
+        self._bundles = bundles
+        self._open = dict.fromkeys(bundles)
+        self._job = rounds.job(config, bundles)
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
@@ -226,7 +229,7 @@ class _Round:
 
     async def _end(self, name: str, result: Result) -> None:
         del self._open[name]
-        self._rounds.learn(self._config, name, result)
+        self._rounds.learn(self._bundles[name], result)
         await self._listener.on_ended(name, result)
 
 

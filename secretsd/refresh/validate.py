@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Secret
-from secretsd.config.names import is_dangerous, is_valid_name
+from secretsd.config.names import is_dangerous, is_valid_name, shown
 from secretsd.config.rules import broken_rule
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret, SecretRef
@@ -84,7 +84,7 @@ class _Gathering:
         unused = sorted(key for key in members if key not in wanted.values())
         if unused:
             more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
-            self.ignored[str(secret.ref)] = (*map(_writable, unused[:_MOST_IGNORED]), *more)
+            self.ignored[str(secret.ref)] = (*map(shown, unused[:_MOST_IGNORED]), *more)
 
     def _wanted(self, secret: Secret, members: Mapping[str, object]) -> dict[str, str]:
         """Variable name -> key of the object."""
@@ -180,7 +180,6 @@ _PLAIN_ADVICE = 'store a JSON object, or give the secret variable = "NAME" to pu
 _DUPLICATE = object()
 # What nobody asked for is reported in moderation: an object may have 64 KiB of keys.
 _MOST_IGNORED = 20
-_LONGEST_KEY_CHARS = 100
 
 
 def _parse_object(payload: bytes) -> dict[str, object] | str:
@@ -198,12 +197,6 @@ def _parse_object(payload: bytes) -> dict[str, object] | str:
     except (ValueError, RecursionError):
         return "is not valid JSON"
     return document if isinstance(document, dict) else "is JSON, but not an object"
-
-
-def _writable(key: str) -> str:
-    """`key` for terminals and logs, short, and without what would steer them or what no encoder takes."""
-    shown = key if key.isprintable() else key.encode("unicode_escape").decode("ascii")
-    return shown if len(shown) <= _LONGEST_KEY_CHARS else f"{shown[:_LONGEST_KEY_CHARS]}..."
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -252,7 +252,25 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "20: 'path' needs a directory where there is a file at secretsd.toml:17",
         ],
     ),
-    "format": ("[[bundles.bot.outputs]]\npath = 'a'\nformat = 'docker'\n", ["14: 'format' must be \"env\""]),
+    "an output inside of a directory of files": (
+        OUTPUT.replace("'env'", "'files'") + "path = 'a'\n" + OUTPUT + "path = 'a/KEY'\n",
+        ["17: 'path' lies in the directory of the one at secretsd.toml:14"],
+    ),
+    "a directory of files around an output": (
+        OUTPUT + "path = 'a/KEY'\n" + OUTPUT.replace("'env'", "'files'") + "path = 'a'\n",
+        ["17: 'path' is the directory of the one at secretsd.toml:14"],
+    ),
+    "a directory of files where a file is": (
+        OUTPUT + "path = 'a'\n" + OUTPUT.replace("'env'", "'files'") + "path = 'a'\n",
+        ["17: 'path' is the same as the one at secretsd.toml:14"],
+    ),
+    "format": (
+        "[[bundles.bot.outputs]]\npath = 'a'\nformat = 'dockr'\n",
+        [
+            '14: \'format\' must be "env" or "docker" or "dotenv" or "node" or "universal" or "json" or'
+            ' "files"; did you mean "docker"?'
+        ],
+    ),
     "no outputs": (
         f"[bundles.b]\n{BODY}outputs = []\n",
         ["15: 'outputs' must not be empty"],

@@ -57,6 +57,7 @@ class FakeVault:
     jobs: list[dict[str, object]] = field(default_factory=list)
     open_gate: threading.Event = field(default_factory=threading.Event)
     hanging: set[str] = field(default_factory=set)
+    pinned: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by id and version
 
     def __post_init__(self) -> None:
         self.open_gate.set()
@@ -96,7 +97,16 @@ class FakeSource:
             if ref.id in self._vault.hanging:
                 self._vault.fetching.set()
                 self._vault.open_gate.wait(10)
-            value = self._vault.secrets.get(ref.id, failure(FailureClass.REFUSAL, secret=str(ref)))
+            refused = failure(FailureClass.REFUSAL, secret=str(ref))
+            if ref.version is not None:
+                value = self._vault.pinned.get((ref.id, ref.version), refused)
+                yield (
+                    FetchedSecret(ref, ref.version, None, value)
+                    if isinstance(value, bytes)
+                    else (FetchFailure(ref, value))
+                )
+                continue
+            value = self._vault.secrets.get(ref.id, refused)
             if isinstance(value, Failure):
                 yield FetchFailure(ref, value)
             else:

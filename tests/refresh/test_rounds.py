@@ -101,7 +101,7 @@ class Results:
     async def on_published(self, record: PublishRecord) -> None:
         self.published.append(record)
 
-    def on_not_repaired(self, name: str, failure: Failure) -> None:
+    async def on_not_restored(self, name: str, failure: Failure) -> None:
         self.not_repaired[name] = failure.code
 
     async def on_ended(self, name: str, result: Result) -> None:
@@ -116,7 +116,7 @@ class Results:
         return result[0].code if isinstance(result, tuple) else "good"
 
     async def of(self, rounds: Rounds, config: Config) -> Results:
-        await rounds.run(config, list(config.bundles), self)
+        await rounds.run(config, config.bundles, self)
         return self
 
 
