@@ -168,8 +168,8 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
     assert "1 bundle: 1 dreaming" in status.all_bundles(newer, PLAIN)
     assert status.all_bundles({"bundles": {"bot": {}}}, PLAIN)
     assert status.one_bundle({"bundles": {"bot": {}}}, PLAIN)
-    step = {"step": "HoldBundle", "bundle": "bot", "waiting": "prod/bot"}
-    assert plan.screen({"steps": [step]}, PLAIN) == "HoldBundle bot: waiting prod/bot"
+    step = {"step": "DreamOf", "bundle": "bot", "waiting": "prod/bot"}
+    assert plan.screen({"steps": [step]}, PLAIN) == "DreamOf  bot: waiting prod/bot"
     for screen in (diff.screen, history.screen):
         assert screen({"bundle": "bot"}, PLAIN)
 
@@ -177,7 +177,7 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
 def test_a_plan_has_a_line_for_each_step() -> None:
     screen = plan.screen(documents.PLAN, PLAIN)
     assert [line.split()[0] for line in screen.splitlines() if not line.startswith(" ")] == [
-        *("publish", "notify", "keep", "keep", "repair", "remove")
+        *("publish", "notify", "keep", "keep", "hold", "restore", "remove")
     ]
     assert "fix: correct the secret" in screen
     assert plan.screen({"steps": []}, PLAIN) == "nothing to do"
