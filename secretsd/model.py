@@ -150,6 +150,40 @@ class Rejected:
     failures: tuple[Failure, ...]
 
 
+ValueType = Literal["string", "integer", "decimal", "boolean"]
+LeftOutReason = Literal[
+    "absent", "ambiguous", "dangerous", "duplicate", "nested", "not-a-name", "not-utf8", "unmapped"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedVariable:
+    """What kind of value a variable has now: enough to draft its rule, and nothing of the value itself."""
+
+    name: str
+    type: ValueType
+    min_length: int = 0  # characters of a long string, rounded down; 0: say nothing
+    required: bool = True  # False: it is null now
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A key of a secret that a draft has no rule for, and why, in one word."""
+
+    secret: str
+    key: str  # fit for a line of text
+    reason: LeftOutReason
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The shape of what a bundle's secrets hold now."""
+
+    bundle: str
+    variables: tuple[SurveyedVariable, ...]
+    left_out: tuple[LeftOut, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class UnitReport:
     """How one unit took a generation: what the notify helper says after it was asked to look or to act.

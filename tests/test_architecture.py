@@ -18,7 +18,7 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("refresh.hold", "control.access", "control.requests"),
+        *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
@@ -27,10 +27,18 @@ FLOORS = (
     ),
     ("refresh.worker",),
     (
-        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.state", "refresh.notebook"),
-        *("refresh.delivery", "refresh.restores", "refresh.bundles", "refresh.overrule", "refresh.conductor"),
+        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
+        *("refresh.notebook", "refresh.delivery", "refresh.restores", "refresh.bundles"),
+        *("refresh.overrule", "refresh.conductor"),
     ),
-    ("control.report", "control.settling", "control.overruling", "control.commands", "control.server"),
+    (
+        "control.report",
+        "control.settling",
+        "control.overruling",
+        "control.drafting",
+        "control.commands",
+        "control.server",
+    ),
     ("__main__", "cli"),
 )
 
@@ -43,10 +51,18 @@ PURE = (
         "config.models",
         "config.fields",
         "config.relations",
+        "config.sections",
+        "config.toml_text",
+        "config.table",
+        "config.tables",
+        "config.sources",
+        "config.source_rules",
+        "config.variables",
+        "config.cautions",
         "config.positions",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("refresh.hold", "control.access", "control.requests"),
+    *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
 )
 WORLD = frozenset(
     {

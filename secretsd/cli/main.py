@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 import secretsd
-from secretsd.cli import acting, asking, bots, checking, looking, render
+from secretsd.cli import acting, asking, bots, checking, drafting, looking, render
 from secretsd.cli.arguments import Parser, listing
 from secretsd.cli.command import Command, add_socket, parser_of
 from secretsd.errors import ExitCode, SecretsdError
@@ -19,7 +19,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("look", looking.COMMANDS),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
-    ("set up", checking.COMMANDS),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
 )
 
 _CODES = (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from typing import TYPE_CHECKING
 
 from secretsd.config.problems import Problem, did_you_mean
+from secretsd.config.sources import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 def host_problems(config: Config) -> Iterator[Problem]:
     """What this host cannot do. Blocks while users are looked up."""
+    yield from _directories(config)
     uids: dict[str, int | None] = {}
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
@@ -38,6 +42,24 @@ def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Itera
             "'owner' is another user than the one who runs this: without root, files can only be your own;"
             " name yourself, or leave owner out",
         )
+
+
+def _directories(config: Config) -> Iterator[Problem]:
+    for name, source in config.sources.items():
+        # Not os.path.isdir: what may not be looked at from here can still be there for the daemon.
+        if isinstance(source, FileSource) and _is_no_directory(source.directory):
+            yield Problem(
+                ("sources", name, "directory"), "'directory' is no directory of this host; create it first"
+            )
+
+
+def _is_no_directory(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:

@@ -13,20 +13,23 @@ from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from secretsd.config.models import Bundle, SourceConfig
+from secretsd.config.models import Bundle
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, Survey
 from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """One source for one worker."""
+    """One source for one worker. All but its table is for sources that a role's credentials open."""
 
     config: SourceConfig
-    identity: CloudIdentity | None
-    renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
-    witness: SecretRef | None  # granted earlier, not asked for here: tells a denial from a broken identity
+    identity: CloudIdentity | None = None
+    renew_identity: bool = False  # ask for new role credentials first; the old ones serve if that fails
+    witness: SecretRef | None = (
+        None  # granted earlier, not asked for here: tells a denial from a broken identity
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Job:
     bundles: dict[str, Bundle]
     restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+    survey: bool = False  # only say what kinds of values there are: nothing is validated or published
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,14 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Names and kinds of what a bundle's secrets hold."""
+
+    survey: Survey
+    kind: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
 
@@ -99,7 +111,7 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Crashed
+WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Surveyed | Crashed
 
 _LENGTH_BYTES = 8
 

@@ -146,8 +146,14 @@ PLAN: Document = {
         {"step": "NotifyUnit", "bundle": "maker", "generation": 8, "unit": "mm.service", "action": "reload"},
         {"step": "KeepPublished", "bundle": "quiet"},
         {"step": "KeepStale", "bundle": "trading-bot", "failures": [failure()]},
+        {
+            "step": "RestoreBundle",
+            "bundle": "altered",
+            "copy_of": 3,
+            "generation": 4,
+            "reason": "its published files were altered",
+        },
         {"step": "KeepHeld", "bundle": "held"},
-        {"step": "RestoreBundle", "bundle": "altered", "copy_of": 3, "generation": 4, "reason": "it drifted"},
         {"step": "RemoveBundle", "bundle": "gone", "reason": "the configuration no longer names it"},
     ],
 }

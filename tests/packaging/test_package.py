@@ -32,6 +32,10 @@ def test_lintian_finds_nothing_and_a_second_build_is_the_same_byte_for_byte(tmp_
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    listing = subprocess.run(["dpkg-deb", "-c", first], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for path in ("man/man5/secretsd.toml.5.gz", "doc/secretsd/examples/all-options.toml"):
+        assert f" ./usr/share/{path}\n" in listing
+    assert "__pycache__" not in listing
 
 
 def test_locked_requirements_are_those_of_the_metadata_and_name_no_index() -> None:

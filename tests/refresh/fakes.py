@@ -47,14 +47,13 @@ def candidate(name: str = "bot", digest: str = "d1") -> Candidate:
 
 @dataclass
 class FakeVault:
-    """Secrets by id; registered as a source's type by the fixture `vault`."""
+    """Secrets by id; opened in the place of AWS by the fixture `vault`."""
 
     secrets: dict[str, bytes | Failure] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     fetches: list[tuple[str, ...]] = field(default_factory=list)
     fetching: threading.Event = field(default_factory=threading.Event)
     identity: CloudIdentity | None = None
-    jobs: list[dict[str, object]] = field(default_factory=list)
     open_gate: threading.Event = field(default_factory=threading.Event)
     hanging: set[str] = field(default_factory=set)
     pinned: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by id and version
@@ -75,8 +74,7 @@ class FakeVault:
         self.hanging.add(secret_id)
         self.open_gate.clear()
 
-    def open(self, name: str, **options: object) -> FakeSource:
-        self.jobs.append(options)
+    def open(self) -> FakeSource:
         return FakeSource(self)
 
 

@@ -24,10 +24,10 @@ def _step(step: Mapping[str, Any], view: View) -> list[str]:
             text = f"{bundle} as generation {step.get('generation')}: {reason}"
             return _line("publish", GREEN, text, view)
         case "RestoreBundle":
-            text = f"{bundle} as generation {step.get('generation')}, from the copy of {step.get('copy_of')}"
-            return _line("restore", YELLOW, f"{text}: {reason}" if reason else text, view)
+            text = f"{bundle} from the copy of generation {step.get('copy_of')}: {reason}"
+            return _line("restore", YELLOW, text, view)
         case "KeepHeld":
-            text = f"{bundle}: the source has something else, and it is held; secretsctl resume {bundle}"
+            text = f"{bundle}: an operator holds it: secretsctl resume {bundle} lets the source decide again"
             return _line("hold", YELLOW, text, view)
         case "KeepPublished":
             return _line("keep", "", f"{bundle}: the source confirms what is published", view)
