@@ -18,7 +18,8 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
+        *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+        *("control.access", "control.requests"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
@@ -28,16 +29,12 @@ FLOORS = (
     ("refresh.worker",),
     (
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.notebook", "refresh.delivery", "refresh.restores", "refresh.bundles"),
+        *("refresh.notebook", "refresh.attempt", "refresh.delivery", "refresh.restores", "refresh.bundles"),
         *("refresh.overrule", "refresh.conductor"),
     ),
     (
-        "control.report",
-        "control.settling",
-        "control.overruling",
-        "control.drafting",
-        "control.commands",
-        "control.server",
+        *("control.report", "control.settling", "control.overruling", "control.drafting"),
+        *("control.commands", "control.server"),
     ),
     ("__main__", "cli"),
 )
@@ -60,9 +57,12 @@ PURE = (
         "config.variables",
         "config.cautions",
         "config.positions",
+        "config.windows",
+        "config.on_change",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
+    *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+    *("control.access", "control.requests"),
 )
 WORLD = frozenset(
     {

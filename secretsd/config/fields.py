@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +29,8 @@ _MAX_TEXT_CHARS = 2048  # the longest id of Secrets Manager (CreateSecret)
 _MAX_SOCKET_PATH_BYTES = 107  # sun_path, unix(7)
 _MAX_OUTPUT_PATH_BYTES = 1024
 _MAX_COMPONENT_BYTES = 255
+_MAX_COMMAND_BYTES = 4096
+_LONGEST_BEFORE_S = 300.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
@@ -45,9 +47,12 @@ class Kind:
     words: str
 
 
-def refused(text: LiteralString, *, key: str = "") -> PydanticCustomError:
-    """The error for `text`; `key` is the key of the table at fault where the whole table was judged."""
-    return PydanticCustomError(REFUSED, text, {"key": key})
+def refused(text: LiteralString, *, key: str = "", also: Sequence[LiteralString] = ()) -> PydanticCustomError:
+    """The error for `text`; `key` is the key of the table at fault where the whole table was judged.
+
+    `also` holds what else is wrong with the table: a validator can raise one error only.
+    """
+    return PydanticCustomError(REFUSED, text, {"key": key, "also": list(also)})
 
 
 def _only(is_good: Callable[[str], object], text: LiteralString) -> AfterValidator:
@@ -145,6 +150,29 @@ def _bits(value: object) -> float:
     return float(number)
 
 
+def _above_zero(count: int) -> int:
+    if count < 1:
+        raise refused("must be at least 1")
+    return count
+
+
+def _before_timeout(seconds: float) -> float:
+    # The helper's own life is limited to 10 minutes, and a reload waits for the answer.
+    if seconds > _LONGEST_BEFORE_S:
+        raise refused("must be at most 5m")
+    return seconds
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or not words[0].startswith("/") or words[0].endswith("/"):
+        raise refused('must begin with the absolute path of a program, such as ["/usr/local/bin/is-flat"]')
+    if not all(word.isprintable() for word in words):
+        raise refused("must not contain control characters")
+    if sum(len(word.encode()) + 1 for word in words) > _MAX_COMMAND_BYTES:
+        raise refused("is longer than 4096 bytes")
+    return words
+
+
 def _regex(value: str) -> str:
     try:
         with warnings.catch_warnings():
@@ -221,3 +249,6 @@ NotEmpty = AfterValidator(_not_empty)
 Group = Annotated[
     Several[VariableName], Kind("arrays of two or more names of variables"), AfterValidator(_two_or_more)
 ]
+Command = Annotated[Several[str], Kind("array of an absolute path and arguments"), AfterValidator(_command)]
+BeforeTimeout = Annotated[Interval, Kind(f"{TIME_SPAN} of 1s to 5m"), AfterValidator(_before_timeout)]
+AtLeastOne = Annotated[int, Kind("whole number of at least 1"), AfterValidator(_above_zero)]

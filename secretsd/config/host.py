@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.sources import FileSource
+from secretsd.config.windows import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,9 @@ def host_problems(config: Config) -> Iterator[Problem]:
             yield from _owner((*path, "owner"), bundle.owner, uids[bundle.owner], config)
         if config.foreground and "notify_socket" not in config.daemon.model_fields_set:
             yield from _actions(path, bundle)
+        else:
+            yield from _programs(path, bundle)
+        yield from _zones(path, bundle)
 
 
 def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Iterator[Problem]:
@@ -70,6 +74,41 @@ def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
                 'acting on units needs the installed service; set action = "none", or notify_socket in'
                 " [daemon] to a helper that runs",
             )
+        if entry.before is not None:
+            yield Problem(
+                (*path, "on_change", index, "before"),
+                "'before' needs the installed service, whose helper runs it",
+            )
+
+
+def _zones(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for index, entry in enumerate(bundle.on_change):
+        for number, window in enumerate(entry.windows):
+            if zone_of(window.zone) is None:
+                yield Problem(
+                    (*path, "on_change", index, "windows", number),
+                    "an element of 'windows' names a time zone that this host does not have: check its"
+                    " spelling, and apt install tzdata",
+                )
+
+
+def _programs(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    """What `before` names and is not there. What may not be looked at (a home, from the sandbox) is left."""
+    for index, entry in enumerate(bundle.on_change):
+        program = entry.before[0] if entry.before else None
+        if program is None:
+            continue
+        try:
+            mode = os.stat(program).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            problem = "names a program that does not exist"
+        except OSError:
+            continue
+        else:
+            if stat.S_ISREG(mode) and mode & 0o111:
+                continue
+            problem = "names a file that is no program: chmod +x"
+        yield Problem((*path, "on_change", index, "before"), f"'before' {problem}")
 
 
 def _uid(user: str) -> int | None:

@@ -8,7 +8,7 @@ Each field's description and examples are what secretsd.toml(5) says of it.
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
@@ -22,15 +22,14 @@ from secretsd.config.fields import (
     OneOrMore,
     OutputPath,
     Several,
-    SignalName,
     SocketPath,
     Text,
     TimeSpan,
-    UnitName,
     UserName,
     VariableName,
     refused,
 )
+from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AnySource
 from secretsd.config.table import Table, beside
 from secretsd.config.variables import VariableRule
@@ -115,10 +114,15 @@ class Secret(Table):
 
     @model_validator(mode="after")
     def _one_way_each(self) -> Self:
+        conflicts: list[LiteralString] = []
         if self.version is not None and "stage" in self.model_fields_set:
-            raise refused("stage and version exclude each other: a version is one, whatever its stage")
+            conflicts.append("stage and version exclude each other: a version is one, whatever its stage")
         if self.variable is not None and self.variables:
-            raise refused("variable and variables exclude each other: the first takes the value as a whole")
+            conflicts.append(
+                "variable and variables exclude each other: the first takes the value as a whole"
+            )
+        if conflicts:
+            raise refused(conflicts[0], also=conflicts[1:])
         return self
 
     @property
@@ -146,44 +150,6 @@ class Output(Table):
         " a directory with one file for each variable, which holds exactly its bytes.",
         examples=["env"],
     )
-
-
-class OnChange(Table):
-    """What happens to a unit when its bundle has changed. An inactive unit is never started."""
-
-    unit: UnitName = Field(description="The full name of a service.", examples=["trading-bot.service"])
-    action: Literal["reload", "restart", "signal", "none"] = Field(
-        description="What is done to the unit. A reload or a signal does not change a running process's"
-        " environment: the bot must read its file again.",
-        examples=["reload", "restart", "none"],
-    )
-    signal: SignalName | None = Field(
-        default=None,
-        description='The signal for the unit\'s main process, with action = "signal". It is sent only to a'
-        " process that handles it.",
-        examples=["SIGHUP"],
-        json_schema_extra=beside(action="signal"),
-    )
-    confirm_s: TimeSpan = Field(
-        default=2.0,
-        alias="confirm",
-        description="The unit counts as loaded only if it is still active after this long.",
-        examples=["10s"],
-    )
-    require_ack: bool = Field(
-        default=False,
-        description="Whether the unit counts as loaded only once the bot has said so with secretsctl ack."
-        " For one unit of a bundle.",
-        examples=[True],
-    )
-
-    @model_validator(mode="after")
-    def _signal_goes_with_its_action(self) -> Self:
-        if self.action == "signal" and self.signal is None:
-            raise refused('action = "signal" needs signal = "SIGHUP" or another one that the bot handles')
-        if self.action != "signal" and self.signal is not None:
-            raise refused('signal goes with action = "signal" only', key="signal")
-        return self
 
 
 class Bundle(Table):

@@ -98,6 +98,7 @@ def _problems(detail: ErrorDetails) -> Iterator[Problem]:
         case kind if kind == REFUSED and tables_at(location):
             key: Any = detail["ctx"]["key"]
             yield Problem((*path, key) if key else path, detail["msg"])
+            yield from (Problem(path, text) for text in detail["ctx"]["also"])
         case kind if kind == REFUSED:
             yield Problem(path, f"{_named(path)} {detail['msg']}")
         case kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from secretsd.config.fields import RESERVED_BUNDLE_NAMES
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from secretsd.config.models import Bundle, Config, Secret
     from secretsd.config.positions import KeyPath
+    from secretsd.config.variables import VariableRule
 
 _DANGEROUS = (
     "runs code, redirects its program or breaks the reader of the file, however well its value is quoted;"
@@ -28,7 +30,9 @@ _NOTHING_TAKEN = (
 _ONE_ACKNOWLEDGES = (
     "'require_ack' is for one unit of a bundle, since an acknowledgement names no unit; it is already set"
 )
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
 _FILE_IN_THE_WAY = "needs a directory where there is a file"
+_NOT_AS_ROOT = "'before' is run as the bundle's owner, and never as root: name a user of its own as owner"
 _CLOSED = "each takes only what its own variable or variables names"
 
 
@@ -66,6 +70,7 @@ def related(
         if (*path, "on_change") not in touched:
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
+            yield from _askers(path, bundle, config)
         if bundle.owner is None and not config.foreground and not {(*path, "owner"), ("daemon",)} & touched:
             yield Problem(path, f"bundle {name!r} has no owner: name the user who reads its files")
 
@@ -148,14 +153,21 @@ def _never_given(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
 def _defaults(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     for name, rule in bundle.variables.items():
         # Which part it breaks is not said: that sentence would list the choices.
-        if rule.default is not None and broken_rule(rule, rule.default.encode()):
+        if rule.default is not None and _breaks(rule, rule.default):
             yield Problem((*path, "variables", name, "default"), "'default' breaks the rule it stands in")
+
+
+def _breaks(rule: VariableRule, text: str) -> bool:
+    if rule.pattern is not None and _REPEATED_GROUP.search(rule.pattern):
+        # It may take forever to fail, and nothing here has a deadline; a worker, which has one, asks again.
+        rule = rule.model_copy(update={"pattern": None, "compiled_pattern": None})
+    return broken_rule(rule, text.encode()) is not None
 
 
 def _choices(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     for name, rule in bundle.variables.items():
         for index, choice in enumerate(rule.choices or ()):
-            if broken_rule(rule, choice.encode()):
+            if _breaks(rule, choice):
                 place = (*path, "variables", name, "choices", index)
                 yield Problem(place, "an element of 'choices' breaks the rule it stands in")
 
@@ -217,3 +229,11 @@ def _acknowledgements(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     places = [(*path, "on_change", index, "require_ack") for index in asking]
     for place in places[1:]:
         yield Problem(place, _ONE_ACKNOWLEDGES, places[0])
+
+
+def _askers(path: KeyPath, bundle: Bundle, config: Config) -> Iterator[Problem]:
+    # That an installed bundle has no owner at all is told anyway; in the foreground it may have none.
+    if bundle.owner == "root" or (bundle.owner is None and config.foreground):
+        for index, entry in enumerate(bundle.on_change):
+            if entry.before is not None:
+                yield Problem((*path, "on_change", index, "before"), _NOT_AS_ROOT)

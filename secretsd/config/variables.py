@@ -4,7 +4,7 @@
 import re
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
@@ -77,16 +77,19 @@ class VariableRule(Table):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        conflicts: list[LiteralString] = []
         if self.default is not None and not self.required:
-            raise refused("default and required = false exclude each other: a default is never missing")
+            conflicts.append("default and required = false exclude each other: a default is never missing")
         if self.type not in ("integer", "decimal") and (self.min is not None or self.max is not None):
-            raise refused(
+            conflicts.append(
                 'min and max need type = "integer" or "decimal"; a length has min_length, max_length'
             )
         if _crossed(self.min, self.max):
-            raise refused("min is above max: no value can satisfy both")
+            conflicts.append("min is above max: no value can satisfy both")
         if _crossed(self.min_length, self.max_length):
-            raise refused("min_length is above max_length: no value can satisfy both")
+            conflicts.append("min_length is above max_length: no value can satisfy both")
+        if conflicts:
+            raise refused(conflicts[0], also=conflicts[1:])
         return self
 
     @cached_property

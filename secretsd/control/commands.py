@@ -72,6 +72,8 @@ class Commands:
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
+        # Most likely before a start of the unit, which makes waiting for a window needless.
+        self._conductor.bundles.deliveries.look_soon(bundle)
         return Reply(body={"generation": state.record.generation if state.record else None})
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:

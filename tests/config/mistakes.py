@@ -8,6 +8,10 @@ from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
 HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
 OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
+TIME_FORM = 'HH:MM-HH:MM, from 00:00 to 24:00, such as "21:00-22:30"'
+WINDOW_FORM = (
+    'must be days, a time of day or both, and perhaps a time zone: "Mon..Fri 21:00-22:30 UTC", "Sat"'
+)
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
@@ -170,6 +174,20 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "stage and version": (
         SECRET + "variable = 'B'\nstage = 'AWSPREVIOUS'\nversion = 'x'\n",
         ["12: stage and version exclude each other: a version is one, whatever its stage"],
+    ),
+    "all that excludes each other": (
+        SECRET
+        + "variable = 'B'\nvariables = { C = 'c' }\nstage = 'A'\nversion = 'x'\n"
+        + "[bundles.bot.variables.TOKEN]\nmin = 2\nmax = 1\nmin_length = 2\nmax_length = 1\ndefault = 'x'\n"
+        + "required = false\n",
+        [
+            "12: stage and version exclude each other: a version is one, whatever its stage",
+            "12: variable and variables exclude each other: the first takes the value as a whole",
+            "19: default and required = false exclude each other: a default is never missing",
+            '19: min and max need type = "integer" or "decimal"; a length has min_length, max_length',
+            "19: min is above max: no value can satisfy both",
+            "19: min_length is above max_length: no value can satisfy both",
+        ],
     ),
     "variable and variables": (
         SECRET + "variable = 'B'\nvariables = { C = 'c' }\n",
@@ -408,6 +426,78 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "action": (
         CHANGE.replace("none", "relaod"),
         ['14: \'action\' must be "reload" or "restart" or "signal" or "none"; did you mean "reload"?'],
+    ),
+    "windows": (
+        CHANGE.replace("none", "reload")
+        + "windows = ['Sat',\n'Mon-Fri',\n'9-10',\n'Sat 21:00-21:00',\n'Sat UTC x',\n7]\n",
+        [
+            f"{line}: an element of 'windows' {form}"
+            for line, form in (
+                (16, 'must name days as Mon, Tue, Wed, Thu, Fri, Sat, Sun: "Sat", "Mon..Fri", "Mon,Wed"'),
+                (17, f"must give the time of day as {TIME_FORM}"),
+                (18, "must not end when it begins; leave the time out for the whole day"),
+                (19, WINDOW_FORM),
+                (20, WINDOW_FORM),
+            )
+        ],
+    ),
+    "windows that are no array": (
+        CHANGE.replace("none", "reload") + "windows = 'Sat'\n",
+        ["15: 'windows' must be an array"],
+    ),
+    "a stagger that outlasts a window": (
+        CHANGE.replace("none", "reload") + "windows = ['Sat', '21:00-22:00']\nstagger = '1h'\n",
+        ["16: stagger must be shorter than each of windows: some hosts would never be told"],
+    ),
+    "gates of a unit that nobody touches": (
+        "".join(
+            CHANGE.replace("bot.s", f"{number}.s") + f"{gate}\n"
+            for number, gate in enumerate(("windows = ['Sat']", "stagger = '1m'", "before = ['/bin/true']"))
+        ),
+        [f'{line}: has no effect with action = "none": nobody is touched' for line in (15, 19, 23)],
+    ),
+    "a limit on restarts of what is not restarted": (
+        CHANGE.replace("none", "reload") + "max_restarts_per_hour = 4\n",
+        ['15: max_restarts_per_hour goes with action = "restart" only'],
+    ),
+    "a limit that never lets through": (
+        CHANGE.replace("none", "restart") + "max_restarts_per_hour = 0\n",
+        ["15: 'max_restarts_per_hour' must be at least 1"],
+    ),
+    "before": (
+        "[bundles.c]\n"
+        + BODY.replace("root", "bot")
+        + "".join(
+            f"[[bundles.c.on_change]]\nunit = '{number}.service'\naction = 'reload'\nbefore = {before}\n"
+            for number, before in enumerate(
+                ("[]", "['is-flat']", "'/bin/true'", "['/bin/true', 1]", '["/bin/a\\u0007"]')
+            )
+        ),
+        [
+            *(
+                f"{line}: 'before' must begin with the absolute path of a program, such as"
+                ' ["/usr/local/bin/is-flat"]'
+                for line in (18, 22)
+            ),
+            "26: 'before' must be an array",
+            "30: an element of 'before' must be a string",
+            "34: 'before' must not contain control characters",
+        ],
+    ),
+    "before as root": (
+        CHANGE.replace("none", "reload") + "before = ['/bin/true']\n",
+        ["15: 'before' is run as the bundle's owner, and never as root: name a user of its own as owner"],
+    ),
+    "what goes with before only": (
+        CHANGE.replace("none", "reload") + "before_timeout = '10s'\n",
+        ["12: before_timeout and before_alarm go with before only"],
+    ),
+    "before_timeout": (
+        CHANGE.replace("none", "reload") + "before_timeout = '6m'\nbefore_alarm = 3\n",
+        [
+            "15: 'before_timeout' must be at most 5m",
+            '16: \'before_alarm\' must be a time span in quotes, such as "30s", "5m" or "1h 30m"',
+        ],
     ),
     "confirm": (
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",

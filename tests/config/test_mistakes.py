@@ -273,3 +273,13 @@ def test_a_pattern_that_later_versions_of_python_may_read_otherwise_is_no_noise(
     rule = "[bundles.bot.variables]\nTOKEN = { pattern = '[[a-z]x--y]+' }\n"
     assert etc.load(GOOD + rule).bundles["bot"].variables["TOKEN"].compiled_pattern
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(a*)*b", "([a-z]+){1,}", "(a|aa)+b"])
+def test_a_pattern_that_takes_forever_does_not_hold_up_a_reload(etc: Etc, pattern: str) -> None:
+    rule = f"TOKEN = {{ pattern = '{pattern}', choices = ['{'a' * 60}!'], default = '{'a' * 60}!' }}\n"
+    began = time.process_time()
+    assert etc.load(GOOD + "[bundles.bot.variables]\n" + rule).bundles["bot"].variables["TOKEN"].pattern
+    assert time.process_time() - began < 1
+    wrong = "[bundles.bot.variables]\nTOKEN = { pattern = '[a-z]+', default = '!' }\n"
+    assert etc.problems(GOOD + wrong) == ["secretsd.toml:13: 'default' breaks the rule it stands in"]

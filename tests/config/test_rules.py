@@ -31,6 +31,9 @@ def broken(rule: dict[str, Any], value: bytes) -> str | None:
         (MODE, b"paper"), (HOOK, b"https://hooks.example/x"),
         ({"min_length": 3}, "äöü".encode()), ({"max_length": 3}, "äöü".encode()),
         ({"min_entropy_bits": 80}, b"7hX0q/Lm2ZkP9vTeR4wYbN"),
+        ({"pattern": "a\nb"}, b"a\nb"), ({"pattern": "(?s)a.b"}, b"a\nb"), ({"pattern": ""}, b""),
+        ({"choices": [""]}, b""), ({"min_length": 0, "max_length": 0}, b""),
+        ({"min_length": 1, "max_length": 1}, "\U0001f511".encode()), ({"type": "decimal"}, b"1e400"),
     ],
 )  # fmt: skip
 def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> None:
@@ -58,6 +61,12 @@ def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> N
         ({"min_length": 4}, "äöü".encode(), "shorter than 4"), ({"max_length": 2}, b"abc", "longer than 2"),
         ({"min_length": 1}, b"", "shorter"), ({"min_entropy_bits": 20}, b"a" * 400, "20 bits"),
         ({"min_entropy_bits": 80}, b"changeme", "80 bits"),
+        (DECIMAL, "\u0660.\u0661".encode(), "decimal"), (DECIMAL, "\uff11".encode(), "decimal"),
+        (DECIMAL, b"0x1", "decimal"), (DECIMAL, b"1e", "decimal"), (DECIMAL, b"e1", "decimal"),
+        (DECIMAL, b"+-1", "decimal"), (DECIMAL, b"0,5", "decimal"), (DECIMAL, b"sNaN", "decimal"),
+        ({"pattern": "a$"}, b"a\n", "pattern"), ({"pattern": "(?m)^a$"}, b"a\nb", "pattern"),
+        ({"pattern": ""}, b"x", "pattern"), ({"pattern": "[0-9]"}, "\u0661".encode(), "pattern"),
+        ({"choices": ["a"]}, b"", "none of a"), ({"max_length": 0}, b"x", "longer than 0"),
     ],
 )  # fmt: skip
 def test_what_breaks_its_rule_is_refused_by_the_rules_own_words(

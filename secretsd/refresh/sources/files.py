@@ -32,6 +32,8 @@ class FileSource(LocalSource):
             descriptor = _open_below(root, self._parts(root, ref))
         except OSError as error:
             raise self._unreadable(ref, error) from None
+        except _OpenToAllError:
+            raise self._open_to_all(ref) from None
         try:
             return self._read(ref, descriptor)
         except OSError as error:
@@ -58,12 +60,7 @@ class FileSource(LocalSource):
                 "name a file that holds the secret",
             )
         if before.st_mode & stat.S_IWOTH:
-            raise UnreadableError(
-                "writable-by-all",
-                FailureClass.DATA,
-                f"{ref} in source {self._name} can be written by every user of this host",
-                f"chmod o-w {self._directory / ref.id}, and look at what stands in it",
-            )
+            raise self._open_to_all(ref)
         with open(descriptor, "rb", closefd=False) as stream:
             payload = stream.read(MAX_VALUE_BYTES + 1)
         if _version(os.fstat(descriptor)) != _version(before):
@@ -74,6 +71,14 @@ class FileSource(LocalSource):
                 "nothing to do: it is read again; a file that is renamed into place is never seen half",
             )
         return FetchedSecret(ref, _version(before), before.st_mtime, payload)
+
+    def _open_to_all(self, ref: SecretRef) -> UnreadableError:
+        return UnreadableError(
+            "writable-by-all",
+            FailureClass.DATA,
+            f"every user of this host can write or replace {ref} in source {self._name}",
+            f"chmod o-w {self._directory / ref.id} and the directories down to it, and look at its content",
+        )
 
     def _outside(self, ref: SecretRef) -> UnreadableError:
         return UnreadableError(
@@ -116,18 +121,33 @@ class FileSource(LocalSource):
         )
 
 
+class _OpenToAllError(Exception):
+    """Every user can put another file into a directory on the way down."""
+
+
 def _open_below(root: str, parts: list[str]) -> int:
-    """A descriptor of the file, no component of whose path is a link any more. Raises: OSError."""
+    """A descriptor of the file, no component of whose path is a link any more.
+
+    Raises: OSError, _OpenToAllError.
+    """
     *directories, name = parts
     at = os.open(root, _DIRECTORY)
     try:
+        _refuse_strangers(at)
         for directory in directories:
             inner = os.open(directory, _DIRECTORY, dir_fd=at)
             os.close(at)
             at = inner
+            _refuse_strangers(at)
         return os.open(name, _FILE, dir_fd=at)
     finally:
         os.close(at)
+
+
+def _refuse_strangers(directory: int) -> None:
+    mode = os.fstat(directory).st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise _OpenToAllError
 
 
 def _version(status: os.stat_result) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,18 @@ def test_a_file_that_everybody_may_write_is_refused(directory: Path) -> None:
     assert value(directory, "bot") == b"fake"
 
 
+@pytest.mark.parametrize("name", ["bot", "inner/bot"])
+def test_a_file_that_everybody_may_replace_is_refused(directory: Path, name: str) -> None:
+    file = directory / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"fake")
+    for open_to_all in {directory, file.parent}:
+        open_to_all.chmod(0o757)
+        assert told(directory, name) == ("writable-by-all", FailureClass.DATA)
+        open_to_all.chmod(0o1777)  # as /tmp: others cannot take the file away
+        assert value(directory, name) == b"fake"
+
+
 def test_a_directory_that_is_not_there_refuses_nothing(directory: Path) -> None:
     assert told(directory / "away", "bot") == ("unreachable", FailureClass.TRANSIENT)
     (directory / "file").touch()
@@ -187,12 +200,6 @@ def test_a_file_that_is_written_to_meanwhile_is_not_taken_in_half(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (directory / "bot").write_bytes(b"fake-half")
-    opened = files._open_below
-
-    def written(root: str, parts: list[str]) -> int:
-        descriptor = opened(root, parts)
-        os.utime(directory / "bot", ns=(0, 1))
-        return descriptor
 
     class Writer:
         """Moves the file on between the first look at it and the second."""
@@ -200,11 +207,11 @@ def test_a_file_that_is_written_to_meanwhile_is_not_taken_in_half(
         looks = 0
 
         def __call__(self, descriptor: int) -> os.stat_result:
-            self.looks += 1
-            if self.looks == 2:
-                os.utime(directory / "bot", ns=(0, 2))
-            return os.stat(descriptor)
+            status = os.stat(descriptor)
+            if not stat.S_ISDIR(status.st_mode):
+                self.looks += 1
+                os.utime(directory / "bot", ns=(0, self.looks))
+            return status
 
-    monkeypatch.setattr(files, "_open_below", written)
     monkeypatch.setattr(files.os, "fstat", Writer())
     assert told(directory, "bot") == ("unreachable", FailureClass.TRANSIENT)
