@@ -17,12 +17,14 @@ from tests.bench import (
     publish_faults,
     refresh,
     scale,
+    status,
     wait,
 )
 from tests.bench.figures import Figure, table
 
 _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "wait": wait.measure,
+    "status": status.measure,
     "refresh": refresh.measure,
     "scale": scale.measure,
     "notify_cold_start": notify_cold_start.measure,

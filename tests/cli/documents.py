@@ -224,9 +224,17 @@ def without(document: Document, *keys: str) -> Document:
     return older
 
 
+SCHEMA: Document = {
+    "schema": 1,
+    "bundle": "trading-bot",
+    "variables": {"API_KEY": {"min_length": 16, "required": True}, "MODE": {"type": "string"}},
+    "left_out": [{"key": "nested", "secret": "prod/bybit/api", "reason": "nested"}],
+}
+
 ANSWERS: dict[str, Document] = {
     "status": everything(),
     "plan": PLAN,
     "diff": DIFF,
     "history": HISTORY,
+    "schema": SCHEMA,
 }
