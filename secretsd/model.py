@@ -60,6 +60,16 @@ class CloudIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceView:
+    """What a source saw of itself and of its service while it fetched; None for what it did not come to."""
+
+    endpoint: str | None = None  # the URL that it asked
+    method: str | None = None  # where its credentials came from, in the SDK's word ("iam-role", "env")
+    expires_at: float | None = None  # of the credentials, seconds since the epoch; None: never, or not known
+    skew_s: float | None = None  # by how much this host's clock is ahead of the service's; negative: behind
+
+
+@dataclass(frozen=True, slots=True)
 class SecretVersion:
     """Which version of a secret a generation was made from."""
 
@@ -193,8 +203,12 @@ class UnitReport:
     "current": the unit's main process started after the generation was published;
     "inactive": the unit is not running and was left alone;
     "starting": the unit has not started its main process yet: it will read the new files;
+    "due": the unit runs on older files, and has only been looked at;
+    "willing", "unwilling": what the `before` of the unit says;
     "failed": it could not be done, `message` says why and `advice` what to do;
     or one of those that the conductor adds:
+    "waiting": the unit is due and may not be touched yet;
+    "superseded": a newer generation came before the unit was touched;
     "confirming": the helper has acted, and the unit must still be active when `confirm` is over;
     "unacknowledged": the unit has been told, and its bot has not yet said that it has loaded the generation.
     """

@@ -18,26 +18,26 @@ FLOORS = (
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
+        *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+        *("control.access", "control.requests", "observe.telling"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
     ),
-    ("refresh.worker",),
+    ("refresh.worker", "refresh.examine"),
     (
+        "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.notebook", "refresh.delivery", "refresh.restores", "refresh.bundles"),
+        *("refresh.notebook", "refresh.attempt", "refresh.delivery", "refresh.restores", "refresh.bundles"),
         *("refresh.overrule", "refresh.conductor"),
+        "observe",
     ),
     (
-        "control.report",
-        "control.settling",
-        "control.overruling",
-        "control.drafting",
-        "control.commands",
-        "control.server",
+        *("control.report", "control.settling", "control.overruling", "control.drafting"),
+        *("control.commands", "control.server"),
+        *("control.check", "control.doctor", "control.source_checks"),
     ),
     ("__main__", "cli"),
 )
@@ -60,9 +60,13 @@ PURE = (
         "config.variables",
         "config.cautions",
         "config.positions",
+        "config.windows",
+        "config.on_change",
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("refresh.hold", "refresh.survey", "refresh.secret_object", "control.access", "control.requests"),
+    *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+    *("control.access", "control.requests", "control.check", "control.source_checks"),
+    *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(
     {

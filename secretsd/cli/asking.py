@@ -22,6 +22,7 @@ SCHEMA = 1
 
 _GRACE_S = 15.0  # beyond the deadline that the daemon itself keeps
 _FETCHING_S = 120.0  # a dry run asks the source, which takes its own time
+_PROGRAM_S = 75.0  # one that runs already, and then this one, each for 30 s at most
 _LONGEST_S = 24 * 3600.0
 
 
@@ -46,6 +47,12 @@ def ask_and_wait(options: argparse.Namespace, command: str, **fields: object) ->
             return client.ask(path, request, timeout_s=timeout_s)
         except KeyboardInterrupt:
             return Reply(ExitCode.TRY_AGAIN, "interrupted; what was begun goes on: see secretsctl status")
+
+
+def ask_program(options: argparse.Namespace, command: str, **fields: object) -> Reply:
+    """As `ask`, for what has the daemon run a program of the operator's, which may take its time."""
+    with spinning(f"{command}: waiting for the program to end"):
+        return client.ask(socket_path(options), {"command": command, **fields}, timeout_s=_PROGRAM_S)
 
 
 def socket_path(options: argparse.Namespace) -> str:

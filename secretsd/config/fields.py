@@ -29,6 +29,8 @@ _MAX_TEXT_CHARS = 2048  # the longest id of Secrets Manager (CreateSecret)
 _MAX_SOCKET_PATH_BYTES = 107  # sun_path, unix(7)
 _MAX_OUTPUT_PATH_BYTES = 1024
 _MAX_COMPONENT_BYTES = 255
+_MAX_COMMAND_BYTES = 4096
+_LONGEST_BEFORE_S = 300.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
@@ -107,6 +109,16 @@ def _fits_a_socket(path: Path) -> Path:
     return path
 
 
+def _command_or_none(words: tuple[str, ...]) -> tuple[str, ...]:
+    return _command(words) if words else words
+
+
+def _alert_limit(value: int) -> int:
+    if not 2 <= value <= 3600:
+        raise refused("must be 2 to 3600: a trouble and its end take two")
+    return value
+
+
 def _output_path(value: str) -> str:
     parts = value.split("/")
     if value.startswith("/"):
@@ -146,6 +158,29 @@ def _bits(value: object) -> float:
     if number <= 0:
         raise refused("must be more than 0")
     return float(number)
+
+
+def _above_zero(count: int) -> int:
+    if count < 1:
+        raise refused("must be at least 1")
+    return count
+
+
+def _before_timeout(seconds: float) -> float:
+    # The helper's own life is limited to 10 minutes, and a reload waits for the answer.
+    if seconds > _LONGEST_BEFORE_S:
+        raise refused("must be at most 5m")
+    return seconds
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or not words[0].startswith("/") or words[0].endswith("/"):
+        raise refused('must begin with the absolute path of a program, such as ["/usr/local/bin/is-flat"]')
+    if not all(word.isprintable() for word in words):
+        raise refused("must not contain control characters")
+    if sum(len(word.encode()) + 1 for word in words) > _MAX_COMMAND_BYTES:
+        raise refused("is longer than 4096 bytes")
+    return words
 
 
 def _regex(value: str) -> str:
@@ -224,3 +259,10 @@ NotEmpty = AfterValidator(_not_empty)
 Group = Annotated[
     Several[VariableName], Kind("arrays of two or more names of variables"), AfterValidator(_two_or_more)
 ]
+Command = Annotated[Several[str], Kind("array of an absolute path and arguments"), AfterValidator(_command)]
+CommandOrNone = Annotated[
+    Several[str], Kind("array of an absolute path and arguments, or empty"), AfterValidator(_command_or_none)
+]
+BeforeTimeout = Annotated[Interval, Kind(f"{TIME_SPAN} of 1s to 5m"), AfterValidator(_before_timeout)]
+AtLeastOne = Annotated[int, Kind("whole number of at least 1"), AfterValidator(_above_zero)]
+AlertLimit = Annotated[int, Kind("whole number of 2 to 3600"), AfterValidator(_alert_limit)]

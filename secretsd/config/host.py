@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.sources import FileSource
+from secretsd.config.windows import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
 
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_USABLE_BY_ALL = stat.S_IROTH | stat.S_IXOTH
+
 
 def host_problems(config: Config) -> Iterator[Problem]:
     """What this host cannot do. Blocks while users are looked up."""
     yield from _directories(config)
+    yield from _alert_command(("daemon", "alert_command"), config.daemon.alert_command, config)
     uids: dict[str, int | None] = {}
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
@@ -30,6 +35,10 @@ def host_problems(config: Config) -> Iterator[Problem]:
             yield from _owner((*path, "owner"), bundle.owner, uids[bundle.owner], config)
         if config.foreground and "notify_socket" not in config.daemon.model_fields_set:
             yield from _actions(path, bundle)
+        else:
+            yield from _programs(path, bundle)
+        yield from _zones(path, bundle)
+        yield from _alert_command((*path, "alert_command"), bundle.alert_command or (), config)
 
 
 def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Iterator[Problem]:
@@ -70,6 +79,64 @@ def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
                 'acting on units needs the installed service; set action = "none", or notify_socket in'
                 " [daemon] to a helper that runs",
             )
+        if entry.before is not None:
+            yield Problem(
+                (*path, "on_change", index, "before"),
+                "'before' needs the installed service, whose helper runs it",
+            )
+
+
+def _zones(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for index, entry in enumerate(bundle.on_change):
+        for number, window in enumerate(entry.windows):
+            if zone_of(window.zone) is None:
+                yield Problem(
+                    (*path, "on_change", index, "windows", number),
+                    "an element of 'windows' names a time zone that this host does not have: check its"
+                    " spelling, and apt install tzdata",
+                )
+
+
+def _programs(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    """What `before` names and is not there. What may not be looked at (a home, from the sandbox) is left."""
+    for index, entry in enumerate(bundle.on_change):
+        program = entry.before[0] if entry.before else None
+        if program is None:
+            continue
+        try:
+            mode = os.stat(program).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            problem = "names a program that does not exist"
+        except OSError:
+            continue
+        else:
+            if stat.S_ISREG(mode) and mode & 0o111:
+                continue
+            problem = "names a file that is no program: chmod +x"
+        yield Problem((*path, "on_change", index, "before"), f"'before' {problem}")
+
+
+def _alert_command(place: KeyPath, command: tuple[str, ...], config: Config) -> Iterator[Problem]:
+    if command and (wrong := _unfit_program(command[0], installed=not config.foreground)):
+        yield Problem(place, wrong)
+
+
+def _unfit_program(program: str, *, installed: bool) -> str:
+    """Why the daemon cannot run `program`, or must not; empty where it can."""
+    try:
+        status = os.stat(program)
+    except OSError as error:
+        return f"'alert_command' names a program that cannot be used: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "'alert_command' must name a program, not a directory or a device"
+    if not installed:
+        return "" if os.access(program, os.X_OK) else "'alert_command' names a file that is not executable"
+    # Run by the daemon, which may read its own copies of the secrets: nobody else may exchange it.
+    if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
+        return "'alert_command' must belong to root and be writable for nobody else: chown root, chmod go-w"
+    if status.st_mode & _USABLE_BY_ALL != _USABLE_BY_ALL:
+        return "'alert_command' must be executable for the user secretsd: chmod a+rx"
+    return ""
 
 
 def _uid(user: str) -> int | None:

@@ -14,7 +14,9 @@ from pydantic import Field, model_validator
 
 from secretsd.config.fields import (
     AbsolutePath,
+    AlertLimit,
     BundleName,
+    CommandOrNone,
     Group,
     Interval,
     Name,
@@ -22,15 +24,14 @@ from secretsd.config.fields import (
     OneOrMore,
     OutputPath,
     Several,
-    SignalName,
     SocketPath,
     Text,
     TimeSpan,
-    UnitName,
     UserName,
     VariableName,
     refused,
 )
+from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AnySource
 from secretsd.config.table import Table, beside
 from secretsd.config.variables import VariableRule
@@ -76,6 +77,27 @@ class Daemon(Table):
         default=Path("/run/secretsd-notify.sock"),
         description="The socket of the root helper that acts on units.",
         examples=["/run/secretsd-notify.sock"],
+    )
+    alert_command: CommandOrNone = Field(
+        default=(),
+        description="A program that is run when a bundle gets into trouble or out of it, with the event as a "
+        "JSON object on its standard input. A bundle's own alert_command takes its place.",
+        examples=[["/usr/local/bin/secretsd-slack"]],
+    )
+    alert_after_s: TimeSpan = Field(
+        default=120.0,
+        alias="alert_after",
+        description="How long a trouble that may pass by itself (the source is away, the credentials are not "
+        "accepted, a unit failed to load its files) must last before it is told. Refusals, bad data and "
+        "altered files are told at once; a unit that has not failed, only not loaded yet, has a minute.",
+        examples=["2m"],
+    )
+    alert_limit: AlertLimit = Field(
+        default=20,
+        description="At most this many runs of alert_command an hour for one bundle, half of them at once; "
+        "for all bundles together five times as many. What is held back is told later if it is still true, "
+        "and counted in the next event if not.",
+        examples=[20],
     )
 
 
@@ -153,44 +175,6 @@ class Output(Table):
     )
 
 
-class OnChange(Table):
-    """What happens to a unit when its bundle has changed. An inactive unit is never started."""
-
-    unit: UnitName = Field(description="The full name of a service.", examples=["trading-bot.service"])
-    action: Literal["reload", "restart", "signal", "none"] = Field(
-        description="What is done to the unit. A reload or a signal does not change a running process's"
-        " environment: the bot must read its file again.",
-        examples=["reload", "restart", "none"],
-    )
-    signal: SignalName | None = Field(
-        default=None,
-        description='The signal for the unit\'s main process, with action = "signal". It is sent only to a'
-        " process that handles it.",
-        examples=["SIGHUP"],
-        json_schema_extra=beside(action="signal"),
-    )
-    confirm_s: TimeSpan = Field(
-        default=2.0,
-        alias="confirm",
-        description="The unit counts as loaded only if it is still active after this long.",
-        examples=["10s"],
-    )
-    require_ack: bool = Field(
-        default=False,
-        description="Whether the unit counts as loaded only once the bot has said so with secretsctl ack."
-        " For one unit of a bundle.",
-        examples=[True],
-    )
-
-    @model_validator(mode="after")
-    def _signal_goes_with_its_action(self) -> Self:
-        if self.action == "signal" and self.signal is None:
-            raise refused('action = "signal" needs signal = "SIGHUP" or another one that the bot handles')
-        if self.action != "signal" and self.signal is not None:
-            raise refused('signal goes with action = "signal" only', key="signal")
-        return self
-
-
 class Bundle(Table):
     """Secrets that are published together, for one user.
 
@@ -247,6 +231,17 @@ class Bundle(Table):
         default=(),
         description="The units that are told of a change.",
         examples=[[{"unit": "trading-bot.service", "action": "reload"}]],
+    )
+    alert_command: CommandOrNone | None = Field(
+        default=None,
+        description="As alert_command in [daemon], for this bundle alone; an empty list tells nobody.",
+        examples=[["/usr/local/bin/secretsd-mail", "desk@example.com"]],
+    )
+    alert_after_s: TimeSpan | None = Field(
+        default=None,
+        alias="alert_after",
+        description="As alert_after in [daemon], for this bundle alone.",
+        examples=["30s"],
     )
 
     @cached_property
@@ -306,3 +301,13 @@ class Config(Table):
     def interval_s(self, bundle: str) -> float:
         """How often a bundle is refreshed when all is well."""
         return self.bundles[bundle].refresh_interval_s or self.daemon.refresh_interval_s
+
+    def alert_command(self, bundle: str) -> tuple[str, ...]:
+        """Who is told of the bundle's troubles; empty for nobody. Of one that is gone: the daemon's."""
+        own = self.bundles[bundle].alert_command if bundle in self.bundles else None
+        return self.daemon.alert_command if own is None else own
+
+    def alert_after_s(self, bundle: str) -> float:
+        """How long a trouble of the bundle that may pass by itself must last before it is told."""
+        own = self.bundles[bundle].alert_after_s
+        return self.daemon.alert_after_s if own is None else own

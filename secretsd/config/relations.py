@@ -32,6 +32,7 @@ _ONE_ACKNOWLEDGES = (
 )
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _FILE_IN_THE_WAY = "needs a directory where there is a file"
+_NOT_AS_ROOT = "'before' is run as the bundle's owner, and never as root: name a user of its own as owner"
 _CLOSED = "each takes only what its own variable or variables names"
 
 
@@ -69,6 +70,7 @@ def related(
         if (*path, "on_change") not in touched:
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
+            yield from _askers(path, bundle, config)
         if bundle.owner is None and not config.foreground and not {(*path, "owner"), ("daemon",)} & touched:
             yield Problem(path, f"bundle {name!r} has no owner: name the user who reads its files")
 
@@ -227,3 +229,11 @@ def _acknowledgements(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     places = [(*path, "on_change", index, "require_ack") for index in asking]
     for place in places[1:]:
         yield Problem(place, _ONE_ACKNOWLEDGES, places[0])
+
+
+def _askers(path: KeyPath, bundle: Bundle, config: Config) -> Iterator[Problem]:
+    # That an installed bundle has no owner at all is told anyway; in the foreground it may have none.
+    if bundle.owner == "root" or (bundle.owner is None and config.foreground):
+        for index, entry in enumerate(bundle.on_change):
+            if entry.before is not None:
+                yield Problem((*path, "on_change", index, "before"), _NOT_AS_ROOT)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
+from secretsd.control import check, doctor
 from secretsd.control.drafting import schema
 from secretsd.control.overruling import diff, history, hold, resume, rollback
 from secretsd.control.protocol import Reply
@@ -29,6 +30,8 @@ class Commands:
             "status": self._status,
             "reload": self._reload,
             "plan": self._plan,
+            "alert-test": self._alert_test,
+            "doctor": self._doctor,
         }
         self._for_one: dict[str, Callable[[str, Request], Awaitable[Reply]]] = {
             "wait": self._wait,
@@ -72,6 +75,8 @@ class Commands:
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
+        # Most likely before a start of the unit, which makes waiting for a window needless.
+        self._conductor.bundles.deliveries.look_soon(bundle)
         return Reply(body={"generation": state.record.generation if state.record else None})
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:
@@ -120,6 +125,20 @@ class Commands:
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+
+    async def _alert_test(self, bundle: str | None, _request: Request) -> Reply:
+        wrong = await self._conductor.alerts.test(bundle)
+        if wrong is None:
+            of = f"bundle {bundle}" if bundle else "[daemon]"
+            return Reply(ExitCode.CONFIG, f"{of} has no alert_command: see secretsd.toml(5)")
+        if wrong:
+            advice = "run it by hand as the user secretsd, see /usr/share/doc/secretsd/alerts.md"
+            return Reply(ExitCode.IO, f"nobody may have heard it: {wrong}", {"advice": advice})
+        return Reply(message="the alert command was told of a test event, and ended well")
+
+    async def _doctor(self, _bundle: str | None, _request: Request) -> Reply:
+        checks = await doctor.examine(self._conductor)
+        return Reply(body={"config": str(self._conductor.config_path), "checks": check.encoded(checks)})
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import secretsd
 from secretsd import logs
 from secretsd.config.cautions import cautions
-from secretsd.config.models import OnChange
+from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
@@ -40,9 +40,9 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    watched = conductor.watch.problem
-    problems = (conductor.memory.warning, conductor.bundles.notebook.problem, watched, lost)
-    return [text for text in (*problems, *cautions(conductor.config)) if text]
+    troubles = (conductor.bundles.notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    return [text for text in texts if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
@@ -154,11 +154,16 @@ def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
         word = "inactive" if outcome == "inactive" else "loaded"
     else:
         word = "waiting" if outcome in ("acted", "current", "inactive") else outcome
+    wait = delivery.wait if outcome == "waiting" else None
+    if wait is not None and word == "waiting":
+        word = f"waiting for {wait.reason}"
     return {
         "unit": unit,
         "action": entry.action,
         "state": word,
         "loaded_generation": loaded or None,
+        "until": _iso(wait.at) if wait else None,
+        "overdue": delivery.is_overdue,
         "message": delivery.report.message if delivery.report and current else "",
         "advice": delivery.report.advice if delivery.report and current else "",
     }
@@ -235,6 +240,8 @@ def status_line(conductor: Conductor) -> str:
         elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):
             units = [e.unit for e in bundle.on_change if states[name].delivery(e.unit).failed_attempts]
             parts.append(f"{name}: not loaded by {', '.join(units)}")
+        elif overdue := [unit for unit, delivery in states[name].deliveries.items() if delivery.is_overdue]:
+            parts.append(f"{name}: before says no to telling {', '.join(overdue)}")
     shown = parts[:4] + ([f"and {len(parts) - 4} more"] if len(parts) > 4 else [])
     return "; ".join(shown)
 

@@ -16,8 +16,10 @@ from secretsd.config.load import load_checked
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
 from secretsd.model import Candidate, Rejected, Survey
+from secretsd.observe.alerts import Alerts
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
+from secretsd.refresh.examination import Findings
 from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
@@ -50,6 +52,7 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         self.bundles = Bundles(config)
+        self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
         self._rounds = Rounds(Workers())
         self._flights: dict[Sources, _Flight] = {}
@@ -188,6 +191,10 @@ class Conductor:
     async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
         """What kinds of values the bundle's secrets hold now. Fetches, publishes nothing, tells nobody."""
         return await survey(self._rounds, self.config, name, bundle)
+
+    async def examine(self, source: str) -> Findings:
+        """What a source of the running configuration grants and sees. Publishes nothing, tells nobody."""
+        return await self._rounds.examine(self.config, source)
 
     # --- flights ---------------------------------------------------------------------------------------
 

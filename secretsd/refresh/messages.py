@@ -16,7 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 from secretsd.config.models import Bundle
 from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, Survey
+from secretsd.model import (
+    Candidate,
+    CloudIdentity,
+    PublishRecord,
+    Rejected,
+    SecretRef,
+    SourceView,
+    Survey,
+)
 from secretsd.refresh.plan import RestoreBundle
 
 
@@ -43,6 +51,16 @@ class Job:
     restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
     survey: bool = False  # only say what kinds of values there are: nothing is validated or published
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A worker's whole life, too: to ask a source for secrets and to let go of whatever comes."""
+
+    name: str
+    source: SourceJob
+    refs: tuple[SecretRef, ...]
+    budget_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +114,23 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSeen:
+    """Whether a secret can be had, of an examination."""
+
+    ref: SecretRef
+    failure: Failure | None
+    kind: Literal["secret-seen"] = "secret-seen"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """What the examined source saw of itself; the last message of an examination."""
+
+    view: SourceView
+    kind: Literal["source-seen"] = "source-seen"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
 
@@ -111,7 +146,17 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Surveyed | Crashed
+WorkerMessage = (
+    IdentityResolved
+    | Prepared
+    | Failed
+    | Published
+    | PublishFailed
+    | Surveyed
+    | SecretSeen
+    | SourceSeen
+    | Crashed
+)
 
 _LENGTH_BYTES = 8
 
@@ -120,16 +165,16 @@ _verdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _record: TypeAdapter[PublishRecord] = TypeAdapter(PublishRecord)
 
 
-def encode_job(job: Job) -> bytes:
+def encode_job(job: Job | Examination) -> bytes:
     document = pickle.dumps(job)
     return len(document).to_bytes(_LENGTH_BYTES) + document
 
 
-def read_job(reader: BinaryIO) -> Job:
+def read_job(reader: BinaryIO) -> Job | Examination:
     """The job that the parent sent; blocks until it is whole. Raises: EOFError."""
     document = reader.read(int.from_bytes(reader.read(_LENGTH_BYTES)))
     job = pickle.loads(document)  # noqa: S301 - from our own parent, over a socket that nobody else has
-    if not isinstance(job, Job):
+    if not isinstance(job, Job | Examination):
         raise EOFError("the conductor sent no job")
     return job
 

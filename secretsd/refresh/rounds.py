@@ -13,6 +13,7 @@ from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
+from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.plan import RestoreBundle
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
@@ -124,6 +125,16 @@ class Rounds:
             renew_identity=identity is None or needs_refresh(identity, time.time()),
             witness=min(self._granted.get(source, set()) - asked, key=str, default=None),
         )
+
+    async def examine(self, config: Config, source: str) -> Findings:
+        """What `source` grants of all that the bundles want of it; publishes nothing."""
+        wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
+        refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
+        job = self._source_job(config, source, set(refs))
+        found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
+        if found.identity is not None:
+            self.keep_identity(source, found.identity)
+        return found
 
     def keep_identity(self, source: str, identity: CloudIdentity) -> None:
         self._identities[source] = identity

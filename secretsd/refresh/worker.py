@@ -18,6 +18,7 @@ from secretsd.config.models import Bundle, Output
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
 from secretsd.refresh import messages, published
+from secretsd.refresh.examine import examine
 from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.publish import (
@@ -41,8 +42,11 @@ def run(channel: socket.socket) -> None:
     """Reads one job from `channel`, does it, and answers as it goes. Blocks until done."""
     with channel.makefile("rb") as reader, channel.makefile("wb") as writer:
         job = messages.read_job(reader)
-        refresh = _Refresh(job, reader, writer)
         try:
+            if isinstance(job, messages.Examination):
+                examine(job, writer)
+                return
+            refresh = _Refresh(job, reader, writer)
             refresh.run()
             refresh.restore()
         except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    formats,
     memory_scan,
     notify_cold_start,
     openbao_agent,
@@ -26,6 +27,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "scale": scale.measure,
     "notify_cold_start": notify_cold_start.measure,
     "openbao_agent": openbao_agent.measure,
+    "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
 }

@@ -50,6 +50,8 @@ def ctl(daemon: FakeDaemon, *arguments: str) -> tuple[int, str, str]:
         (["hold", "bot", "--reason", "why"], {"command": "hold", "bundle": "bot", "reason": "why"}),
         (["resume", "bot", "--timeout", "5s"], {"command": "resume", "bundle": "bot", "timeout": "5s"}),
         (["ack", "bot", "7"], {"command": "ack", "bundle": "bot", "generation": 7}),
+        (["alert-test"], {"command": "alert-test"}),
+        (["alert-test", "bot"], {"command": "alert-test", "bundle": "bot"}),
         (["wait", "bot"], {"command": "wait", "bundle": "bot", "timeout": "30s"}),
         (
             ["wait", "bot", "--max-age", "1h", "--allow-stale"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from secretsd.control.check import ok, published, warn
 from secretsd.errors import FailureClass
 from tests.cli import documents
 from tests.control.asking import Served
@@ -77,6 +78,7 @@ PRINTED: dict[str, list[Any]] = {
     "diff": [documents.DIFF],
     "history": [documents.HISTORY, {**documents.HISTORY, "hold": None}],
     "reload, rollback, hold, resume": [documents.WORK],
+    "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 
 

@@ -8,6 +8,10 @@ from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
 HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
 OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
+TIME_FORM = 'HH:MM-HH:MM, from 00:00 to 24:00, such as "21:00-22:30"'
+WINDOW_FORM = (
+    'must be days, a time of day or both, and perhaps a time zone: "Mon..Fri 21:00-22:30 UTC", "Sat"'
+)
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
@@ -423,8 +427,89 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         CHANGE.replace("none", "relaod"),
         ['14: \'action\' must be "reload" or "restart" or "signal" or "none"; did you mean "reload"?'],
     ),
+    "windows": (
+        CHANGE.replace("none", "reload")
+        + "windows = ['Sat',\n'Mon-Fri',\n'9-10',\n'Sat 21:00-21:00',\n'Sat UTC x',\n7]\n",
+        [
+            f"{line}: an element of 'windows' {form}"
+            for line, form in (
+                (16, 'must name days as Mon, Tue, Wed, Thu, Fri, Sat, Sun: "Sat", "Mon..Fri", "Mon,Wed"'),
+                (17, f"must give the time of day as {TIME_FORM}"),
+                (18, "must not end when it begins; leave the time out for the whole day"),
+                (19, WINDOW_FORM),
+                (20, WINDOW_FORM),
+            )
+        ],
+    ),
+    "windows that are no array": (
+        CHANGE.replace("none", "reload") + "windows = 'Sat'\n",
+        ["15: 'windows' must be an array"],
+    ),
+    "a stagger that outlasts a window": (
+        CHANGE.replace("none", "reload") + "windows = ['Sat', '21:00-22:00']\nstagger = '1h'\n",
+        ["16: stagger must be shorter than each of windows: some hosts would never be told"],
+    ),
+    "gates of a unit that nobody touches": (
+        "".join(
+            CHANGE.replace("bot.s", f"{number}.s") + f"{gate}\n"
+            for number, gate in enumerate(("windows = ['Sat']", "stagger = '1m'", "before = ['/bin/true']"))
+        ),
+        [f'{line}: has no effect with action = "none": nobody is touched' for line in (15, 19, 23)],
+    ),
+    "a limit on restarts of what is not restarted": (
+        CHANGE.replace("none", "reload") + "max_restarts_per_hour = 4\n",
+        ['15: max_restarts_per_hour goes with action = "restart" only'],
+    ),
+    "a limit that never lets through": (
+        CHANGE.replace("none", "restart") + "max_restarts_per_hour = 0\n",
+        ["15: 'max_restarts_per_hour' must be at least 1"],
+    ),
+    "before": (
+        "[bundles.c]\n"
+        + BODY.replace("root", "bot")
+        + "".join(
+            f"[[bundles.c.on_change]]\nunit = '{number}.service'\naction = 'reload'\nbefore = {before}\n"
+            for number, before in enumerate(
+                ("[]", "['is-flat']", "'/bin/true'", "['/bin/true', 1]", '["/bin/a\\u0007"]')
+            )
+        ),
+        [
+            *(
+                f"{line}: 'before' must begin with the absolute path of a program, such as"
+                ' ["/usr/local/bin/is-flat"]'
+                for line in (18, 22)
+            ),
+            "26: 'before' must be an array",
+            "30: an element of 'before' must be a string",
+            "34: 'before' must not contain control characters",
+        ],
+    ),
+    "before as root": (
+        CHANGE.replace("none", "reload") + "before = ['/bin/true']\n",
+        ["15: 'before' is run as the bundle's owner, and never as root: name a user of its own as owner"],
+    ),
+    "what goes with before only": (
+        CHANGE.replace("none", "reload") + "before_timeout = '10s'\n",
+        ["12: before_timeout and before_alarm go with before only"],
+    ),
+    "before_timeout": (
+        CHANGE.replace("none", "reload") + "before_timeout = '6m'\nbefore_alarm = 3\n",
+        [
+            "15: 'before_timeout' must be at most 5m",
+            '16: \'before_alarm\' must be a time span in quotes, such as "30s", "5m" or "1h 30m"',
+        ],
+    ),
     "confirm": (
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",
         [f"15: 'confirm' {SPAN}", "16: 'require_ack' must be true or false"],
+    ),
+    "alert_command": (
+        f"[bundles.b]\nalert_command = ['alert', '--x']\nalert_after = 'soon'\n{BODY}"
+        f"[bundles.c]\nalert_command = '/bin/true'\n{BODY}",
+        [
+            "13: 'alert_command' must start with the absolute path of a program, without \"..\"",
+            f"14: 'alert_after' {SPAN}",
+            "18: 'alert_command' must be an array",
+        ],
     ),
 }
