@@ -30,6 +30,7 @@ _MEANING = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
 }
+_MANY_WORDS = 100
 _CONSEQUENCE = "default_factory_not_called"  # pydantic's word for "something else in this table is wrong"
 
 
@@ -63,6 +64,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=4096)  # a mistake is looked at several times on its way
 def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    if len(known) > _MANY_WORDS:
+        # Comparing costs a millisecond for a hundred words; a thousand mistakes must not take minutes.
+        known = tuple(each for each in known if each[:2].lower() == word[:2].lower())[:_MANY_WORDS]
     found = get_close_matches(word, known, n=1)
     return found[0] if found else None
 

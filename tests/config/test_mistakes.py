@@ -240,6 +240,9 @@ def test_several_mistakes_of_one_table_come_together(etc: Etc) -> None:
     assert [line.split(":")[1] for line in etc.problems(GOOD + entry)] == ["13", "14", "15", "16", "17"]
 
 
+MANY = "[bundles.many]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\n" + "".join(
+    f"variables.V{number} = {{}}\n" for number in range(1000)
+)
 RULE = "V{n} = { minlength = 3, type = 'intger' }\n"
 BUNDLE = (
     "[bundles.b{n}]\nowner = 'root'\nownr = 3\nsecrets = [{ source = 'asw', id = 'x', variable = 'A' }]\n"
@@ -255,13 +258,15 @@ BUNDLE = (
         ("", OUTPUT + "path = 'a{n}/b'\n" + OUTPUT + "path = 'a{n}'\n", 1000),
         ("", CHANGE, 999),
         ("", SECRET + "variable = 'TOKEN'\n", 1000),
+        (MANY + "groups = [", "['W{n}', 'VARIABLE_{n}'],", 2000),
     ],
-    ids=["rules", "bundles", "sources", "outputs", "units", "secrets"],
+    ids=["rules", "bundles", "sources", "outputs", "units", "secrets", "groups"],
 )
 def test_a_thousand_mistakes_are_told_within_two_seconds(
     etc: Etc, before: str, each: str, count: int
 ) -> None:
     text = GOOD + before + "".join(each.replace("{n}", str(number)) for number in range(1000))
+    text += "]" * text.count("groups = [")
     began = time.process_time()
     assert len(etc.problems(text)) == count
     assert time.process_time() - began < 2
