@@ -86,6 +86,9 @@ def test_an_operator_hears_of_each_kind_of_trouble_and_of_its_end(machine: Machi
     with machine.proxy.broken(faults.SERVER_ERROR):
         assert machine.secretsctl("reload", "bot")[0] == 69
         assert then(("stale", None))["class"] == "transient"
+        # Between what the command has written and the end of the command, a restart would tell it twice.
+        book = "/var/lib/secretsd/alerts.json"
+        eventually(lambda: '"stale"' in machine.host.read(book), "it is kept that it was told")
         machine.restart_secretsd()
         assert _heard(machine) == expected, "a restart tells nothing twice"
     machine.secretsctl("reload")
