@@ -160,6 +160,40 @@ class Rejected:
     failures: tuple[Failure, ...]
 
 
+ValueType = Literal["string", "integer", "decimal", "boolean"]
+LeftOutReason = Literal[
+    "absent", "ambiguous", "dangerous", "duplicate", "nested", "not-a-name", "not-utf8", "unmapped"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedVariable:
+    """What kind of value a variable has now: enough to draft its rule, and nothing of the value itself."""
+
+    name: str
+    type: ValueType
+    min_length: int = 0  # characters of a long string, rounded down; 0: say nothing
+    required: bool = True  # False: it is null now
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A key of a secret that a draft has no rule for, and why, in one word."""
+
+    secret: str
+    key: str  # fit for a line of text
+    reason: LeftOutReason
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The shape of what a bundle's secrets hold now."""
+
+    bundle: str
+    variables: tuple[SurveyedVariable, ...]
+    left_out: tuple[LeftOut, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class UnitReport:
     """How one unit took a generation: what the notify helper says after it was asked to look or to act.
@@ -169,8 +203,12 @@ class UnitReport:
     "current": the unit's main process started after the generation was published;
     "inactive": the unit is not running and was left alone;
     "starting": the unit has not started its main process yet: it will read the new files;
+    "due": the unit runs on older files, and has only been looked at;
+    "willing", "unwilling": what the `before` of the unit says;
     "failed": it could not be done, `message` says why and `advice` what to do;
     or one of those that the conductor adds:
+    "waiting": the unit is due and may not be touched yet;
+    "superseded": a newer generation came before the unit was touched;
     "confirming": the helper has acted, and the unit must still be active when `confirm` is over;
     "unacknowledged": the unit has been told, and its bot has not yet said that it has loaded the generation.
     """

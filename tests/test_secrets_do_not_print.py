@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.config.models import AwsSecretsManager
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureError
 from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
 from secretsd.refresh import messages, worker

@@ -135,7 +135,7 @@ From now on the bundle stays at what is published, over restarts too, until `sec
 source is still asked: status shows what waits. Returns at once.""",
         examples="""\
 secretsctl hold trading-bot --reason "until the market closes\"""",
-        codes={0: "held", 65: "nothing is published that could be held"},
+        codes={0: "held", 75: "nothing is published that could be held, or secretsd does not answer"},
         arguments=_hold_arguments,
         run=_hold,
     ),

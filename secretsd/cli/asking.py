@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from secretsd.cli import fast
 from secretsd.cli.spinner import spinning
-from secretsd.cli.text import View, clean, printable
+from secretsd.cli.text import View, clean, printable, sentence
 from secretsd.control import client
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, SecretsdError
@@ -66,14 +66,14 @@ def socket_path(options: argparse.Namespace) -> str:
 
 
 def show(reply: Reply, options: argparse.Namespace, screen: Callable[[Mapping[str, Any], View], str]) -> int:
-    """Prints the answer's document, as a screen or as JSON; what is no answer as `end` does."""
-    if reply.code is not ExitCode.OK:
+    """Prints the answer's document, as a screen or as JSON; what holds no document as `end` does."""
+    if reply.code is not ExitCode.OK and "schema" not in reply.body:
         return end(reply)
     if options.json:
         print_json({"schema": SCHEMA, **reply.body})
     else:
         print(screen(clean(reply.body), view(options)))
-    return ExitCode.OK
+    return reply.code
 
 
 def end_of_work(reply: Reply, options: argparse.Namespace) -> int:
@@ -89,14 +89,20 @@ def end_of_work(reply: Reply, options: argparse.Namespace) -> int:
 def end(reply: Reply) -> int:
     """Says what a command came to: on stdout if it is done, else on stderr with a line for each reason."""
     if reply.code is ExitCode.OK:
-        for line in (reply.message, *(f"  {line}" for line in _lines(reply))):
-            if line:
-                print(printable(line))
+        _print_lines([*filter(None, [reply.message]), *(f"  {line}" for line in _lines(reply))], sys.stdout)
         return reply.code
     complain(reply.message, str(reply.body.get("advice") or ""))
-    for line in _lines(reply):
-        print(f"  {printable(line)}", file=sys.stderr)
+    _print_lines([f"  {line}" for line in _lines(reply)], sys.stderr)
     return reply.code
+
+
+def _print_lines(lines: list[str], stream: TextIO | None) -> None:
+    if stream is None:
+        return
+    paper = View(datetime.now(UTC), _columns(stream))
+    for line in map(printable, lines):
+        text = line.lstrip(" ")
+        print("\n".join(sentence(text, paper, indent=" " * (len(line) - len(text)))), file=stream)
 
 
 def complain(message: str, advice: str = "") -> None:
@@ -123,11 +129,14 @@ def view(options: argparse.Namespace) -> View:
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     color = is_terminal and not options.no_color and not os.environ.get("NO_COLOR")
     dumb = os.environ.get("TERM") == "dumb"
-    return View(datetime.now(UTC), _columns() if is_terminal else None, color=color and not dumb)
+    return View(datetime.now(UTC), _columns(sys.stdout), color=color and not dumb)
 
 
-def _columns() -> int | None:
+def _columns(stream: TextIO | None) -> int | None:
+    """How wide the terminal is; None for what is none."""
+    if stream is None or not stream.isatty():
+        return None
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+        return os.get_terminal_size(stream.fileno()).columns or None
     except OSError:
         return None

@@ -27,6 +27,7 @@ def _check_config_arguments(parser: Parser) -> None:
 
 
 def _check_config(options: argparse.Namespace) -> int:
+    from secretsd.config.cautions import cautions
     from secretsd.config.load import load_checked
 
     try:
@@ -36,6 +37,8 @@ def _check_config(options: argparse.Namespace) -> int:
             print(problem, file=sys.stderr)
         return error.exit_code
     secrets = sum(len(bundle.secrets) for bundle in config.bundles.values())
+    for caution in cautions(config):
+        print(f"warning: {caution}", file=sys.stderr)
     print(f"{options.file}: no mistakes; bundles: {len(config.bundles)}, secrets: {secrets}")
     return ExitCode.OK
 

@@ -68,7 +68,7 @@ def add_bundle(parser: Parser, *, or_all: bool = False) -> None:
 
 def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--json", action="store_true", help="for programs: a JSON document with a version in it, see json.md"
+        "--json", action="store_true", help="for programs: a JSON document, see JSON in secretsctl(1)"
     )
 
 

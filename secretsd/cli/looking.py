@@ -114,7 +114,12 @@ change or remove, which files were altered on this host, which versions the sour
 values. Nothing is published. Takes as long as the source takes.""",
         examples="""\
 secretsctl diff trading-bot""",
-        codes={0: "compared, with or without differences"},
+        codes={
+            0: "compared, with or without differences",
+            65: "what the source has now does not fit the bundle's rules: nothing to compare with",
+            69: "the source is unavailable",
+            77: "the source refuses, or you may not do this",
+        },
         arguments=_one_bundle_arguments,
         run=_diff,
     ),

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 import secretsd
-from secretsd.cli import acting, asking, bots, checking, looking, render
+from secretsd.cli import acting, asking, bots, checking, drafting, looking, render
 from secretsd.cli.arguments import Parser, listing
 from secretsd.cli.command import Command, add_socket, parser_of
 from secretsd.errors import ExitCode, SecretsdError
@@ -19,7 +19,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("look", looking.COMMANDS),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
-    ("set up", checking.COMMANDS),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
 )
 
 _CODES = (
@@ -61,8 +61,8 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="secretsctl",
         usage="secretsctl [--socket PATH | --config FILE] COMMAND ...",
-        description="Asks the secrets daemon what it holds, and tells it what to do. Values are never shown.",
-        epilog=_overview(),
+        description=_overview(),
+        epilog=_closing(),
     )
     parser.add_argument("--version", action="version", version=f"secretsctl {secretsd.__version__}")
     add_socket(parser, default=None)
@@ -80,11 +80,17 @@ def every_command() -> list[Command]:
 
 
 def _overview() -> str:
+    """What there is, by what one wants."""
     wide = max(len(command.name) for command in every_command())
     parts = [
         f"{title}:\n{listing((command.name.ljust(wide), command.summary) for command in group)}"
         for title, group in GROUPS
     ]
+    what = "Asks the secrets daemon what it holds, and tells it what to do. Values are never shown."
+    return "\n\n".join([what, *parts])
+
+
+def _closing() -> str:
     codes = f"exit codes (sysexits.h):\n{listing((code.rjust(2), meaning) for code, meaning in _CODES)}"
     closing = "`secretsctl COMMAND --help` explains a command, with an example. See also secretsctl(1)."
-    return "\n\n".join([*parts, codes, closing])
+    return f"{codes}\n\n{closing}"

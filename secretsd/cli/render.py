@@ -101,20 +101,24 @@ def _values(members: Mapping[str, object]) -> tuple[dict[str, bytes], dict[str, 
     """Values by name, in the order of the names, and why the others are none."""
     values: dict[str, bytes] = {}
     reasons: dict[str, str] = {}
-    for name, member in sorted(members.items(), key=lambda item: item[0]):
+    for name in sorted(members):
+        member = members[name]
         if member is _DUPLICATE:
             reasons[name] = "stands twice in the object"
         elif not isinstance(member, str):
             reasons[name] = "is not a string: put its value in quotes"
-        elif _has_surrogate(name) or _has_surrogate(member):
+        elif (value := _utf8(member)) is None or _utf8(name) is None:
             reasons[name] = "holds a lone surrogate, which is no UTF-8"
         else:
-            values[name] = member.encode()
+            values[name] = value
     return values, reasons
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _utf8(text: str) -> bytes | None:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 COMMANDS = (

@@ -6,7 +6,8 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
-from secretsd.config.models import Bundle, Config, OnChange
+from secretsd.config.models import Bundle, Config
+from secretsd.config.on_change import OnChange
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.errors import ExitCode
 from secretsd.notify.process import Fate, fate

@@ -8,9 +8,12 @@ import stat
 from typing import TYPE_CHECKING
 
 from secretsd.config.problems import Problem, did_you_mean
+from secretsd.config.sources import FileSource
+from secretsd.config.windows import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
@@ -21,6 +24,7 @@ _USABLE_BY_ALL = stat.S_IROTH | stat.S_IXOTH
 
 def host_problems(config: Config) -> Iterator[Problem]:
     """What this host cannot do. Blocks while users are looked up."""
+    yield from _directories(config)
     yield from _alert_command(("daemon", "alert_command"), config.daemon.alert_command, config)
     uids: dict[str, int | None] = {}
     for name, bundle in config.bundles.items():
@@ -31,6 +35,9 @@ def host_problems(config: Config) -> Iterator[Problem]:
             yield from _owner((*path, "owner"), bundle.owner, uids[bundle.owner], config)
         if config.foreground and "notify_socket" not in config.daemon.model_fields_set:
             yield from _actions(path, bundle)
+        else:
+            yield from _programs(path, bundle)
+        yield from _zones(path, bundle)
         yield from _alert_command((*path, "alert_command"), bundle.alert_command or (), config)
 
 
@@ -46,6 +53,24 @@ def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Itera
         )
 
 
+def _directories(config: Config) -> Iterator[Problem]:
+    for name, source in config.sources.items():
+        # Not os.path.isdir: what may not be looked at from here can still be there for the daemon.
+        if isinstance(source, FileSource) and _is_no_directory(source.directory):
+            yield Problem(
+                ("sources", name, "directory"), "'directory' is no directory of this host; create it first"
+            )
+
+
+def _is_no_directory(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
 def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     for index, entry in enumerate(bundle.on_change):
         if entry.action != "none":
@@ -54,6 +79,41 @@ def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
                 'acting on units needs the installed service; set action = "none", or notify_socket in'
                 " [daemon] to a helper that runs",
             )
+        if entry.before is not None:
+            yield Problem(
+                (*path, "on_change", index, "before"),
+                "'before' needs the installed service, whose helper runs it",
+            )
+
+
+def _zones(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for index, entry in enumerate(bundle.on_change):
+        for number, window in enumerate(entry.windows):
+            if zone_of(window.zone) is None:
+                yield Problem(
+                    (*path, "on_change", index, "windows", number),
+                    "an element of 'windows' names a time zone that this host does not have: check its"
+                    " spelling, and apt install tzdata",
+                )
+
+
+def _programs(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    """What `before` names and is not there. What may not be looked at (a home, from the sandbox) is left."""
+    for index, entry in enumerate(bundle.on_change):
+        program = entry.before[0] if entry.before else None
+        if program is None:
+            continue
+        try:
+            mode = os.stat(program).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            problem = "names a program that does not exist"
+        except OSError:
+            continue
+        else:
+            if stat.S_ISREG(mode) and mode & 0o111:
+                continue
+            problem = "names a file that is no program: chmod +x"
+        yield Problem((*path, "on_change", index, "before"), f"'before' {problem}")
 
 
 def _alert_command(place: KeyPath, command: tuple[str, ...], config: Config) -> Iterator[Problem]:

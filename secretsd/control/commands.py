@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from difflib import get_close_matches
 from functools import partial
 
 from secretsd.control import check, doctor
+from secretsd.control.drafting import schema
 from secretsd.control.overruling import diff, history, hold, resume, rollback
 from secretsd.control.protocol import Reply
 from secretsd.control.report import describe_step, document
-from secretsd.control.requests import Request, seconds
+from secretsd.control.requests import Request, must_know, seconds
 from secretsd.control.settling import settled
 from secretsd.errors import ConfigError, ExitCode, UsageError
 from secretsd.refresh.conductor import Conductor
@@ -41,15 +41,16 @@ class Commands:
             "hold": partial(hold, conductor),
             "resume": partial(resume, conductor),
             "rollback": partial(rollback, conductor),
+            "schema": partial(schema, conductor),
         }
 
     async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
         """Raises: SecretsdError."""
         if command not in self._for_any and command not in self._for_one:
             raise UsageError(f"unknown command {command!r}")
-        # `reload` names a bundle that perhaps only the new configuration knows.
-        if bundle is not None and command != "reload":
-            self._must_know(bundle)
+        # `reload` names a bundle that perhaps only the new configuration knows, `schema` one that is to come.
+        if bundle is not None and command not in ("reload", "schema"):
+            must_know(bundle, self._conductor.config.bundles)
         if command in self._for_any:
             return await self._for_any[command](bundle, request)
         if bundle is None:
@@ -74,6 +75,8 @@ class Commands:
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
+        # Most likely before a start of the unit, which makes waiting for a window needless.
+        self._conductor.bundles.deliveries.look_soon(bundle)
         return Reply(body={"generation": state.record.generation if state.record else None})
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:
@@ -143,14 +146,8 @@ class Commands:
     def _names(self, bundle: str | None) -> list[str]:
         if bundle is None:
             return list(self._conductor.config.bundles)
-        self._must_know(bundle)
+        must_know(bundle, self._conductor.config.bundles)
         return [bundle]
-
-    def _must_know(self, bundle: str) -> None:
-        known = self._conductor.config.bundles
-        if bundle not in known:
-            near = get_close_matches(bundle, known, 1)
-            raise UsageError(f"no bundle {bundle!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _why(state: BundleState) -> str:

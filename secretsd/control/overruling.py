@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from secretsd.control.protocol import Reply
@@ -94,7 +95,12 @@ async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
     record = state.record
     runtime_dir = Path(conductor.config.daemon.runtime_dir)
     files = drift.differences(runtime_dir, record) if record else ()
-    body: dict[str, object] = {"schema": SCHEMA, "bundle": name, "files": list(files), "failures": []}
+    body: dict[str, object] = {
+        "schema": SCHEMA,
+        "bundle": name,
+        "files": [asdict(each) for each in files],
+        "failures": [],
+    }
     if isinstance(result, Rejected):
         code = worst([failure.exit_code for failure in result.failures])
         body["failures"] = [failure_document(failure) for failure in result.failures]

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 
 import secretsd
 from secretsd import logs
-from secretsd.config.models import OnChange
+from secretsd.config.cautions import cautions
+from secretsd.config.on_change import OnChange
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
-from secretsd.model import SecretVersion, Showing
+from secretsd.model import SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -39,7 +41,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     troubles = (conductor.bundles.notebook.problem, conductor.watch.problem, conductor.alerts.problem)
-    return [text for text in (conductor.memory.warning, *troubles, lost) if text]
+    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    return [text for text in texts if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
@@ -89,7 +92,7 @@ def hold_document(state: BundleState) -> dict[str, object] | None:
         "since": _iso(hold.since),
         "by": hold.by,
         "reason": hold.reason,
-        "generation": hold.generation,
+        "generation": state.record.generation if state.record else None,
         "from_generation": hold.from_generation,
         "waiting": [f"{version.ref.id} (version {version.version_id})" for version in state.held_back],
     }
@@ -106,6 +109,12 @@ def showing_document(showing: Showing, state: str) -> dict[str, object]:
         "state": state,
         "versions": [_version(version) for version in showing.versions],
     }
+
+
+def _stage(conductor: Conductor, ref: SecretRef) -> str | None:
+    """The stage that was read; None where a version was, or where the source knows no stages."""
+    has_stages = isinstance(conductor.config.sources.get(ref.source), AwsSecretsManager)
+    return ref.stage if has_stages and ref.version is None else None
 
 
 def state_word(conductor: Conductor, name: str) -> str:
@@ -145,11 +154,16 @@ def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
         word = "inactive" if outcome == "inactive" else "loaded"
     else:
         word = "waiting" if outcome in ("acted", "current", "inactive") else outcome
+    wait = delivery.wait if outcome == "waiting" else None
+    if wait is not None and word == "waiting":
+        word = f"waiting for {wait.reason}"
     return {
         "unit": unit,
         "action": entry.action,
         "state": word,
         "loaded_generation": loaded or None,
+        "until": _iso(wait.at) if wait else None,
+        "overdue": delivery.is_overdue,
         "message": delivery.report.message if delivery.report and current else "",
         "advice": delivery.report.advice if delivery.report and current else "",
     }
@@ -226,8 +240,29 @@ def status_line(conductor: Conductor) -> str:
         elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):
             units = [e.unit for e in bundle.on_change if states[name].delivery(e.unit).failed_attempts]
             parts.append(f"{name}: not loaded by {', '.join(units)}")
+        elif overdue := [unit for unit, delivery in states[name].deliveries.items() if delivery.is_overdue]:
+            parts.append(f"{name}: before says no to telling {', '.join(overdue)}")
     shown = parts[:4] + ([f"and {len(parts) - 4} more"] if len(parts) > 4 else [])
     return "; ".join(shown)
+
+
+def survey_document(survey: Survey) -> dict[str, object]:
+    """The answer to `schema --json`: each variable's rule as it would stand in the file."""
+    return {
+        "schema": SCHEMA,
+        "bundle": survey.bundle,
+        "variables": {each.name: _rule(each) for each in survey.variables},
+        "left_out": [asdict(each) for each in survey.left_out],
+    }
+
+
+def _rule(variable: SurveyedVariable) -> dict[str, object]:
+    rule: dict[str, object] = {} if variable.required else {"required": False}
+    if variable.type != "string":
+        rule["type"] = variable.type
+    if variable.min_length:
+        rule["min_length"] = variable.min_length
+    return rule
 
 
 def describe_step(step: Step) -> dict[str, object]:

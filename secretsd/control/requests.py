@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import TypeVar
 
 from secretsd.errors import UsageError
@@ -43,3 +45,11 @@ def text(request: Request, key: str) -> str:
     if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_TEXT_CHARS:
         raise UsageError(f"{key} must be a line of at most {_LONGEST_TEXT_CHARS} printable characters")
     return value
+
+
+def must_know(name: str, known: Collection[str], *, kind: str = "bundle", otherwise: str = "") -> None:
+    """Raises: UsageError with the nearest known name, or with what to do otherwise."""
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else otherwise
+        raise UsageError(f"no {kind} {name!r}{'; ' if hint else ''}{hint}")

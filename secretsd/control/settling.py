@@ -38,7 +38,7 @@ async def loaded(conductor: Conductor, name: str, *, began: float, deadline: flo
 
 
 def _is_settled(conductor: Conductor, name: str, target: int, began: float) -> bool:
-    """Whether the refresh has ended and each unit has loaded the result or has failed to."""
+    """Whether the refresh has ended and each unit has loaded the result, has failed to or waits."""
     state, bundle = conductor.states.get(name), conductor.config.bundles.get(name)
     if state is None or bundle is None:
         return True  # another reload has removed it
@@ -49,10 +49,10 @@ def _is_settled(conductor: Conductor, name: str, target: int, began: float) -> b
     generation = state.record.generation
     for entry in bundle.on_change:
         delivery = state.delivery(entry.unit)
-        failed_since = (
-            delivery.generation == generation and delivery.failed_attempts and delivery.retry_at > began
-        )
+        # A unit that waits for a window is not waited for: that may open tomorrow.
+        put_off = delivery.failed_attempts or delivery.wait is not None
+        put_off_since = delivery.generation == generation and put_off and delivery.retry_at > began
         loaded = state.entry.loaded.get(entry.unit, 0) >= generation
-        if must_load(entry) and not loaded and (delivery.in_progress or not failed_since):
+        if must_load(entry) and not loaded and (delivery.in_progress or not put_off_since):
             return False
     return True

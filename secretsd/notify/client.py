@@ -8,10 +8,13 @@ from secretsd.errors import UsageError
 from secretsd.model import UnitReport
 from secretsd.notify.protocol import (
     ANSWER_TIMEOUT_S,
+    BEFORE_GRACE_S,
     LOOK_TIMEOUT_S,
     MAX_REPLY_BYTES,
     ActRequest,
+    BeforeRequest,
     ConfirmRequest,
+    LookRequest,
     Request,
     decode_reply,
     encode_request,
@@ -38,6 +41,34 @@ async def act(
     a unit that has been restarted since is "current".
     """
     return await _asked(socket_path, ActRequest(bundle, unit, generation, published_monotonic), timeout_s)
+
+
+async def look(
+    socket_path: str,
+    *,
+    bundle: str,
+    unit: str,
+    generation: int,
+    published_monotonic: float,
+    timeout_s: float = 2 * LOOK_TIMEOUT_S,
+) -> UnitReport:
+    """What `act` with the same arguments would find, with nothing done.
+
+    The outcome "due" stands for what `act` would act on. Like `act` it never raises and ends in `timeout_s`.
+    """
+    return await _asked(socket_path, LookRequest(bundle, unit, generation, published_monotonic), timeout_s)
+
+
+async def before(
+    socket_path: str, *, bundle: str, unit: str, generation: int, before_timeout_s: float
+) -> UnitReport:
+    """Whether the unit's `before` lets it be touched: "willing" or "unwilling".
+
+    `before_timeout_s` is what the program has in the configuration. Like `act` it never raises; it ends
+    within that time and BEFORE_GRACE_S.
+    """
+    request = BeforeRequest(bundle, unit, generation)
+    return await _asked(socket_path, request, before_timeout_s + BEFORE_GRACE_S)
 
 
 async def confirm(

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from secretsd.config.units import SIGNAL_NAMES, is_service_name
 from secretsd.errors import RefusedError
+from secretsd.timespan import parse_timespan
+
+MAX_BEFORE_TIMEOUT_S = 300.0
+_BEFORE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class Signal:
 Action = Reload | Restart | Signal
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The program that must agree before a unit is touched, to be run as `owner` for up to `timeout_s`."""
+
+    owner: str
+    command: tuple[str, ...]
+    timeout_s: float
+
+
 class NotConfiguredError(RefusedError):
     """Root's configuration names no such action."""
 
@@ -53,6 +66,44 @@ def configured_action(tables: object, *, bundle: str, unit: str) -> Action:
 
     Raises: NotConfiguredError where there is none, or one that is not fit to be carried out.
     """
+    return _action(_entry(tables, bundle=bundle, unit=unit), bundle=bundle, unit=unit)
+
+
+def configured_before(tables: object, *, bundle: str, unit: str) -> Before:
+    """The `before` that the merged configuration has for `unit`, and the owner of `bundle`.
+
+    Raises: NotConfiguredError where there is none, or one that is not fit to be run.
+    """
+    entry = _entry(tables, bundle=bundle, unit=unit)
+    owner = _table(_table(tables, "bundles"), bundle).get("owner")
+    command = [word for word in _list(entry.get("before")) if isinstance(word, str) and word.isprintable()]
+    timeout_s = _timeout_s(entry.get("before_timeout"))
+    if not command or command != entry.get("before") or not command[0].startswith("/"):
+        problem = "it has no before that is a list of texts and begins with an absolute path"
+    elif not isinstance(owner, str) or not owner:
+        problem = "it has no owner to run before as"
+    elif timeout_s is None:
+        problem = f"its before_timeout is no time span up to {MAX_BEFORE_TIMEOUT_S:.0f} s"
+    else:
+        return Before(owner, tuple(command), timeout_s)
+    raise NotConfiguredError(
+        f"bundle {bundle} cannot ask before it touches {unit}: {problem}",
+        advice=f"correct on_change of bundle {bundle}; secretsctl check-config names the line",
+    )
+
+
+def _timeout_s(value: object) -> float | None:
+    if value is None:
+        return _BEFORE_TIMEOUT_S
+    try:
+        timeout_s = parse_timespan(value) if isinstance(value, str) else 0.0
+    except ValueError:
+        return None
+    return timeout_s if 0 < timeout_s <= MAX_BEFORE_TIMEOUT_S else None
+
+
+def _entry(tables: object, *, bundle: str, unit: str) -> Mapping[str, object]:
+    """The one entry of `on_change` that is about `unit`. Raises: NotConfiguredError."""
     entries = _list(_table(_table(tables, "bundles"), bundle).get("on_change"))
     found = [entry for entry in entries if isinstance(entry, Mapping) and entry.get("unit") == unit]
     if not found:
@@ -70,7 +121,7 @@ def configured_action(tables: object, *, bundle: str, unit: str) -> Action:
             f"bundle {bundle}: {unit} is not the full name of a service",
             advice="write the name in full, with .service; a template needs its instance",
         )
-    return _action(found[0], bundle=bundle, unit=unit)
+    return found[0]
 
 
 def names_bundle(tables: object, bundle: str) -> bool:

@@ -1,6 +1,6 @@
 """Bringing one unit up to date with one generation of a bundle: look, decide, act.
 
-`verdict` and `confirmed` are pure; `act` and `confirm` carry them out.
+`verdict` and `confirmed` are pure; `act`, `look` and `confirm` carry them out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import assert_never
 from secretsd.model import UnitReport
 from secretsd.notify import process
 from secretsd.notify.configured import Action, Reload, Restart, Signal
-from secretsd.notify.protocol import JOB_TIMEOUT_S, ActRequest, ConfirmRequest
+from secretsd.notify.protocol import JOB_TIMEOUT_S, ActRequest, ConfirmRequest, LookRequest
 from secretsd.notify.units import Systemd, SystemdError, UnitState
 
 # PID 1 reads EnvironmentFile= a moment before it stamps the main process as started. A larger margin would
@@ -126,6 +126,21 @@ def act(request: ActRequest, action: Action, systemd: Systemd) -> UnitReport:
                 assert_never(action)
     except SystemdError as error:
         return UnitReport("failed", str(error), error.advice)
+
+
+def look(request: LookRequest, systemd: Systemd) -> UnitReport:
+    """What `act` would find; blocks up to LOOK_TIMEOUT_S."""
+    try:
+        state = systemd.look(request.unit)
+    except SystemdError as error:
+        return UnitReport("failed", str(error), error.advice)
+    match verdict(state, published_monotonic=request.published_monotonic):
+        case Leave(report):
+            return report
+        case Act():
+            return _report(state, "due", f"{state.unit} runs on older files")
+        case Settle():
+            return _report(state, "due", f"{state.unit} is {state.active_state}, on older files")
 
 
 def confirm(request: ConfirmRequest, action: Action, systemd: Systemd) -> UnitReport:

@@ -15,14 +15,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from secretsd.config.files import read_usable
 from secretsd.errors import ConfigError, ExitCode, RefusedError, SecretsdError, UsageError
 from secretsd.model import UnitReport
-from secretsd.notify import deliver, protocol, sockets
-from secretsd.notify.configured import Action, configured_action, names_bundle
-from secretsd.notify.units import SYSTEMCTL, Systemd
+from secretsd.notify import asking, deliver, protocol, sockets
+from secretsd.notify.configured import configured_action, configured_before, names_bundle
+from secretsd.notify.units import SYSTEMCTL, SYSTEMD_RUN, Systemd
 
 if TYPE_CHECKING:
     import socket
@@ -30,12 +30,19 @@ if TYPE_CHECKING:
 CONFIG = "/etc/secretsd/secretsd.toml"
 PEER_USER = "secretsd"
 IDLE_S = 10.0
+RETIRE_S = 300.0  # half of its unit's RuntimeMaxSec=, which would cut off whoever is just being answered
 MAX_CONNECTIONS = 32  # the next ones wait in the socket's queue
 
 _INFO, _WARNING, _ERROR = 6, 4, 3
+_VERBS = {
+    protocol.ActRequest: "act on",
+    protocol.LookRequest: "look at",
+    protocol.BeforeRequest: "ask before",
+    protocol.ConfirmRequest: "confirm",
+}
 _USAGE = (
     "usage: secretsd-notify [--config FILE] [--socket PATH] [--peer-user NAME|UID] [--trusted-uid UID]\n"
-    "                       [--systemctl PATH] [--idle SECONDS]"
+    "                       [--systemctl PATH] [--systemd-run PATH] [--idle SECONDS]"
 )
 
 
@@ -48,6 +55,7 @@ class Settings:
     peer_user: str = PEER_USER
     trusted_uid: int = 0
     systemctl: str = SYSTEMCTL
+    systemd_run: str = SYSTEMD_RUN
     idle_s: float = IDLE_S
 
 
@@ -75,7 +83,7 @@ def parse(arguments: list[str]) -> Settings:
     Raises: UsageError.
     """
     pairs = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    known = {"--config", "--socket", "--peer-user", "--trusted-uid", "--systemctl", "--idle"}
+    known = {"--config", "--socket", "--peer-user", "--trusted-uid", "--systemctl", "--systemd-run", "--idle"}
     if len(arguments) % 2 or not pairs.keys() <= known:
         raise UsageError(_USAGE)
     try:
@@ -85,6 +93,7 @@ def parse(arguments: list[str]) -> Settings:
             peer_user=pairs.get("--peer-user", PEER_USER),
             trusted_uid=int(pairs.get("--trusted-uid", "0")),
             systemctl=pairs.get("--systemctl", SYSTEMCTL),
+            systemd_run=pairs.get("--systemd-run", SYSTEMD_RUN),
             idle_s=float(pairs.get("--idle", IDLE_S)),
         )
     except ValueError:
@@ -104,8 +113,12 @@ def peer_uid(user: str) -> int:
 
 
 def serve(listener: socket.socket, settings: Settings, *, allowed_uids: frozenset[int]) -> None:
-    """Answers each connection in a thread of its own, and returns after `idle_s` seconds without any."""
+    """Answers each connection in a thread of its own, and returns after `idle_s` seconds without any.
+
+    One whose socket is systemd's also returns when it is older than RETIRE_S and nobody waits for an answer.
+    """
     listener.settimeout(0)
+    retires_at = time.monotonic() + RETIRE_S
     slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
     poller = select.poll()
     poller.register(listener, select.POLLIN)
@@ -114,6 +127,8 @@ def serve(listener: socket.socket, settings: Settings, *, allowed_uids: frozense
             if threading.active_count() == 1:
                 return
             continue
+        if not settings.socket and time.monotonic() > retires_at and threading.active_count() == 1:
+            return  # systemd has the socket and starts the next one for who has just connected
         try:
             connection, _ = listener.accept()
         except OSError as error:
@@ -177,6 +192,8 @@ def answer(connection: socket.socket, peer: sockets.Peer, settings: Settings) ->
     began = time.monotonic()
     verb, report, code = carry_out(request, settings)
     spent_ms = (time.monotonic() - began) * 1000
+    if isinstance(request, protocol.LookRequest) and report.outcome != "failed":
+        return protocol.encode_reply(report)  # comes every minute for a unit that waits for its window
     priority = _WARNING if report.outcome == "failed" else _INFO
     what = f"{request.bundle}: {verb} {request.unit}{generation_of(request)}: {report.outcome}"
     log(priority, f"{what} ({report.message}; peer pid {peer.pid}, {spent_ms:.0f} ms)")
@@ -185,18 +202,31 @@ def answer(connection: socket.socket, peer: sockets.Peer, settings: Settings) ->
 
 def generation_of(request: protocol.Request) -> str:
     """What the log says of the generation; a confirmation is about an invocation."""
-    return f" for generation {request.generation}" if isinstance(request, protocol.ActRequest) else ""
+    if isinstance(request, protocol.ConfirmRequest):
+        return ""
+    return f" for generation {request.generation}"
 
 
 def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitReport, str]:
     """Does what was asked if root's configuration has it: the verb, the report, a refusal's code."""
-    verb = "act on" if isinstance(request, protocol.ActRequest) else "confirm"
+    verb = _VERBS[type(request)]
     try:
-        action = root_named_action(request, settings)
-        systemd = Systemd(settings.systemctl)
-        if isinstance(request, protocol.ConfirmRequest):
-            return verb, deliver.confirm(request, action, systemd), ""
-        return action.name, deliver.act(request, action, systemd), ""
+        tables = usable_tables(request, settings)
+        action = configured_action(tables, bundle=request.bundle, unit=request.unit)
+        systemd = Systemd(settings.systemctl, settings.systemd_run)
+        match request:
+            case protocol.ConfirmRequest():
+                return verb, deliver.confirm(request, action, systemd), ""
+            case protocol.LookRequest():
+                return verb, deliver.look(request, systemd), ""
+            case protocol.BeforeRequest():
+                before = configured_before(tables, bundle=request.bundle, unit=request.unit)
+                daemon_uid = peer_uid(settings.peer_user)
+                return verb, asking.ask(request, before, systemd, daemon_uid=daemon_uid), ""
+            case protocol.ActRequest():
+                return action.name, deliver.act(request, action, systemd), ""
+            case _:
+                assert_never(request)
     except ConfigError as error:
         message = (
             f"no file that can be used names bundle {request.bundle}; left out: {'; '.join(error.problems)}"
@@ -210,17 +240,17 @@ def carry_out(request: protocol.Request, settings: Settings) -> tuple[str, UnitR
         return verb, UnitReport("failed", message, "this is a bug in secretsd: please report it"), "bug"
 
 
-def root_named_action(request: protocol.Request, settings: Settings) -> Action:
-    """What the files that can be used and trusted have for the request; a warning in the log for each other.
+def usable_tables(request: protocol.Request, settings: Settings) -> object:
+    """What stands in the files that can be used and trusted; a warning in the log for each other.
 
-    Raises: NotConfiguredError; ConfigError where the bundle may stand in a file that was left out.
+    Raises: ConfigError where the request's bundle may stand in a file that was left out.
     """
     tables, problems = read_usable(settings.config, trusted_owner=settings.trusted_uid)
     for problem in problems:
         log(_WARNING, f"left out: {problem}")
     if problems and not names_bundle(tables, request.bundle):
         raise ConfigError(problems)
-    return configured_action(tables, bundle=request.bundle, unit=request.unit)
+    return tables
 
 
 def log(priority: int, text: str) -> None:

@@ -25,7 +25,11 @@ JOB_TIMEOUT_S = 60.0  # for a job, with the wait for a unit that is in the middl
 # What a caller should wait for an answer: a job at its limit, and the looks at the unit before and after it.
 ANSWER_TIMEOUT_S = JOB_TIMEOUT_S + 2 * LOOK_TIMEOUT_S
 
-OUTCOMES = frozenset({"acted", "current", "inactive", "starting", "failed"})
+# How long a `before` program that was told to end may take, and what systemd may need around it.
+STOP_TIMEOUT_S = 5.0
+BEFORE_GRACE_S = STOP_TIMEOUT_S + 2 * LOOK_TIMEOUT_S
+
+OUTCOMES = frozenset({"acted", "current", "inactive", "starting", "due", "willing", "unwilling", "failed"})
 _MAX_NAME_CHARS = 255
 _MAX_GENERATION = 2**63
 _MAX_SECONDS = 1e12
@@ -42,6 +46,25 @@ class ActRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class LookRequest:
+    """Say what `ActRequest` with the same fields would find, and do nothing."""
+
+    bundle: str
+    unit: str
+    generation: int
+    published_monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeRequest:
+    """Run the `before` of `unit` in root's configuration and say whether the unit may be touched."""
+
+    bundle: str
+    unit: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmRequest:
     """Say whether `unit` is still active in `invocation`, having been told of a change at `acted_monotonic`.
 
@@ -54,10 +77,13 @@ class ConfirmRequest:
     acted_monotonic: float | None = None
 
 
-Request = ActRequest | ConfirmRequest
+Request = ActRequest | LookRequest | BeforeRequest | ConfirmRequest
 
+_OPERATIONS = {ActRequest: "act", LookRequest: "look", BeforeRequest: "before", ConfirmRequest: "confirm"}
 _KEYS = {
     "act": frozenset({"operation", "bundle", "unit", "generation", "published_monotonic"}),
+    "look": frozenset({"operation", "bundle", "unit", "generation", "published_monotonic"}),
+    "before": frozenset({"operation", "bundle", "unit", "generation"}),
     "confirm": frozenset({"operation", "bundle", "unit", "invocation", "acted_monotonic"}),
 }
 
@@ -67,8 +93,7 @@ def encode_request(request: Request) -> bytes:
 
     Raises: UsageError where the helper would refuse it unread.
     """
-    operation = "act" if isinstance(request, ActRequest) else "confirm"
-    line = _line({"operation": operation, **asdict(request)})
+    line = _line({"operation": _OPERATIONS[type(request)], **asdict(request)})
     decode_request(line)
     return line
 
@@ -83,12 +108,15 @@ def decode_request(line: bytes) -> Request:
     table = _object(line)
     operation = table.get("operation")
     if not isinstance(operation, str) or operation not in _KEYS:
-        raise UsageError('"operation" must be "act" or "confirm"')
+        raise UsageError(f'"operation" must be one of {", ".join(_KEYS)}')
     if not table.keys() <= _KEYS[operation]:
         raise UsageError(f"the request has keys that {operation} does not know")
     bundle, unit = _name(table, "bundle"), _name(table, "unit")
-    if operation == "act":
-        return ActRequest(bundle, unit, _generation(table), _seconds(table, "published_monotonic"))
+    if operation in ("act", "look"):
+        kind = ActRequest if operation == "act" else LookRequest
+        return kind(bundle, unit, _generation(table), _seconds(table, "published_monotonic"))
+    if operation == "before":
+        return BeforeRequest(bundle, unit, _generation(table))
     acted = None if table.get("acted_monotonic") is None else _seconds(table, "acted_monotonic")
     return ConfirmRequest(bundle, unit, _invocation(table), acted)
 

@@ -5,13 +5,16 @@ systemctl and not the bus: it is on every host with systemd, and it works while 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secretsd.errors import SecretsdError
 from secretsd.notify.protocol import LOOK_TIMEOUT_S, one_line
 
 SYSTEMCTL = "/usr/bin/systemctl"
+SYSTEMD_RUN = "/usr/bin/systemd-run"
 MAX_STDERR_CHARS = 300
 
 # Nothing of the caller's: no pager, no language, no other bus.
@@ -122,9 +125,10 @@ def _seconds(properties: dict[str, str], key: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """The service manager, as its client `systemctl` (an absolute path) reaches it."""
+    """The service manager, as its clients (absolute paths) reach it."""
 
     systemctl: str = SYSTEMCTL
+    systemd_run: str = SYSTEMD_RUN
 
     def look(self, unit: str) -> UnitState:
         """The unit as it is now; one that does not exist has the load state "not-found".
@@ -148,9 +152,30 @@ class Systemd:
         """
         self._run(_JOB_MODE, "try-restart", unit=unit, timeout_s=timeout_s)
 
+    def forget(self, unit: str) -> None:
+        """Lets go of how a transient unit failed, so that its name is free."""
+        with contextlib.suppress(SystemdError):  # there is none
+            self._run("reset-failed", unit=unit, timeout_s=LOOK_TIMEOUT_S)
+
+    def run(self, unit: str, command: Sequence[str], *, options: Sequence[str], timeout_s: float) -> None:
+        """Runs `command` as the transient service `unit` and waits for its end.
+
+        A Type=oneshot service has started when its program has ended, and only then. So the client needs no
+        --wait, which would need D-Bus.
+
+        Raises: SystemdError when it could not be run, exited with another status than 0 or was still running
+        after `timeout_s`.
+        """
+        quiet = ["--quiet", "--no-ask-password", "--service-type=oneshot"]
+        program = [self.systemd_run, *quiet, f"--unit={unit}", *options, "--", *command]
+        self._done(program, verb="run", unit=unit, timeout_s=timeout_s)
+
     def _run(self, *arguments: str, unit: str, timeout_s: float) -> str:
         verb = next(word for word in arguments if not word.startswith("-"))
         command = [self.systemctl, "--no-pager", "--no-ask-password", *arguments, "--", unit]
+        return self._done(command, verb=verb, unit=unit, timeout_s=timeout_s)
+
+    def _done(self, command: list[str], *, verb: str, unit: str, timeout_s: float) -> str:
         try:
             # Leaving `run` by the timeout kills the client; a job that it queued goes on in systemd.
             done = subprocess.run(
@@ -164,17 +189,17 @@ class Systemd:
             )
         except subprocess.TimeoutExpired:
             raise SystemdError(
-                f"{verb} of {unit} was not done after {timeout_s:.0f} s; systemctl was ended, a job goes on",
+                f"{verb} of {unit} was not done after {timeout_s:.0f} s; its client was ended, a job goes on",
                 advice=f"see what it waits for: systemctl list-jobs, systemctl status {unit}",
             ) from None
         except OSError as error:
             raise SystemdError(
-                f"{self.systemctl} cannot be run: {error.strerror}", advice="is systemd installed?"
+                f"{command[0]} cannot be run: {error.strerror}", advice="is systemd installed?"
             ) from None
         if done.returncode != 0:
             said = one_line(done.stderr.decode(errors="replace"), max_chars=MAX_STDERR_CHARS)
             raise SystemdError(
-                f"{verb} of {unit} failed: {said or f'systemctl ended with {done.returncode}'}",
+                f"{verb} of {unit} failed: {said or f'{command[0]} ended with {done.returncode}'}",
                 advice=f"see why: journalctl -u {unit} -n 50",
             )
         return done.stdout.decode(errors="replace")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from secretsd.config.models import Bundle, Config, OnChange
+from secretsd.config.models import Bundle, Config
+from secretsd.config.on_change import OnChange
 from secretsd.errors import Failure, FailureClass
 from secretsd.observe.telling import Condition, EventName, Situation, Trouble
 from secretsd.refresh.plan import must_load

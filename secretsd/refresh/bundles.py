@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, PublishRecord, Rejected
@@ -55,6 +56,7 @@ class Bundles:
 
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
+        _warn_of(self.config)
         self.notebook.open()
         try:
             removed = published.sweep(self._runtime_dir, self.notebook.last_shown())
@@ -70,6 +72,7 @@ class Bundles:
     def adopt(self, config: Config) -> set[str]:
         """Lets go of the old configuration. Returns the bundles that are to be refreshed for that."""
         former, self.config = self.config, config
+        _warn_of(config)
         for name in config.bundles.keys() - self.states.keys():
             self._take_on(name)
         self.changes.announce()
@@ -344,3 +347,8 @@ def _not_before_now(record: PublishRecord | None) -> PublishRecord | None:
     loaded this generation is rather told twice than never.
     """
     return replace(record, published_monotonic=time.monotonic()) if record else None
+
+
+def _warn_of(config: Config) -> None:
+    for caution in cautions(config):
+        log.warning("configuration is for development only", extra={"reason": caution})

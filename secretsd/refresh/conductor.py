@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.load import load_checked
-from secretsd.config.models import Config
-from secretsd.errors import ConfigError, LocalIOError
-from secretsd.model import Candidate, Rejected
+from secretsd.config.models import Bundle, Config
+from secretsd.errors import ConfigError, Failure, LocalIOError
+from secretsd.model import Candidate, Rejected, Survey
 from secretsd.observe.alerts import Alerts
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
@@ -25,6 +25,7 @@ from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
 from secretsd.refresh.state import BundleState, Changes
+from secretsd.refresh.surveys import survey
 from secretsd.refresh.watch import Watch
 from secretsd.refresh.workers import Workers
 
@@ -186,6 +187,10 @@ class Conductor:
         rehearsal = Rehearsal()
         await self._rounds.run(self.config, {name: self.config.bundles[name]}, rehearsal)
         return rehearsal.results[name]
+
+    async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
+        """What kinds of values the bundle's secrets hold now. Fetches, publishes nothing, tells nobody."""
+        return await survey(self._rounds, self.config, name, bundle)
 
     async def examine(self, source: str) -> Findings:
         """What a source of the running configuration grants and sees. Publishes nothing, tells nobody."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from secretsd.config.models import Config, OnChange
+from secretsd.config.models import Config
+from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
-from secretsd.notify import client
+from secretsd.refresh.attempt import Attempt
+from secretsd.refresh.gates import Reason
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.schedule import retry_delay
@@ -22,6 +26,11 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 2.0
 _STARTING_RETRY_S = 1.0
 _ACK_RETRY_S = 30.0
+# A unit that waits is looked at again this often: somebody may have restarted it, or edited its windows.
+_LOOK_AGAIN_S = 60.0
+_ASK_AGAIN_S, _ASK_AGAIN_LONGEST_S = 5.0, 60.0  # `before`, which said no
+_ASK_AT_ONCE = 8  # the helper answers 32 connections at a time, and others need theirs
+_SOONEST_S = 2.0  # no sooner after a report, whoever asks
 
 
 class Deliveries:
@@ -41,6 +50,8 @@ class Deliveries:
         self._again = again
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._asking = asyncio.Semaphore(_ASK_AT_ONCE)
+        self._host = os.uname().nodename
 
     def start(self, step: NotifyUnit, config: Config) -> None:
         """Begins `step`, unless that unit is being told something right now."""
@@ -56,6 +67,14 @@ class Deliveries:
         """Forgets the waiting times of a bundle's retries: an operator asked."""
         for delivery in self._states[bundle].deliveries.values():
             delivery.retry_at = 0.0
+
+    def look_soon(self, bundle: str) -> None:
+        """Somebody who may be about to start the bundle's unit has asked: what waits is looked at again."""
+        state, now = self._states.get(bundle), time.monotonic()
+        for unit, delivery in state.deliveries.items() if state else ():
+            soon = max(now, delivery.reported_at + _SOONEST_S)
+            if delivery.wait is not None and soon < delivery.retry_at:
+                self._arm(bundle, unit, delivery, soon - now)
 
     async def stop(self) -> None:
         """Abandons what is under way: the journal brings it back."""
@@ -80,7 +99,7 @@ class Deliveries:
             delivery.failed_attempts = int(state.entry.failed.get(step.unit) == step.generation)
         entry = next(e for e in config.bundles[step.bundle].on_change if e.unit == step.unit)
         try:
-            report = await self._act(step, entry, state, config)
+            report = await self._attempt(step, entry, state, config).run()
             # A reload may have let go of the bundle meanwhile, and even have taken it on again.
             if self._states.get(step.bundle) is state:
                 await self._settle(step, entry, state, report)
@@ -89,31 +108,16 @@ class Deliveries:
         self._changes.announce()
         self._again(step.bundle)
 
-    async def _act(self, step: NotifyUnit, entry: OnChange, state: BundleState, config: Config) -> UnitReport:
-        if entry.action == "none":
-            return UnitReport("acted")
-        socket_path = str(config.daemon.notify_socket)
-        published_monotonic = state.record.published_monotonic if state.record else time.monotonic()
-        report = await client.act(
-            socket_path,
-            bundle=step.bundle,
-            unit=step.unit,
-            generation=step.generation,
-            published_monotonic=published_monotonic,
-        )
-        delivery, acted_monotonic = state.delivery(step.unit), time.monotonic()
-        # A unit that has failed on this generation and started anew must prove itself once more.
-        doubtful = report.outcome == "current" and delivery.failed_attempts > 0
-        if entry.confirm_s == 0 or not (doubtful or report.outcome == "acted"):
-            return report
-        self._show(delivery, step, replace(report, outcome="confirming"))
-        await asyncio.sleep(entry.confirm_s)
-        return await client.confirm(
-            socket_path,
-            bundle=step.bundle,
-            unit=step.unit,
-            invocation=report.invocation,
-            acted_monotonic=acted_monotonic,
+    def _attempt(self, step: NotifyUnit, entry: OnChange, state: BundleState, config: Config) -> Attempt:
+        return Attempt(
+            step,
+            entry,
+            state,
+            socket_path=str(config.daemon.notify_socket),
+            host=self._host,
+            asking=self._asking,
+            show=partial(self._show, state.delivery(step.unit), step),
+            record_restart=partial(self._notebook.record_restart, step.bundle, step.unit),
         )
 
     async def _settle(
@@ -127,6 +131,10 @@ class Deliveries:
                 # What it failed of before says more than that it is starting once more.
                 told = delivery.last_failure or report
                 self._retry(step, delivery, told, _growing(_STARTING_RETRY_S, delivery))
+            case "waiting":
+                self._wait(step, entry, delivery, report)
+            case "superseded":
+                pass  # the newer generation is planned next
             case "failed":
                 await self._failed(step, delivery, report)
             case "inactive" if delivery.failed_attempts > 0:
@@ -144,6 +152,35 @@ class Deliveries:
                 log.info(event, extra={**_fields(step), "outcome": report.outcome})
                 await self._notebook.record_loaded(step.bundle, step.unit, step.generation)
 
+    def _wait(self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport) -> None:
+        """The unit may not be touched yet: sets when it is looked at again."""
+        now, delay_s = time.monotonic(), _LOOK_AGAIN_S
+        wait, alarm_s = delivery.wait, entry.before_alarm_s
+        if wait is not None and wait.reason is Reason.BEFORE:
+            delivery.refusals += 1
+            delay_s = min(_ASK_AGAIN_LONGEST_S, _ASK_AGAIN_S * 2.0 ** min(delivery.refusals - 1, 8))
+            delivery.unwilling_since = now if delivery.unwilling_since is None else delivery.unwilling_since
+        elif wait is not None and wait.at is not None:
+            delay_s = min(delay_s, max(0.0, wait.at - time.time()))
+        if entry.before is None:
+            delivery.agreed()
+        if delivery.unwilling_since is not None:
+            left_s = delivery.unwilling_since + alarm_s - now
+            if left_s > 0:
+                delay_s = min(delay_s, left_s)
+            else:
+                report = _overdue(step.unit, report, alarm_s)
+                self._alarm(step, delivery, report)
+        if delivery.report is None or delivery.report.message != report.message:
+            log.info("unit waits", extra={**_fields(step), "reason": report.message})
+        self._retry(step, delivery, report, delay_s)
+
+    def _alarm(self, step: NotifyUnit, delivery: Delivery, report: UnitReport) -> None:
+        if not delivery.is_overdue:
+            delivery.is_overdue = True
+            reasons = {"reason": report.message, "advice": report.advice}
+            log.error("unit is kept from loading the bundle", extra={**_fields(step), **reasons})
+
     async def _failed(self, step: NotifyUnit, delivery: Delivery, report: UnitReport) -> None:
         delivery.failed_attempts += 1
         delivery.last_failure = report
@@ -154,17 +191,23 @@ class Deliveries:
         await self._notebook.record_failed(step.bundle, step.unit, step.generation)
 
     def _retry(self, step: NotifyUnit, delivery: Delivery, report: UnitReport, delay_s: float) -> None:
-        delivery.retry_at = time.monotonic() + delay_s
+        self._arm(step.bundle, step.unit, delivery, delay_s)
         self._show(delivery, step, report)
-        key = (step.bundle, step.unit)
+
+    def _arm(self, bundle: str, unit: str, delivery: Delivery, delay_s: float) -> None:
+        delivery.retry_at = time.monotonic() + delay_s
+        key = (bundle, unit)
         if key in self._retries:
             self._retries[key].cancel()
         # A little later than retry_at, or the plan would find it not due yet.
-        self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, step.bundle)
+        self._retries[key] = asyncio.get_running_loop().call_later(delay_s + 0.01, self._again, bundle)
 
     def _show(self, delivery: Delivery, step: NotifyUnit, report: UnitReport) -> None:
         delivery.generation = step.generation
         delivery.report = report
+        delivery.reported_at = time.monotonic()
+        if report.outcome != "waiting":
+            delivery.wait = None
         self._changes.announce()
 
 
@@ -185,3 +228,10 @@ def _went_down(unit: str, report: UnitReport) -> UnitReport:
     """A unit that is down because it was told is no unit that nobody has started."""
     advice = f"see why: journalctl -u {unit} -n 50; then systemctl start {unit}"
     return replace(report, outcome="failed", advice=advice)
+
+
+def _overdue(unit: str, report: UnitReport, alarm_s: float) -> UnitReport:
+    """`before` has kept the unit from being told for too long."""
+    message = f"{report.message}; its before has said no for longer than {alarm_s:g} s (before_alarm)"
+    advice = f"find out why it does not agree ({report.advice}), or load it by hand: systemctl restart {unit}"
+    return replace(report, message=message, advice=advice)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.model import PublishedFile, PublishRecord
@@ -16,24 +17,35 @@ from secretsd.refresh import tree
 from secretsd.refresh.publish import BUNDLE_MODE, current_generation
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What was done to one file, or to what leads to it."""
+
+    path: str  # as in the bundle's outputs, or in words
+    what: str  # the end of a sentence that the path begins
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}"
+
+
 def is_intact(runtime_dir: Path, record: PublishRecord) -> bool:
     """Whether every file still is the very file that was published. No file is opened."""
     return next(_differences(runtime_dir, record), None) is None
 
 
-def differences(runtime_dir: Path, record: PublishRecord) -> tuple[str, ...]:
-    """What somebody has altered since the publish, a clause for each, in the order in which it was found."""
+def differences(runtime_dir: Path, record: PublishRecord) -> tuple[Difference, ...]:
+    """What somebody has altered since the publish, in the order in which it was found."""
     return tuple(_differences(runtime_dir, record))
 
 
-def _differences(runtime_dir: Path, record: PublishRecord) -> Iterator[str]:
+def _differences(runtime_dir: Path, record: PublishRecord) -> Iterator[Difference]:
     try:
         with tree.opened_directory(runtime_dir) as root:
             if current_generation(root, record.bundle) != record.generation:
-                yield f"the link {record.bundle} is gone or shows something else"
+                yield Difference(f"the link {record.bundle}", "is gone or shows something else")
                 return
     except OSError:
-        yield "the runtime directory cannot be read"
+        yield Difference("the runtime directory", "cannot be read")
         return
     parent = runtime_dir / tree.GENERATIONS / record.bundle
     base = parent / str(record.generation)
@@ -41,11 +53,11 @@ def _differences(runtime_dir: Path, record: PublishRecord) -> Iterator[str]:
     inner = {file.path.rpartition("/")[0] for file in record.files} - {""}
     for directory in (parent, base, *(base / path for path in sorted(inner))):
         if found := _directory_difference(directory, gid):
-            yield f"the directory {directory.relative_to(parent.parent)} {found}"
+            yield Difference(f"the directory {directory.relative_to(parent.parent)}", found)
             return
     for file in record.files:
         if found := _file_difference(base / file.path, file):
-            yield f"{file.path} {found}"
+            yield Difference(file.path, found)
 
 
 def _directory_difference(path: Path, gid: int) -> str:

@@ -37,6 +37,8 @@ class Entry:
     shown: int = 0  # the generation that was shown last; 0 where the bundle was taken away
     history: tuple[Showing, ...] = ()  # oldest first
     hold: Hold | None = None
+    # unit -> when secretsd restarted it within the last hour, seconds since the epoch
+    restarts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 Entries = Mapping[str, Entry]
@@ -68,10 +70,12 @@ def _entry(document: Mapping[str, Any]) -> Entry:
     def numbers(key: str) -> dict[str, int]:
         return {str(unit): int(generation) for unit, generation in document[key].items()}
 
+    restarts = document.get("restarts", {})  # a journal of an earlier version has none
     return Entry(
         generation=int(document["generation"]),
         loaded=numbers("loaded"),
         failed=numbers("failed"),
+        restarts={str(unit): tuple(map(float, moments)) for unit, moments in restarts.items()},
         shown=int(document.get("shown", 0)),
         history=_history.validate_python(document.get("history", ())),
         hold=_hold.validate_python(document.get("hold")),
@@ -83,6 +87,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "generation": entry.generation,
         "loaded": dict(entry.loaded),
         "failed": dict(entry.failed),
+        "restarts": {unit: list(moments) for unit, moments in entry.restarts.items()},
         "shown": entry.shown,
         "history": _history.dump_python(entry.history, mode="json"),
         "hold": _hold.dump_python(entry.hold, mode="json"),

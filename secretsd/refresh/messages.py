@@ -13,20 +13,31 @@ from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from secretsd.config.models import Bundle, SourceConfig
+from secretsd.config.models import Bundle
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef, SourceView
+from secretsd.model import (
+    Candidate,
+    CloudIdentity,
+    PublishRecord,
+    Rejected,
+    SecretRef,
+    SourceView,
+    Survey,
+)
 from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """One source for one worker."""
+    """One source for one worker. All but its table is for sources that a role's credentials open."""
 
     config: SourceConfig
-    identity: CloudIdentity | None
-    renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
-    witness: SecretRef | None  # granted earlier, not asked for here: tells a denial from a broken identity
+    identity: CloudIdentity | None = None
+    renew_identity: bool = False  # ask for new role credentials first; the old ones serve if that fails
+    witness: SecretRef | None = (
+        None  # granted earlier, not asked for here: tells a denial from a broken identity
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class Job:
     bundles: dict[str, Bundle]
     restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+    survey: bool = False  # only say what kinds of values there are: nothing is validated or published
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,14 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Names and kinds of what a bundle's secrets hold."""
+
+    survey: Survey
+    kind: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
 class SecretSeen:
     """Whether a secret can be had, of an examination."""
 
@@ -127,7 +147,15 @@ class Verdict:
 
 
 WorkerMessage = (
-    IdentityResolved | Prepared | Failed | Published | PublishFailed | SecretSeen | SourceSeen | Crashed
+    IdentityResolved
+    | Prepared
+    | Failed
+    | Published
+    | PublishFailed
+    | Surveyed
+    | SecretSeen
+    | SourceSeen
+    | Crashed
 )
 
 _LENGTH_BYTES = 8

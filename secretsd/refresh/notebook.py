@@ -11,6 +11,7 @@ from pathlib import Path
 from secretsd.errors import LocalIOError
 from secretsd.model import Hold, PublishRecord, Showing
 from secretsd.refresh import journal
+from secretsd.refresh.gates import recent
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
 from secretsd.refresh.state import BundleState, Intent
@@ -111,6 +112,7 @@ class Notebook:
         loaded = {**state.entry.loaded, unit: max(generation, state.entry.loaded.get(unit, 0))}
         failed = {other: number for other, number in state.entry.failed.items() if other != unit}
         state.entry = replace(state.entry, loaded=loaded, failed=failed)
+        state.delivery(unit).loaded()
         await self.write()
 
     async def record_failed(self, name: str, unit: str, generation: int) -> None:
@@ -118,6 +120,13 @@ class Notebook:
         if state.entry.failed.get(unit) != generation:
             state.entry = replace(state.entry, failed={**state.entry.failed, unit: generation})
             await self.write()
+
+    async def record_restart(self, name: str, unit: str, at: float) -> None:
+        """secretsd has restarted the unit at `at`, in seconds since the epoch."""
+        state = self._states[name]
+        moments = recent((*state.entry.restarts.get(unit, ()), at), at)
+        state.entry = replace(state.entry, restarts={**state.entry.restarts, unit: moments})
+        await self.write()
 
     async def carry(self, name: str, *, old: int, new: int) -> None:
         """What units made of generation `old` they have made of `new`, too: it has the same content."""

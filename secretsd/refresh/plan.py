@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from secretsd.config.models import Bundle, OnChange
+from secretsd.config.models import Bundle
+from secretsd.config.on_change import OnChange
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, Hold, PublishRecord, Rejected
 from secretsd.refresh.hold import supersedes

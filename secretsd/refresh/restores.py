@@ -52,12 +52,12 @@ class Restores:
         found = drift.differences(self._runtime_dir, state.record) if state.record is not None else ()
         seen = state.drift
         if found:
-            seen.last = found
+            seen.last = tuple(map(str, found))
         if seen.is_open != bool(found):
             seen.is_open = bool(found)
             if found:
                 seen.count, seen.last_at = seen.count + 1, time.time()
-                what = "; ".join(found)
+                what = "; ".join(seen.last)
                 log.warning("published files were altered", extra={"bundle": name, "what": what})
             self._changes.announce()
         return bool(found)

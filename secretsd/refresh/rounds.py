@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
@@ -20,7 +21,7 @@ from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 log = logging.getLogger(__name__)
 
 # No fetch lasts longer than 10 s: a worker is killed at 9 s, and begins no call after 7 s.
-_WORKER_DEADLINE_S = 9.0
+WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
@@ -91,7 +92,7 @@ class Rounds:
         )
         unheard = dict(steps)
         try:
-            async with asyncio.timeout(_WORKER_DEADLINE_S), self.workers.worker() as channel:
+            async with asyncio.timeout(WORKER_DEADLINE_S), self.workers.worker() as channel:
                 await channel.send_job(job)
                 await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
@@ -101,7 +102,7 @@ class Rounds:
             if record is not None and record.generation == step.generation:
                 await listener.on_published(record)  # the worker died before it could tell
             else:
-                await listener.on_not_restored(name, _local_failure("the worker that restores it was lost"))
+                await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
     def job(self, config: Config, bundles: Mapping[str, Bundle]) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
@@ -115,6 +116,8 @@ class Rounds:
         )
 
     def _source_job(self, config: Config, source: str, asked: set[SecretRef]) -> messages.SourceJob:
+        if not isinstance(config.sources[source], AwsSecretsManager):
+            return messages.SourceJob(config.sources[source])
         identity = self._identities.get(source)
         return messages.SourceJob(
             config=config.sources[source],
@@ -182,15 +185,15 @@ class _Round:
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
     async def run(self) -> None:
-        lost = _local_failure("its worker ended before it was done")
+        lost = local_failure("its worker ended before it was done")
         try:
-            async with asyncio.timeout(_WORKER_DEADLINE_S), self._rounds.workers.worker() as channel:
+            async with asyncio.timeout(WORKER_DEADLINE_S), self._rounds.workers.worker() as channel:
                 await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
-            lost = _OVERDUE
+            lost = OVERDUE
         except (WorkerLostError, ValueError, OSError) as error:
-            lost = _local_failure(str(error) or type(error).__name__)
+            lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
         for name in list(self._open):
             if not await self._end_if_shown(name):
@@ -244,15 +247,15 @@ class _Round:
         await self._listener.on_ended(name, result)
 
 
-_OVERDUE = Failure(
+OVERDUE = Failure(
     code="no-answer",
     failure_class=FailureClass.TRANSIENT,
-    message=f"the source did not answer within {_WORKER_DEADLINE_S:.0f} s",
+    message=f"the source did not answer within {WORKER_DEADLINE_S:.0f} s",
     advice="check the network path and the endpoint of its source; it is tried again by itself",
 )
 
 
-def _local_failure(what: str) -> Failure:
+def local_failure(what: str) -> Failure:
     return Failure(
         code="worker-lost",
         failure_class=FailureClass.IO,

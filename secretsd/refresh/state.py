@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from secretsd.errors import Failure
 from secretsd.model import Candidate, PublishRecord, Rejected, SecretVersion, UnitReport
+from secretsd.refresh.gates import WaitUntil
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import Observed
 
@@ -22,8 +23,21 @@ class Delivery:
     failed_attempts: int = 0
     waits: int = 0  # times that the unit was found starting, or that its acknowledgement was missing
     retry_at: float = 0.0  # monotonic seconds
+    wait: WaitUntil | None = None  # what the unit waits for, where the report says "waiting"
+    refusals: int = 0  # times that `before` said no, since it last said yes or the unit had loaded
+    unwilling_since: float | None = None  # when it said no first, monotonic seconds
     is_overdue: bool = False  # `before` has kept the unit from being told for longer than before_alarm
+    reported_at: float = 0.0  # when the last report came, monotonic seconds
     in_progress: bool = False
+
+    def agreed(self) -> None:
+        """Nothing that `before` said so far counts any more."""
+        self.refusals, self.unwilling_since, self.is_overdue = 0, None, False
+
+    def loaded(self) -> None:
+        """The unit waits for nothing any more, whoever brought it to its generation."""
+        self.wait = None
+        self.agreed()
 
 
 @dataclass(slots=True)

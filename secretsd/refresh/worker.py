@@ -31,6 +31,7 @@ from secretsd.refresh.publish import (
 )
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
+from secretsd.refresh.survey import survey
 from secretsd.refresh.validate import Variables, validate
 
 # Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
@@ -82,11 +83,12 @@ class _Refresh:
 
     def run(self) -> None:
         """A bundle goes on as soon as its last secret is in, so that a slow batch holds up only its own."""
+        finish = self._survey if self.job.survey else self._finish
         for result in self._fetch_all():
             self.results[result.ref] = result
             for name in [name for name, refs in self.waiting.items() if refs <= self.results.keys()]:
                 del self.waiting[name]
-                self._finish(name, self.job.bundles[name])
+                finish(name, self.job.bundles[name])
 
     def restore(self) -> None:
         """Shows bundles again from the daemon's own copies of what was published."""
@@ -145,12 +147,26 @@ class _Refresh:
         if verdict.generation is not None:
             self._publish(candidate, verdict.generation, files, owner)
 
-    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+    def _survey(self, name: str, bundle: Bundle) -> None:
+        try:
+            found = messages.Surveyed(survey(name, bundle, self._fetched(bundle)))
+        except _RejectedError as error:
+            self._send(messages.Failed(Rejected(name, error.failures)))
+        except Exception as error:  # noqa: BLE001 - its text may quote a value
+            self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
+        else:
+            self._send(found)
+
+    def _fetched(self, bundle: Bundle) -> dict[SecretRef, FetchedSecret]:
+        """Every secret of the bundle. Raises: _RejectedError."""
         results = {secret.ref: self.results[secret.ref] for secret in bundle.secrets}
         failures = tuple(result.failure for result in results.values() if isinstance(result, FetchFailure))
         if failures:
             raise _RejectedError(failures)
-        fetched = {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
+        return {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
+
+    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+        fetched = self._fetched(bundle)
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
             raise _RejectedError(variables)

@@ -146,7 +146,14 @@ PLAN: Document = {
         {"step": "NotifyUnit", "bundle": "maker", "generation": 8, "unit": "mm.service", "action": "reload"},
         {"step": "KeepPublished", "bundle": "quiet"},
         {"step": "KeepStale", "bundle": "trading-bot", "failures": [failure()]},
-        {"step": "RepairBundle", "bundle": "altered", "copy_of": 3, "generation": 4},
+        {
+            "step": "RestoreBundle",
+            "bundle": "altered",
+            "copy_of": 3,
+            "generation": 4,
+            "reason": "its published files were altered",
+        },
+        {"step": "KeepHeld", "bundle": "held"},
         {"step": "RemoveBundle", "bundle": "gone", "reason": "the configuration no longer names it"},
     ],
 }
@@ -217,9 +224,17 @@ def without(document: Document, *keys: str) -> Document:
     return older
 
 
+SCHEMA: Document = {
+    "schema": 1,
+    "bundle": "trading-bot",
+    "variables": {"API_KEY": {"min_length": 16, "required": True}, "MODE": {"type": "string"}},
+    "left_out": [{"key": "nested", "secret": "prod/bybit/api", "reason": "nested"}],
+}
+
 ANSWERS: dict[str, Document] = {
     "status": everything(),
     "plan": PLAN,
     "diff": DIFF,
     "history": HISTORY,
+    "schema": SCHEMA,
 }

@@ -6,13 +6,15 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from secretsd.control.check import ok, published, warn
 from secretsd.errors import FailureClass
+from secretsd.refresh.plan import Step
 from tests.cli import documents
 from tests.control.asking import Served
 from tests.refresh.daemon import Home, live
@@ -48,12 +50,16 @@ def _walk(value: Any, path: str, known: Types) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         if path in known:
             yield path, "object"
-        has_names = any(re.match(rf"{re.escape(path)}\.NAME\b", other) for other in known)
+        stand_ins = {name for name in ("NAME", "RULE") for other in known if _is_below(other, path, name)}
         for key, item in value.items():
-            below = "NAME" if has_names and path else key
+            (below,) = stand_ins if path and stand_ins else {key}
             yield from _walk(item, f"{path}.{below}" if path else below, known)
     else:
         yield path, _TYPES[type(value)]
+
+
+def _is_below(other: str, path: str, name: str) -> bool:
+    return re.match(rf"{re.escape(path)}\.{name}\b", other) is not None
 
 
 def undocumented(document: Any, known: Types) -> list[str]:
@@ -77,6 +83,7 @@ PRINTED: dict[str, list[Any]] = {
     "plan": [documents.PLAN],
     "diff": [documents.DIFF],
     "history": [documents.HISTORY, {**documents.HISTORY, "hold": None}],
+    "schema": [documents.SCHEMA],
     "reload, rollback, hold, resume": [documents.WORK],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
@@ -106,17 +113,40 @@ def test_the_comparison_is_not_blind() -> None:
 
 
 def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) -> None:
-    home.vault.put("prod/bot", {"TOKEN": "fake-token-1", "SPARE": "fake-token-9"})
+    home.vault.put("prod/bot", {"TOKEN": "fake-token-" + "1" * 40, "SPARE": "fake-token-9"})
 
     async def scenario() -> None:
         async with home.helper(), Served(home, tmp_path / "control.sock") as daemon:
             await daemon.loaded()
+            answers = {"schema": await daemon.ask("schema", "bot")}
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            answers["diff"] = await daemon.ask("diff", "bot")
+            await daemon.ask("reload", "bot")
+            await daemon.ask("rollback", "bot", reason="why")
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-1"})
+            answers["history"] = await daemon.ask("history", "bot")
             daemon.state().fail((failure(FailureClass.REFUSAL, secret="prod/bot"),), wall=1_700_000_000.0)
-            status = (await daemon.ask("status")).body
+            answers["status"] = await daemon.ask("status")
             home.vault.fail("prod/bot")
-            plan = (await daemon.ask("plan")).body
-        assert undocumented(json.loads(json.dumps(status)), documented("status")) == []
-        assert undocumented(plan, documented("plan")) == []
-        assert status["schema"] == 1
+            answers["plan"] = await daemon.ask("plan")
+        for title, reply in answers.items():
+            body = json.loads(json.dumps(reply.body))
+            known = documented(title)
+            assert undocumented(body, known) == [], title
+            # Lists may be empty here, and a plan's steps are of one kind.
+            lacking = {path for path in known.keys() - found(body, known).keys() if "[]" not in path}
+            assert lacking <= {"schema"}, title
 
     live(scenario())
+
+
+def test_every_kind_of_step_is_documented_with_its_fields() -> None:
+    known = documented("plan")
+    for kind in get_args(Step):
+        assert f"`{kind.__name__}`" in DOCUMENTATION.read_text(encoding="utf-8")
+        lacking = {
+            field.name
+            for field in fields(kind)
+            if not any(re.match(rf"steps\[\]\.{field.name}\b", path) for path in known)
+        }
+        assert not lacking, kind.__name__

@@ -139,8 +139,8 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 
 
 def test_a_narrow_terminal_loses_the_columns_that_matter_least() -> None:
-    bundles = {"trading-bot": failing(state="published")}
-    heads = [overview(View(NOW, columns=columns), **bundles).splitlines()[3] for columns in (93, 92, 80)]
+    bundles = {"trading-bot": failing(state="published", units=[unit(unit="market-maker.service")])}
+    heads = [overview(View(NOW, columns=columns), **bundles).splitlines()[3] for columns in (94, 93, 80)]
     assert [head.split() for head in heads] == [
         ["BUNDLE", "STATE", "GEN", "PUBLISHED", "CONFIRMED", "NEXT", "UNITS"],
         ["BUNDLE", "STATE", "GEN", "PUBLISHED", "NEXT", "UNITS"],
@@ -168,8 +168,8 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
     assert "1 bundle: 1 dreaming" in status.all_bundles(newer, PLAIN)
     assert status.all_bundles({"bundles": {"bot": {}}}, PLAIN)
     assert status.one_bundle({"bundles": {"bot": {}}}, PLAIN)
-    step = {"step": "HoldBundle", "bundle": "bot", "waiting": "prod/bot"}
-    assert plan.screen({"steps": [step]}, PLAIN) == "HoldBundle bot: waiting prod/bot"
+    step = {"step": "DreamOf", "bundle": "bot", "waiting": "prod/bot"}
+    assert plan.screen({"steps": [step]}, PLAIN) == "DreamOf  bot: waiting prod/bot"
     for screen in (diff.screen, history.screen):
         assert screen({"bundle": "bot"}, PLAIN)
 
@@ -177,7 +177,7 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
 def test_a_plan_has_a_line_for_each_step() -> None:
     screen = plan.screen(documents.PLAN, PLAIN)
     assert [line.split()[0] for line in screen.splitlines() if not line.startswith(" ")] == [
-        *("publish", "notify", "keep", "keep", "repair", "remove")
+        *("publish", "notify", "keep", "keep", "restore", "hold", "remove")
     ]
     assert "fix: correct the secret" in screen
     assert plan.screen({"steps": []}, PLAIN) == "nothing to do"
@@ -213,3 +213,9 @@ def test_a_history_says_what_can_be_rolled_back_to_and_what_is_held() -> None:
     assert history.screen({**only, "generations": []}, PLAIN).endswith(
         "nothing was published on this host yet"
     )
+
+
+def test_a_unit_that_is_named_like_its_bundle_is_not_named_twice() -> None:
+    screen = overview(**{"trading-bot": bundle(), "other": bundle()})
+    assert row(screen, "trading-bot").endswith("in 3m  loaded")
+    assert row(screen, "other").endswith("in 3m  trading-bot.service loaded")

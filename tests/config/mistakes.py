@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from secretsd.config.tables import known_keys
 from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
+
+TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
+HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
+OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
+TIME_FORM = 'HH:MM-HH:MM, from 00:00 to 24:00, such as "21:00-22:30"'
+WINDOW_FORM = (
+    'must be days, a time of day or both, and perhaps a time zone: "Mon..Fri 21:00-22:30 UTC", "Sat"'
+)
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
@@ -39,8 +48,67 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[[bundles.bot.secrets]]\nvariable = 'B'\n",
         ["12: 'id' is missing here", "12: 'source' is missing here"],
     ),
-    "type of source": ("[sources.b]\ntype = 'aws'\n", ["13: 'type' must be \"aws-secretsmanager\""]),
+    "type of source": ("[sources.b]\ntype = 'vault'\n", [f"13: 'type' {TYPES}"]),
+    "type of source misspelt": (
+        "[sources.b]\ntype = 'flie'\n[sources.c]\ntype = 3\nregoin = 'x'\n",
+        [
+            f"13: 'type' {TYPES}; did you mean \"file\"?",
+            f"15: 'type' {TYPES}",
+            "16: unknown key 'regoin'; did you mean 'region'?",
+        ],
+    ),
     "type of source missing": ("[sources.b]\n", ["12: 'type' is missing here"]),
+    "type of source under another name": (
+        "[sources.b]\ntpe = 'file'\ndirectory = 3\n",
+        ["13: unknown key 'tpe'; did you mean 'type'?"],
+    ),
+    "keys of a source of type file": (
+        "[sources.b]\ntype = 'file'\ndirectroy = '/x'\nregion = 'us-east-1'\n"
+        "[sources.c]\ntype = 'file'\n[sources.d]\ntype = 'file'\ndirectory = 'x'\n",
+        [
+            "14: unknown key 'directroy'; did you mean 'directory'?",
+            "15: unknown key 'region'; known here: type, directory",
+            "16: 'directory' is missing here",
+            "20: 'directory' must be an absolute path",
+        ],
+    ),
+    "keys of a source of type env": (
+        "[sources.b]\ntype = 'env'\ndirectory = '/x'\n",
+        ["14: unknown key 'directory'; known here: type"],
+    ),
+    "a directory that the service cannot see": (
+        "".join(f"[sources.b{n}]\ntype = 'file'\ndirectory = '{d}'\n" for n, d in enumerate(HIDDEN)),
+        [
+            f"{14 + 3 * n}: 'directory' is hidden from secretsd.service by its sandbox: take one below"
+            " /etc or /srv, or run secretsd in the foreground with a runtime_dir of its own"
+            for n, _ in enumerate(HIDDEN)
+        ],
+    ),
+    "what only a source of AWS has": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        + SECRET.replace("aws", "f")
+        + "variable = 'B'\nstage = 'AWSPENDING'\n"
+        + SECRET.replace("aws", "e")
+        + "variable = 'C'\nversion = 'x'\n",
+        [
+            "21: 'stage' means nothing here: a source of type 'file' has one version of each",
+            "26: 'version' means nothing here: a source of type 'env' has one version of each",
+        ],
+    ),
+    "an id that is no file and none that is no variable": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        "[bundles.b]\nowner = 'root'\nsecrets = [\n"
+        + "".join(f"{{ source = 'f', id = '{id_}', variable = 'A{n}' }},\n" for n, id_ in enumerate(OUTSIDE))
+        + "{ source = 'e', id = 'A-B', variable = 'B' }]\n",
+        [
+            *(
+                f"{20 + n}: 'id' must be the path of a file below the source's directory, such as"
+                ' "bot.json"'
+                for n, _ in enumerate(OUTSIDE)
+            ),
+            f"{20 + len(OUTSIDE)}: 'id' must be the name of a variable, such as \"BOT_SECRETS\"",
+        ],
+    ),
     "region": (
         "[sources.b]\ntype = 'aws-secretsmanager'\nregion = 'us east'\n",
         ["14: 'region' must be the name of a region, such as \"us-east-1\""],
@@ -107,6 +175,20 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         SECRET + "variable = 'B'\nstage = 'AWSPREVIOUS'\nversion = 'x'\n",
         ["12: stage and version exclude each other: a version is one, whatever its stage"],
     ),
+    "all that excludes each other": (
+        SECRET
+        + "variable = 'B'\nvariables = { C = 'c' }\nstage = 'A'\nversion = 'x'\n"
+        + "[bundles.bot.variables.TOKEN]\nmin = 2\nmax = 1\nmin_length = 2\nmax_length = 1\ndefault = 'x'\n"
+        + "required = false\n",
+        [
+            "12: stage and version exclude each other: a version is one, whatever its stage",
+            "12: variable and variables exclude each other: the first takes the value as a whole",
+            "19: default and required = false exclude each other: a default is never missing",
+            '19: min and max need type = "integer" or "decimal"; a length has min_length, max_length',
+            "19: min is above max: no value can satisfy both",
+            "19: min_length is above max_length: no value can satisfy both",
+        ],
+    ),
     "variable and variables": (
         SECRET + "variable = 'B'\nvariables = { C = 'c' }\n",
         ["12: variable and variables exclude each other: the first takes the value as a whole"],
@@ -165,8 +247,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "on_refusal": (
         f"[bundles.bot.x]\n[bundles.b]\non_refusal = 'withdrawn'\n{BODY}",
         [
-            "12: unknown key 'x'; known here: owner, on_refusal, refresh_interval, import_all, secrets,"
-            " variables, outputs, on_change, alert_command, alert_after",
+            f"12: unknown key 'x'; known here: {', '.join(known_keys(('bundles', 'b')))}",
             '14: \'on_refusal\' must be "keep" or "withdraw"; did you mean "withdraw"?',
         ],
     ),
@@ -240,6 +321,47 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[bundles.bot.variables.TOKEN]\nchoices = ['a']\npattern = '(a'\n",
         ["14: 'pattern' is not a regular expression that Python's re understands"],
     ),
+    "choices that their own rule refuses": (
+        "[bundles.bot.variables.TOKEN]\ntype = 'integer'\nchoices = [\n'1',\n'one',\n'2.0']\n",
+        [f"{line}: an element of 'choices' breaks the rule it stands in" for line in (16, 17)],
+    ),
+    "groups": (
+        "[bundles.bot.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n"
+        "[bundles.bot2]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\ngroups = [\n"
+        "['TOKEN', 'TOKN'],\n['A',\n'B'],\n['C',\n'A', 'D']]\n"
+        "[bundles.bot2.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n",
+        [
+            *(
+                f"{line}: no secret of this bundle can give {name!r}: each takes only what its own"
+                " variable or variables names"
+                for line, name in ((14, "A"), (16, "C"))
+            ),
+            "21: an element of 'groups' names no variable of this bundle; did you mean 'TOKEN'?",
+            "23: 'B' in a group has a default, so it is never missing: take away one of the two",
+            "24: 'C' in a group has required = true, so none of its group may be missing: leave it out",
+            "25: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:22",
+            "25: an element of 'groups' names no variable of this bundle; list it in the variables table",
+        ],
+    ),
+    "groups of another shape": (
+        "".join(
+            f"[bundles.b{n}]\n{BODY}groups = {groups}\n"
+            for n, groups in enumerate(("'A'", "['A']", "[['A']]", "[[]]", "[['A', 3]]", "[['A', 'A']]"))
+        ),
+        [
+            "15: 'groups' must be an array",
+            "19: an element of 'groups' must be an array",
+            *(
+                f"{line}: an element of 'groups' must be a group of two variables or more: one alone"
+                " depends on no other"
+                for line in (23, 27)
+            ),
+            "31: an element of 'groups' must be a string",
+            "35: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:35",
+        ],
+    ),
     "same output path": (
         2 * (OUTPUT + "path = 'a'\n"),
         ["17: 'path' is the same as the one at secretsd.toml:14"],
@@ -304,6 +426,78 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "action": (
         CHANGE.replace("none", "relaod"),
         ['14: \'action\' must be "reload" or "restart" or "signal" or "none"; did you mean "reload"?'],
+    ),
+    "windows": (
+        CHANGE.replace("none", "reload")
+        + "windows = ['Sat',\n'Mon-Fri',\n'9-10',\n'Sat 21:00-21:00',\n'Sat UTC x',\n7]\n",
+        [
+            f"{line}: an element of 'windows' {form}"
+            for line, form in (
+                (16, 'must name days as Mon, Tue, Wed, Thu, Fri, Sat, Sun: "Sat", "Mon..Fri", "Mon,Wed"'),
+                (17, f"must give the time of day as {TIME_FORM}"),
+                (18, "must not end when it begins; leave the time out for the whole day"),
+                (19, WINDOW_FORM),
+                (20, WINDOW_FORM),
+            )
+        ],
+    ),
+    "windows that are no array": (
+        CHANGE.replace("none", "reload") + "windows = 'Sat'\n",
+        ["15: 'windows' must be an array"],
+    ),
+    "a stagger that outlasts a window": (
+        CHANGE.replace("none", "reload") + "windows = ['Sat', '21:00-22:00']\nstagger = '1h'\n",
+        ["16: stagger must be shorter than each of windows: some hosts would never be told"],
+    ),
+    "gates of a unit that nobody touches": (
+        "".join(
+            CHANGE.replace("bot.s", f"{number}.s") + f"{gate}\n"
+            for number, gate in enumerate(("windows = ['Sat']", "stagger = '1m'", "before = ['/bin/true']"))
+        ),
+        [f'{line}: has no effect with action = "none": nobody is touched' for line in (15, 19, 23)],
+    ),
+    "a limit on restarts of what is not restarted": (
+        CHANGE.replace("none", "reload") + "max_restarts_per_hour = 4\n",
+        ['15: max_restarts_per_hour goes with action = "restart" only'],
+    ),
+    "a limit that never lets through": (
+        CHANGE.replace("none", "restart") + "max_restarts_per_hour = 0\n",
+        ["15: 'max_restarts_per_hour' must be at least 1"],
+    ),
+    "before": (
+        "[bundles.c]\n"
+        + BODY.replace("root", "bot")
+        + "".join(
+            f"[[bundles.c.on_change]]\nunit = '{number}.service'\naction = 'reload'\nbefore = {before}\n"
+            for number, before in enumerate(
+                ("[]", "['is-flat']", "'/bin/true'", "['/bin/true', 1]", '["/bin/a\\u0007"]')
+            )
+        ),
+        [
+            *(
+                f"{line}: 'before' must begin with the absolute path of a program, such as"
+                ' ["/usr/local/bin/is-flat"]'
+                for line in (18, 22)
+            ),
+            "26: 'before' must be an array",
+            "30: an element of 'before' must be a string",
+            "34: 'before' must not contain control characters",
+        ],
+    ),
+    "before as root": (
+        CHANGE.replace("none", "reload") + "before = ['/bin/true']\n",
+        ["15: 'before' is run as the bundle's owner, and never as root: name a user of its own as owner"],
+    ),
+    "what goes with before only": (
+        CHANGE.replace("none", "reload") + "before_timeout = '10s'\n",
+        ["12: before_timeout and before_alarm go with before only"],
+    ),
+    "before_timeout": (
+        CHANGE.replace("none", "reload") + "before_timeout = '6m'\nbefore_alarm = 3\n",
+        [
+            "15: 'before_timeout' must be at most 5m",
+            '16: \'before_alarm\' must be a time span in quotes, such as "30s", "5m" or "1h 30m"',
+        ],
     ),
     "confirm": (
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",

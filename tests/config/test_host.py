@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,6 +94,53 @@ def test_foreground_without_root_cannot_give_files_to_others(
     ]
     etc.write(GOOD)
     assert load_checked(etc.main), "who checks the installed service's configuration need not be root"
+
+
+ASKS = CHANGE.replace("none", "reload") + 'before = ["/bin/true", "--bot"]\n'
+
+
+def test_foreground_has_no_helper_that_could_run_before(etc: Etc) -> None:
+    text = GOOD.replace('refresh_jitter = "0"', FOREGROUND).replace('"root"', f'"{me()}"') + ASKS
+    problems = etc.problems_on_this_host(text)
+    assert "secretsd.toml:15: 'before' needs the installed service, whose helper runs it" in problems
+
+
+def test_a_before_that_is_no_program_is_told_before_a_bot_waits_for_it(etc: Etc) -> None:
+    text = GOOD.replace('"root"', '"nobody"') + ASKS
+    etc.write(text)
+    assert load_checked(etc.main)
+    assert etc.problems_on_this_host(text.replace("/bin/true", "/bin/zq-none")) == [
+        "secretsd.toml:15: 'before' names a program that does not exist"
+    ]
+    for path in ("/etc/passwd", "/etc"):
+        assert etc.problems_on_this_host(text.replace("/bin/true", path)) == [
+            "secretsd.toml:15: 'before' names a file that is no program: chmod +x"
+        ]
+
+
+def test_a_before_that_may_not_be_looked_at_is_taken_on_trust(
+    etc: Etc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etc.write(GOOD.replace('"root"', '"nobody"') + ASKS)
+
+    look = os.stat
+
+    def hidden(path: Any, **more: Any) -> os.stat_result:
+        if path == "/bin/true":
+            raise PermissionError(13, "Permission denied")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "stat", hidden)
+    assert load_checked(etc.main), "a home, seen from the daemon's sandbox"
+
+
+def test_a_time_zone_that_the_host_does_not_have_is_told(etc: Etc) -> None:
+    text = GOOD + CHANGE.replace("none", "reload") + "windows = ['Sat', 'Sun Europe/Berlinn']\n"
+    assert etc.problems_on_this_host(text) == [
+        "secretsd.toml:15: an element of 'windows' names a time zone that this host does not have: check its"
+        " spelling, and apt install tzdata"
+    ]
+    assert etc.load(text), "another host may have that zone"
 
 
 def test_foreground_cannot_act_on_units_without_a_helper(etc: Etc) -> None:

@@ -18,8 +18,9 @@ here=${0%/*}
 printf '%s\n' "$*" >> "$here/calls"
 env > "$here/environment"
 for word in "$@"; do
-    case $word in show|reload|try-restart) verb=$word ;; esac
+    case $word in show|reload|try-restart|reset-failed) verb=$word ;; esac
 done
+case $0 in *systemd-run) verb=run; printf '%s\0' "$@" > "$here/run" ;; esac
 if [ "$verb" = show ] && [ ! -e "$here/show.code" ]; then
     set -- "$here"/state.*
     cat "$1"
@@ -65,9 +66,9 @@ class FakeSystemd:
 
     @classmethod
     def at(cls, directory: Path) -> FakeSystemd:
-        program = directory / "systemctl"
-        program.write_text(_SYSTEMCTL)
-        program.chmod(0o755)
+        for name in ("systemctl", "systemd-run"):
+            (directory / name).write_text(_SYSTEMCTL)
+            (directory / name).chmod(0o755)
         fake = cls(directory)
         fake.shows(shown())
         return fake
@@ -75,6 +76,15 @@ class FakeSystemd:
     @property
     def systemctl(self) -> str:
         return str(self.directory / "systemctl")
+
+    @property
+    def systemd_run(self) -> str:
+        return str(self.directory / "systemd-run")
+
+    @property
+    def run(self) -> list[str]:
+        """The words of the last systemd-run."""
+        return (self.directory / "run").read_text().split("\0")[:-1]
 
     def shows(self, *states: str) -> None:
         """Each look gets the next of `states`; the last one stays."""
@@ -113,7 +123,7 @@ class FakeSystemd:
     @property
     def jobs(self) -> list[str]:
         """The calls that were not looks."""
-        return [call for call in self.calls if " show " not in f" {call} "]
+        return [call for call in self.calls if not {"show", "reset-failed"} & set(call.split())]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -38,6 +38,15 @@ confirm = "10s"
 unit = "{UNIT}"
 action = "restart"
 
+[bundles.asking]
+owner = "nobody"
+
+[[bundles.asking.on_change]]
+unit = "{UNIT}"
+action = "reload"
+before = ["/usr/local/bin/is-flat", "--bot", "$x"]
+before_timeout = "2s"
+
 [[bundles.signalled.on_change]]
 unit = "{UNIT}"
 action = "signal"
@@ -67,7 +76,8 @@ class RunningHelper:
             [
                 *(sys.executable, "-IS", program, "--socket", self.socket_path, "--config", str(self.config)),
                 *("--trusted-uid", str(os.geteuid()), "--peer-user", str(os.geteuid())),
-                *("--systemctl", self.systemd.systemctl, "--idle", str(idle_s), *arguments),
+                *("--systemctl", self.systemd.systemctl, "--systemd-run", self.systemd.systemd_run),
+                *("--idle", str(idle_s), *arguments),
             ],
             stderr=stderr,
             text=True,

@@ -36,6 +36,18 @@ def test_the_report_of_the_helper_arrives(helper: RunningHelper) -> None:
     assert report == UnitReport("acted", f"{UNIT} has reloaded", "", INVOCATION, 4711)
 
 
+def test_a_look_says_what_is_due_and_does_nothing(helper: RunningHelper) -> None:
+    helper.start()
+    look = functools.partial(client.look, helper.socket_path, bundle="trading-bot", unit=UNIT, generation=7)
+    assert asyncio.run(look(published_monotonic=100.0)).outcome == "due"
+    assert asyncio.run(look(published_monotonic=10.0)).outcome == "current"
+    helper.systemd.shows(shown(ActiveState="inactive", MainPID=0))
+    assert asyncio.run(look(published_monotonic=100.0)).outcome == "inactive"
+    helper.systemd.shows(shown(ActiveState="activating", SubState="start"))
+    assert asyncio.run(look(published_monotonic=100.0)).outcome == "due", "it would be waited for"
+    assert helper.systemd.jobs == []
+
+
 def test_a_confirmation_says_how_long_the_bot_lived_on(helper: RunningHelper) -> None:
     helper.start()
     confirm = functools.partial(

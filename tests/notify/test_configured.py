@@ -6,11 +6,13 @@ import pytest
 
 from secretsd.notify.configured import (
     Action,
+    Before,
     NotConfiguredError,
     Reload,
     Restart,
     Signal,
     configured_action,
+    configured_before,
 )
 
 UNIT = "trading-bot.service"
@@ -111,3 +113,43 @@ def test_a_unit_that_is_named_twice_is_refused() -> None:
 def test_tables_of_an_unexpected_shape_allow_nothing(broken: object) -> None:
     with pytest.raises(NotConfiguredError):
         configured_action(broken, bundle="trading-bot", unit=UNIT)
+
+
+FLAT = ["/usr/local/bin/is-flat", "--bot", ""]
+
+
+def before_of(owner: object = "trading-bot", **keys: object) -> Before:
+    merged = {"bundles": {"b": {"owner": owner, "on_change": [{"unit": UNIT, "action": "reload", **keys}]}}}
+    return configured_before(merged, bundle="b", unit=UNIT)
+
+
+def test_before_is_run_as_the_owner_for_thirty_seconds_or_as_long_as_it_says() -> None:
+    assert before_of(before=FLAT) == Before("trading-bot", tuple(FLAT), 30.0)
+    assert before_of(before=FLAT, before_timeout="1m 30s").timeout_s == 90.0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"before": []},
+        {"before": "/bin/true"},
+        {"before": ["is-flat"]},
+        {"before": ["../is-flat"]},
+        {"before": ["-x"]},
+        {"before": ["/bin/true", 1]},
+        {"before": ["/bin/true", "a\0b"]},
+        {"before": ["/bin/true", "a\nb"]},
+        {"before": {"/bin/true": 1}},
+        {"before": FLAT, "before_timeout": 30},
+        {"before": FLAT, "before_timeout": "0"},
+        {"before": FLAT, "before_timeout": "soon"},
+        {"before": FLAT, "before_timeout": "301s"},
+        {"before": FLAT, "owner": None},
+        {"before": FLAT, "owner": ""},
+        {"before": FLAT, "owner": 0},
+    ],
+)
+def test_a_before_that_is_not_fit_to_be_run_is_refused(keys: dict[str, object]) -> None:
+    with pytest.raises(NotConfiguredError):
+        before_of(**keys)

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,19 +79,62 @@ def test_a_confirmation_acts_on_nothing(helper: RunningHelper) -> None:
     assert helper.systemd.jobs == []
 
 
+def ask_before(helper: RunningHelper, bundle: str = "asking") -> dict[str, Any]:
+    return helper.ask(operation="before", bundle=bundle, unit=UNIT, generation=7)
+
+
+def test_the_program_of_roots_configuration_is_run_as_the_bundles_owner(helper: RunningHelper) -> None:
+    helper.start()
+    assert ask_before(helper)["outcome"] == "willing"
+    words = helper.systemd.run
+    assert words[words.index("--") + 1 :] == ["/usr/local/bin/is-flat", "--bot", "$$x"]
+    assert "--uid=nobody" in words
+    assert f"--unit=secretsd-before:asking:{UNIT}" in words
+    assert (
+        helper.stop().splitlines()[-1].startswith(f"<6>asking: ask before {UNIT} for generation 7: willing (")
+    )
+
+
+def test_a_bundle_without_before_has_nothing_run(helper: RunningHelper) -> None:
+    helper.start()
+    reply = ask_before(helper, "trading-bot")
+    assert (reply["outcome"], reply["code"]) == ("failed", "not-configured")
+    assert helper.systemd.calls == []
+
+
+@pytest.mark.parametrize("owner", ["root", "zq-x-none"])
+def test_nothing_is_run_as_root_or_as_nobody_known(helper: RunningHelper, owner: str) -> None:
+    helper.config.write_text(CONFIG.replace('"nobody"', f'"{owner}"'))
+    helper.start()
+    reply = ask_before(helper)
+    assert (reply["outcome"], reply["code"]) == ("failed", "not-configured")
+    assert helper.systemd.calls == []
+
+
+@needs_root
+def test_nothing_is_run_as_the_daemons_own_user(helper: RunningHelper) -> None:
+    helper.start("--peer-user", str(NOBODY))
+    reply = ask_before(helper)
+    assert reply["code"] == "not-configured"
+    assert "secretsd's own" in reply["message"]
+    assert helper.systemd.calls == []
+
+
 # What it refuses
 
 
 @pytest.mark.parametrize(
     ("bundle", "unit"), [("trading-bot", "ssh.service"), ("other", UNIT), ("bundles", "x")]
 )
-@pytest.mark.parametrize("operation", ["act", "confirm"])
+@pytest.mark.parametrize("operation", ["act", "look", "before", "confirm"])
 def test_what_root_has_not_configured_is_not_even_looked_at(
     helper: RunningHelper, operation: str, bundle: str, unit: str
 ) -> None:
     helper.start()
     fields: dict[str, dict[str, object]] = {
         "act": {"generation": 1, "published_monotonic": 1},
+        "look": {"generation": 1, "published_monotonic": 1},
+        "before": {"generation": 1},
         "confirm": {"invocation": INVOCATION},
     }
     reply = helper.ask(operation=operation, bundle=bundle, unit=unit, **fields[operation])

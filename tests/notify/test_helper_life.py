@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.errors import ConfigError, UsageError
-from secretsd.notify.helper import parse, peer_uid
+from secretsd.notify.helper import Settings, parse, peer_uid, serve
 from tests.notify.fake_systemd import UNIT
 from tests.notify.running import RunningHelper
 from tests.programs import ROOT, notify_helper
@@ -33,6 +33,19 @@ def test_it_does_not_end_while_a_job_runs(helper: RunningHelper) -> None:
     helper.systemd.hangs("reload", seconds=1.2)
     helper.start(idle_s=0.2)
     assert helper.act()["outcome"] == "acted"
+
+
+def test_it_retires_between_two_answers_and_leaves_the_next_peer_to_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secretsd.notify.helper.RETIRE_S", -1.0)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as peer:
+        listener.bind(str(tmp_path / "n"))
+        listener.listen()
+        peer.connect(str(tmp_path / "n"))
+        serve(listener, Settings(idle_s=30), allowed_uids=frozenset())
+        connection, _ = listener.accept()  # as the next one does
+        connection.close()
 
 
 def test_killed_in_the_middle_of_a_job_the_peer_sees_the_end_at_once(helper: RunningHelper) -> None:

@@ -13,7 +13,10 @@ from secretsd.notify.protocol import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
     ActRequest,
+    BeforeRequest,
     ConfirmRequest,
+    LookRequest,
+    Request,
     decode_reply,
     decode_request,
     encode_reply,
@@ -22,6 +25,8 @@ from secretsd.notify.protocol import (
 )
 
 ACT = ActRequest("trading-bot", "trading-bot.service", 7, 123.456789)
+LOOK = LookRequest("trading-bot", "trading-bot.service", 7, 123.456789)
+BEFORE = BeforeRequest("trading-bot", "trading-bot.service", 7)
 CONFIRM = ConfirmRequest("trading-bot", "trading-bot.service", "0" * 31 + "a", 123.5)
 
 
@@ -36,8 +41,8 @@ def line(**changes: object) -> bytes:
     return json.dumps({**table, **changes}).encode() + b"\n"
 
 
-@pytest.mark.parametrize("request_", [ACT, CONFIRM, ConfirmRequest("b", "u.service", "f" * 32)])
-def test_a_request_comes_back_as_it_went(request_: ActRequest | ConfirmRequest) -> None:
+@pytest.mark.parametrize("request_", [ACT, LOOK, BEFORE, CONFIRM, ConfirmRequest("b", "u.service", "f" * 32)])
+def test_a_request_comes_back_as_it_went(request_: Request) -> None:
     assert decode_request(encode_request(request_)) == request_
 
 
@@ -71,6 +76,14 @@ def test_a_request_comes_back_as_it_went(request_: ActRequest | ConfirmRequest) 
 def test_what_a_daemon_in_the_wrong_hands_might_send_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         decode_request(line(**changes))
+
+
+@pytest.mark.parametrize("extra", [{"command": ["/bin/sh"]}, {"owner": "root"}, {"before_timeout": "1h"}])
+def test_a_request_says_nothing_of_what_is_run(extra: dict[str, object]) -> None:
+    table = {"operation": "before", "bundle": "b", "unit": "u.service", "generation": 1}
+    assert decode_request(json.dumps(table).encode()) == BeforeRequest("b", "u.service", 1)
+    with pytest.raises(UsageError):
+        decode_request(json.dumps({**table, **extra}).encode())
 
 
 @pytest.mark.parametrize("invocation", ["", "A" * 32, "0" * 31, "0" * 33, None, 5])

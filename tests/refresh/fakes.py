@@ -15,7 +15,14 @@ from typing import Self
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, FetchedSecret, SecretRef, SecretVersion, UnitReport
-from secretsd.notify.protocol import ActRequest, Request, decode_request, encode_reply
+from secretsd.notify.protocol import (
+    ActRequest,
+    BeforeRequest,
+    LookRequest,
+    Request,
+    decode_request,
+    encode_reply,
+)
 from secretsd.refresh import published, worker
 from secretsd.refresh.messages import WorkerMessage
 from secretsd.refresh.sources.interface import FetchFailure
@@ -47,14 +54,13 @@ def candidate(name: str = "bot", digest: str = "d1") -> Candidate:
 
 @dataclass
 class FakeVault:
-    """Secrets by id; registered as a source's type by the fixture `vault`."""
+    """Secrets by id; opened in the place of AWS by the fixture `vault`."""
 
     secrets: dict[str, bytes | Failure] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     fetches: list[tuple[str, ...]] = field(default_factory=list)
     fetching: threading.Event = field(default_factory=threading.Event)
     identity: CloudIdentity | None = None
-    jobs: list[dict[str, object]] = field(default_factory=list)
     open_gate: threading.Event = field(default_factory=threading.Event)
     hanging: set[str] = field(default_factory=set)
     pinned: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by id and version
@@ -75,8 +81,7 @@ class FakeVault:
         self.hanging.add(secret_id)
         self.open_gate.clear()
 
-    def open(self, name: str, **options: object) -> FakeSource:
-        self.jobs.append(options)
+    def open(self) -> FakeSource:
         return FakeSource(self)
 
 
@@ -169,14 +174,20 @@ class _ThreadChannel(WorkerChannel):
 
 
 class FakeHelper:
-    """Answers as the root helper does: `answers` in turn, then the last one for ever."""
+    """Answers as the root helper does: `answers` in turn, then the last one for ever.
+
+    What only looks, and what asks the bot's `before`, has answers of its own.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.answers = [UnitReport("acted", invocation=INVOCATION, main_pid=1)]
+        self.looks = [UnitReport("due")]
+        self.befores = [UnitReport("willing")]
         self.requests: list[Request] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.gates: dict[str, asyncio.Event] = {}  # of single kinds, beside the one for all
         self.asked = asyncio.Event()
         self.hanging: set[str] = set()  # units whose jobs never end
 
@@ -192,6 +203,20 @@ class FakeHelper:
         """Each unit and generation that the conductor asked for, in order."""
         return [(r.unit, r.generation) for r in self.requests if isinstance(r, ActRequest)]
 
+    @property
+    def kinds(self) -> list[str]:
+        """What was asked for, in order: "Look", "Before", "Act", "Confirm"."""
+        return [type(request).__name__.removesuffix("Request") for request in self.requests]
+
+    def _answers_to(self, request: Request) -> list[UnitReport]:
+        match request:
+            case LookRequest():
+                return self.looks
+            case BeforeRequest():
+                return self.befores
+            case _:
+                return self.answers
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(ConnectionError):
             request = decode_request(await reader.readline())
@@ -199,7 +224,10 @@ class FakeHelper:
             self.asked.set()
             if request.unit in self.hanging:
                 await reader.read()  # until the daemon gives up
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            answers = self._answers_to(request)
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if kind_gate := self.gates.get(type(request).__name__.removesuffix("Request")):
+                await kind_gate.wait()
             await self.gate.wait()
             writer.write(encode_reply(answer))
             await writer.drain()

@@ -13,12 +13,21 @@ from secretsd.errors import ExitCode, LocalIOError
 from secretsd.refresh import journal
 from secretsd.refresh.journal import Entry
 
-ENTRIES = {"bot": Entry(7, {"bot.service": 6, "b@x.service": 7}), "new": Entry()}
+ENTRIES = {
+    "bot": Entry(7, {"bot.service": 6, "b@x.service": 7}, restarts={"bot.service": (1.5, 2.5)}),
+    "new": Entry(),
+}
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     journal.write(tmp_path, ENTRIES)
     assert journal.read(tmp_path) == ENTRIES
+
+
+def test_a_journal_of_a_version_that_counted_no_restarts_is_read(tmp_path: Path) -> None:
+    entry = {"generation": 7, "loaded": {"bot.service": 6}, "failed": {}}
+    (tmp_path / "journal.json").write_text(json.dumps({"schema": 1, "bundles": {"bot": entry}}))
+    assert journal.read(tmp_path) == {"bot": Entry(7, {"bot.service": 6})}
 
 
 def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
@@ -36,6 +45,8 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
         b'{"schema": 1, "bundles": {"bot": {"generation": Infinity, "loaded": {}}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": []}}}',
         b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": {"u": null}}}}',
+        b'{"schema": 1, "bundles": {"bot": {"generation": 1, "loaded": {}, "failed": {}, "restarts": []}}}',
+        b'{"schema": 1, "bundles": {"b": {"generation":1,"loaded": {}, "failed": {},"restarts": {"u":3}}}}',
         b"[" * 100_000,
     ],
 )  # fmt: skip

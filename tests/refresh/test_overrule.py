@@ -54,7 +54,7 @@ def test_a_rollback_shows_the_earlier_content_tells_the_unit_and_stays(home: Hom
             assert (hold["kind"], hold["by"], hold["reason"]) == (
                 "rollback", "uid 1000", "fake orders were refused",
             )  # fmt: skip
-            assert (hold["generation"], hold["from_generation"]) == (1, 2)
+            assert (hold["generation"], hold["from_generation"]) == (3, 2)
             assert hold["waiting"] == ["prod/bot (version v2)"]
             assert (await history(daemon))[0] == (3, 1, "published", "uid 1000")
 

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import pytest
 
-from secretsd.config.models import AwsSecretsManager, Bundle
+from secretsd.config.models import Bundle
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity
 from secretsd.refresh import messages, tree, worker

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import messages, published
+from secretsd.refresh import drift, messages, published
 from secretsd.refresh.formats.registry import FORMATS
 from tests.refresh.fakes import FakeVault, bundle, prepare
 from tests.refresh.test_worker import MARKER, failures, kinds, working
@@ -64,7 +64,7 @@ def test_a_binary_secret_is_published_as_a_file_with_its_very_bytes(run: Path, v
     assert (run / "bot" / "secrets" / "KEYSTORE").read_bytes() == KEYSTORE
     record, files = published.read_copy(run, "bot", 1)
     assert [(file.path, file.content) for file in files] == [("secrets/KEYSTORE", KEYSTORE)]
-    assert published.is_intact(run, record)
+    assert drift.is_intact(run, record)
 
 
 def test_each_output_says_what_it_cannot_hold_and_nothing_is_published(run: Path, vault: FakeVault) -> None:

@@ -71,9 +71,11 @@ def units(bundle: Bundle) -> list[Mapping[str, Any]]:
     return list(bundle.get("units") or ())
 
 
-def units_in_short(bundle: Bundle, view: View) -> str:
-    """Each unit that is not as it should be by name, the others by number."""
+def units_in_short(name: str, bundle: Bundle, view: View) -> str:
+    """Each unit that is not as it should be by name, the others by number; of a namesake only its state."""
     every = units(bundle)
+    if len(every) == 1 and every[0].get("unit") == f"{name}.service":
+        return unit_state(every[0], view).replace(" ", NO_BREAK)
     named = every if len(every) == 1 else [unit for unit in every if unit.get("state") not in _QUIET]
     parts = [f"{unit.get('unit')} {unit_state(unit, view)}".replace(" ", NO_BREAK) for unit in named]
     others = [str(unit.get("state")) for unit in every if unit not in named]

@@ -10,6 +10,8 @@ from secretsd.cli.text import GREEN, NO_BREAK, Cell, View, sentence, short, tabl
 from secretsd.cli.times import relative
 
 _COLORS = {"published": GREEN}
+# A plan's reason is about what is; afterwards it reads better so.
+_THEN = {"it is not published yet": "it was not published"}
 
 
 def screen(document: Mapping[str, Any], view: View) -> str:
@@ -41,7 +43,8 @@ def _row(generation: Mapping[str, Any], view: View) -> tuple[str | Cell, ...]:
 
 
 def _why(generation: Mapping[str, Any]) -> str:
-    words = [str(generation.get("reason") or "-")]
+    reason = str(generation.get("reason") or "-")
+    words = [_THEN.get(reason, reason)]
     if generation.get("copy_of") is not None:
         words.append(f"copy of {generation['copy_of']}")
     if generation.get("by"):

@@ -23,9 +23,12 @@ def _step(step: Mapping[str, Any], view: View) -> list[str]:
         case "PublishBundle":
             text = f"{bundle} as generation {step.get('generation')}: {reason}"
             return _line("publish", GREEN, text, view)
-        case "RepairBundle":
-            text = f"{bundle} from the copy of generation {step.get('copy_of')}: its files were altered"
-            return _line("repair", YELLOW, text, view)
+        case "RestoreBundle":
+            text = f"{bundle} from the copy of generation {step.get('copy_of')}: {reason}"
+            return _line("restore", YELLOW, text, view)
+        case "KeepHeld":
+            text = f"{bundle}: an operator holds it: secretsctl resume {bundle} lets the source decide again"
+            return _line("hold", YELLOW, text, view)
         case "KeepPublished":
             return _line("keep", "", f"{bundle}: the source confirms what is published", view)
         case "KeepStale":

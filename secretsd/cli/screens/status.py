@@ -66,7 +66,7 @@ def _row(name: str, bundle: Bundle, view: View) -> tuple[str | Cell, ...]:
         relative(bundle.get("published_at"), view.now),
         relative(bundle.get("confirmed_at"), view.now),
         _next(bundle, parts=1),
-        of.units_in_short(bundle, view),
+        of.units_in_short(name, bundle, view),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secretsd.config.names import is_valid_name
-from secretsd.refresh.formats.interface import UnwritableError
+from secretsd.refresh.formats.interface import NOT_A_NAME, UnwritableError
 
 _MAX_NAME_BYTES = 255  # NAME_MAX of every file system that a runtime directory may be on
 
@@ -25,7 +25,7 @@ class FilesFormat:
 def _why_not(name: str) -> str | None:
     # This also keeps "..", "/" and hidden names out of the directory.
     if not is_valid_name(name):
-        return "is no variable's name: letters, digits and _, and no digit first"
+        return NOT_A_NAME
     if len(name) > _MAX_NAME_BYTES:
         return f"is longer than the {_MAX_NAME_BYTES} bytes that a file's name may have"
     return None

@@ -8,6 +8,8 @@ from typing import Protocol
 # The path of a format that writes one file: the output's own.
 ITSELF = ""
 
+NOT_A_NAME = "is no variable's name: letters, digits and _, and no digit first"
+
 
 class UnwritableError(Exception):
     """Some values cannot be written in this dialect.

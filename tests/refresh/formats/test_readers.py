@@ -5,6 +5,11 @@ The same comparison fails every wrong writer: see test_wrong_writers.py.
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
+import dotenv
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -57,3 +62,19 @@ def test_no_value_leaks_into_its_neighbours(dialect: str, reader: Reader, severa
 
 def test_every_dialect_has_a_reader() -> None:
     assert READERS_OF.keys() == FORMATS.keys()
+
+
+def test_node_and_python_dotenv_keep_a_variable_that_is_set_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot that starts itself anew with its old environment keeps the old secret: the README says so."""
+    file = tmp_path / "file"
+    file.write_bytes(FORMATS["universal"].render({"KEY": b"fake-new"})[""])
+    argv = [readers.NODE, f"--env-file={file}", "-p", "process.env.KEY"]
+    ran = subprocess.run(argv, env={"KEY": "fake-old"}, check=True, capture_output=True)
+    assert ran.stdout == b"fake-old\n"
+    monkeypatch.setenv("KEY", "fake-old")
+    dotenv.load_dotenv(file)
+    assert os.environ["KEY"] == "fake-old"
+    dotenv.load_dotenv(file, override=True)
+    assert os.environ["KEY"] == "fake-new"

@@ -43,3 +43,20 @@ def test_what_is_refused_for_systemd_would_have_stopped_the_unit_or_been_lost(
     systemd = Systemd(host)
     assert systemd({"": b"A='x'\n"}) == {"A": b"x"}
     assert systemd({"": b"A='" + value + b"'\nB='x'\n"}) != {"A": value, "B": b"x"}
+
+
+def test_a_variable_in_braces_stays_one_word_and_a_bare_one_is_split(host: Host) -> None:
+    host.put("/run/words/file", FORMATS["env"].render({"V": b"a  'b' c"})[""])
+    host.put("/etc/systemd/system/words.service", _WORDS_UNIT)
+    host.systemctl("daemon-reload")
+    host.systemctl("start", "words")
+    assert host.read("/run/words/out") == "[a  'b' c][a][b][c]"
+
+
+_WORDS_UNIT = """
+[Service]
+Type=oneshot
+EnvironmentFile=/run/words/file
+ExecStart=/usr/bin/printf [%%s] ${V} $V
+StandardOutput=truncate:/run/words/out
+"""

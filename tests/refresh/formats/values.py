@@ -92,7 +92,7 @@ def short() -> list[bytes]:
 
 
 def generated(count: int, *, number: int = 0) -> list[bytes]:
-    """About `count` different values; the same for the same `number`."""
+    """About `count` different values: the same for the same `number`, in the same version of hypothesis."""
     found: dict[bytes, None] = {}
 
     @seed(number)
