@@ -159,7 +159,7 @@ def _why(wait: WaitUntil, entry: OnChange) -> str:
 
 
 def _load_now(unit: str) -> str:
-    return f"nothing, or to have it at once: systemctl restart {unit}"
+    return f"nothing needs to be done; to have it loaded now: systemctl restart {unit}"
 
 
 def _date(moment: float | None) -> str:

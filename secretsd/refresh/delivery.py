@@ -15,7 +15,7 @@ from secretsd.config.models import Config
 from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
 from secretsd.refresh.attempt import Attempt
-from secretsd.refresh.gates import Reason
+from secretsd.refresh.gates import Reason, WaitUntil, look_again_s
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.schedule import retry_delay
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 2.0
 _STARTING_RETRY_S = 1.0
 _ACK_RETRY_S = 30.0
-# A unit that waits is looked at again this often: somebody may have restarted it, or edited its windows.
-_LOOK_AGAIN_S = 60.0
-_ASK_AGAIN_S, _ASK_AGAIN_LONGEST_S = 5.0, 60.0  # `before`, which said no
 _ASK_AT_ONCE = 8  # the helper answers 32 connections at a time, and others need theirs
 _SOONEST_S = 2.0  # no sooner after a report, whoever asks
 
@@ -153,25 +150,22 @@ class Deliveries:
                 await self._notebook.record_loaded(step.bundle, step.unit, step.generation)
 
     def _wait(self, step: NotifyUnit, entry: OnChange, delivery: Delivery, report: UnitReport) -> None:
-        """The unit may not be touched yet: sets when it is looked at again."""
-        now, delay_s = time.monotonic(), _LOOK_AGAIN_S
-        wait, alarm_s = delivery.wait, entry.before_alarm_s
-        if wait is not None and wait.reason is Reason.BEFORE:
-            delivery.refusals += 1
-            delay_s = min(_ASK_AGAIN_LONGEST_S, _ASK_AGAIN_S * 2.0 ** min(delivery.refusals - 1, 8))
-            delivery.unwilling_since = now if delivery.unwilling_since is None else delivery.unwilling_since
-        elif wait is not None and wait.at is not None:
-            delay_s = min(delay_s, max(0.0, wait.at - time.time()))
+        """The unit may not be touched yet: sets when it is looked at again, and alarms in time."""
+        now = time.monotonic()
+        wait = delivery.wait or WaitUntil(Reason.BEFORE, None)
         if entry.before is None:
-            delivery.agreed()
+            delivery.agreed()  # it was taken out of the configuration meanwhile
+        elif wait.reason is Reason.BEFORE:
+            delivery.refused(now)
+        delay_s = look_again_s(wait, now=time.time(), refusals=delivery.refusals)
         if delivery.unwilling_since is not None:
-            left_s = delivery.unwilling_since + alarm_s - now
-            if left_s > 0:
-                delay_s = min(delay_s, left_s)
+            alarm_in_s = delivery.unwilling_since + entry.before_alarm_s - now
+            if alarm_in_s > 0:
+                delay_s = min(delay_s, alarm_in_s)
             else:
-                report = _overdue(step.unit, report, alarm_s)
+                report = _overdue(step.unit, report, entry.before_alarm_s)
                 self._alarm(step, delivery, report)
-        if delivery.report is None or delivery.report.message != report.message:
+        if not delivery.is_overdue and (not delivery.report or delivery.report.message != report.message):
             log.info("unit waits", extra={**_fields(step), "reason": report.message})
         self._retry(step, delivery, report, delay_s)
 
@@ -232,6 +226,6 @@ def _went_down(unit: str, report: UnitReport) -> UnitReport:
 
 def _overdue(unit: str, report: UnitReport, alarm_s: float) -> UnitReport:
     """`before` has kept the unit from being told for too long."""
-    message = f"{report.message}; its before has said no for longer than {alarm_s:g} s (before_alarm)"
-    advice = f"find out why it does not agree ({report.advice}), or load it by hand: systemctl restart {unit}"
+    message = f"{report.message}; before has kept it waiting for longer than before_alarm ({alarm_s:g} s)"
+    advice = f"find out why before does not agree, or load it now: systemctl restart {unit}; {report.advice}"
     return replace(report, message=message, advice=advice)

@@ -15,6 +15,9 @@ from secretsd.config.on_change import OnChange
 from secretsd.config.windows import Closed, Open, opening
 
 HOUR_S = 3600.0
+# A unit that waits is looked at this often: somebody may have restarted it, or edited its windows.
+_LOOK_AGAIN_S = 60.0
+_ASK_AGAIN_S, _ASK_AGAIN_LONGEST_S = 5.0, 60.0  # `before`, which said no
 
 
 class Reason(StrEnum):
@@ -83,3 +86,14 @@ def _freed(limit: int | None, restarts: Sequence[float], now: float) -> float | 
     if limit is None or len(counting) < limit:
         return None
     return counting[-limit] + HOUR_S
+
+
+def look_again_s(wait: WaitUntil, *, now: float, refusals: int) -> float:
+    """In how many seconds a unit that waits is looked at again, at `now` in seconds since the epoch.
+
+    `refusals` counts from 1 how often `before` has said no. An end that is known is met, but not slept up to:
+    clocks are set.
+    """
+    if wait.reason is Reason.BEFORE:
+        return min(_ASK_AGAIN_LONGEST_S, _ASK_AGAIN_S * 2.0 ** min(max(refusals, 1) - 1, 8))
+    return _LOOK_AGAIN_S if wait.at is None else min(_LOOK_AGAIN_S, max(0.0, wait.at - now))

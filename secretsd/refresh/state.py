@@ -34,6 +34,11 @@ class Delivery:
         """Nothing that `before` said so far counts any more."""
         self.refusals, self.unwilling_since, self.is_overdue = 0, None, False
 
+    def refused(self, now: float) -> None:
+        """`before` has said no at `now`, in monotonic seconds."""
+        self.refusals += 1
+        self.unwilling_since = now if self.unwilling_since is None else self.unwilling_since
+
     def loaded(self) -> None:
         """The unit waits for nothing any more, whoever brought it to its generation."""
         self.wait = None

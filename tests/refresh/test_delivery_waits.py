@@ -13,7 +13,7 @@ from secretsd.control import report
 from secretsd.control.commands import Commands
 from secretsd.errors import ExitCode
 from secretsd.model import UnitReport
-from secretsd.refresh import delivery, journal
+from secretsd.refresh import delivery, gates, journal
 from secretsd.refresh.gates import stagger_delay_s
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.state import Delivery
@@ -49,9 +49,9 @@ def home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is looked at and asked again after 20 ms."""
-    monkeypatch.setattr(delivery, "_LOOK_AGAIN_S", 0.02)
-    monkeypatch.setattr(delivery, "_ASK_AGAIN_S", 0.02)
-    monkeypatch.setattr(delivery, "_ASK_AGAIN_LONGEST_S", 0.02)
+    monkeypatch.setattr(gates, "_LOOK_AGAIN_S", 0.02)
+    monkeypatch.setattr(gates, "_ASK_AGAIN_S", 0.02)
+    monkeypatch.setattr(gates, "_ASK_AGAIN_LONGEST_S", 0.02)
 
 
 def told(daemon: Daemon) -> Delivery:
@@ -85,7 +85,7 @@ def test_a_closed_window_delays_telling_and_not_publishing(home: Home) -> None:
             assert f"systemctl restart {UNIT}" in unit["advice"]
             assert not unit["overdue"]
             assert helper.kinds == ["Look"]
-            assert told(daemon).retry_at <= time.monotonic() + delivery._LOOK_AGAIN_S
+            assert told(daemon).retry_at <= time.monotonic() + gates._LOOK_AGAIN_S
         assert journal.read(home.state_dir)["bot"].loaded == {}
 
     live(scenario())
@@ -271,8 +271,8 @@ def test_before_that_says_no_is_visible_with_its_reason_and_not_hammered(home: H
             for _ in range(6):
                 daemon.conductor.hurry_deliveries(["bot"])
                 await daemon.settled()
-            assert 0 < first <= delivery._ASK_AGAIN_S
-            assert first < told(daemon).retry_at - time.monotonic() <= delivery._ASK_AGAIN_LONGEST_S
+            assert 0 < first <= gates._ASK_AGAIN_S
+            assert first < told(daemon).retry_at - time.monotonic() <= gates._ASK_AGAIN_LONGEST_S
 
     live(scenario())
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secretsd.config.on_change import OnChange
-from secretsd.refresh.gates import HOUR_S, Go, Reason, WaitUntil, gate, recent, stagger_delay_s
+from secretsd.refresh.gates import HOUR_S, Go, Reason, WaitUntil, gate, look_again_s, recent, stagger_delay_s
 
 UNIT = "bot.service"
 HOST = "trader-1"
@@ -137,6 +137,27 @@ def test_a_clock_that_jumps_blocks_for_an_hour_at_most(jump_s: float) -> None:
 
 def test_what_no_longer_counts_is_forgotten() -> None:
     assert recent((MONDAY + 1, MONDAY - 1, MONDAY - HOUR_S, MONDAY - 2), MONDAY) == (MONDAY - 2, MONDAY - 1)
+
+
+# When it is looked at again
+
+
+@pytest.mark.parametrize(
+    ("wait", "refusals", "expected"),
+    [
+        (WaitUntil(Reason.WINDOW, MONDAY + 86400), 0, 60),
+        (WaitUntil(Reason.WINDOW, MONDAY + 10), 0, 10),
+        (WaitUntil(Reason.STAGGER, MONDAY - 10), 0, 0),
+        (WaitUntil(Reason.WINDOW, None), 0, 60),
+        (WaitUntil(Reason.BEFORE, None), 1, 5),
+        (WaitUntil(Reason.BEFORE, None), 2, 10),
+        (WaitUntil(Reason.BEFORE, None), 1000, 60),
+    ],
+)
+def test_what_waits_is_looked_at_every_minute_and_when_its_time_has_come(
+    wait: WaitUntil, refusals: int, expected: float
+) -> None:
+    assert look_again_s(wait, now=MONDAY, refusals=refusals) == expected
 
 
 # Their order
