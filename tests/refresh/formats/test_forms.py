@@ -166,7 +166,7 @@ def test_more_than_one_environment_holds_is_refused_by_the_largest(dialect: str)
 @pytest.mark.parametrize("dialect", ["dotenv", "node", "json"])
 def test_readers_that_fill_no_environment_take_large_values(dialect: str) -> None:
     values = {f"K{number}": b"fake" * 50_000 for number in range(10)}
-    (read,) = READERS_OF[dialect]
+    read = READERS_OF[dialect][0]
     assert read(FORMATS[dialect].render(values)) == values
 
 

@@ -18,16 +18,12 @@ from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
 from tests.refresh.formats import readers
 from tests.refresh.formats.comparing import compare
+from tests.refresh.formats.pairs import name_of, pairs
 from tests.refresh.formats.readers import READERS_OF, Reader
 from tests.refresh.formats.values import PEM, corpus, values
 
-PAIRS = [(dialect, reader) for dialect, those in READERS_OF.items() for reader in those]
 # Those that live in this process: fast enough for hypothesis to shrink what it finds.
-IN_PROCESS = [pair for pair in PAIRS if pair[1] not in (readers.dash, readers.bash, readers.node)]
-
-
-def name_of(value: object) -> str:
-    return value if isinstance(value, str) else getattr(value, "__name__", "")
+IN_PROCESS = pairs(readers.docker, readers.python_dotenv, readers.json_object, readers.directory)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +31,7 @@ def everything() -> list[bytes]:
     return corpus(3_000)
 
 
-@pytest.mark.parametrize(("dialect", "reader"), PAIRS, ids=name_of)
+@pytest.mark.parametrize(("dialect", "reader"), pairs(), ids=name_of)
 def test_every_value_is_read_back_exactly_or_refused(
     dialect: str, reader: Reader, everything: list[bytes]
 ) -> None:
