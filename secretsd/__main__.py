@@ -73,6 +73,7 @@ async def _serve(config_path: Path, config: Config) -> None:
     background: list[asyncio.Task[Any]] = [
         stopping,
         asyncio.create_task(conductor.run(), name="refreshing"),
+        asyncio.create_task(conductor.alerts.run(), name="alerting"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
         asyncio.create_task(service.feed_watchdog(), name="watchdog"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from secretsd.errors import Failure
 
@@ -59,6 +60,16 @@ class CloudIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceView:
+    """What a source saw of itself and of its service while it fetched; None for what it did not come to."""
+
+    endpoint: str | None = None  # the URL that it asked
+    method: str | None = None  # where its credentials came from, in the SDK's word ("iam-role", "env")
+    expires_at: float | None = None  # of the credentials, seconds since the epoch; None: never, or not known
+    skew_s: float | None = None  # by how much this host's clock is ahead of the service's; negative: behind
+
+
+@dataclass(frozen=True, slots=True)
 class SecretVersion:
     """Which version of a secret a generation was made from."""
 
@@ -93,6 +104,7 @@ class PublishRecord:
     variables: tuple[str, ...]
     defaults: tuple[str, ...]  # names whose value is the configuration's default
     files: tuple[PublishedFile, ...]
+    variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,39 @@ class Candidate:
     variables: tuple[str, ...]
     defaults: tuple[str, ...]
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that no rule takes
+    variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """A generation that was shown once, whether it is still kept or not."""
+
+    generation: int
+    published_at: float  # seconds since the epoch
+    reason: str
+    versions: tuple[SecretVersion, ...]
+    copy_of: int | None = None  # the generation whose content it has, where it was not made from the source
+    by: str = ""  # who asked for it; empty where secretsd did it by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An operator's word that a bundle stays on one content, whatever its source says.
+
+    A "hold" keeps what was published; a "rollback" went back to an earlier content and ends by itself when
+    the source has something newer than `refused`. Both survive restarts; after a reboot, which loses the
+    content, `pinned` says what to fetch.
+    """
+
+    kind: Literal["hold", "rollback"]
+    since: float  # seconds since the epoch
+    by: str
+    reason: str
+    generation: int  # the one whose content is to be shown
+    digest: str  # of that content
+    pinned: tuple[SecretVersion, ...]  # what that content was made from
+    from_generation: int | None = None  # the one that was rolled back from
+    refused: tuple[SecretVersion, ...] = ()  # what that one was made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +158,40 @@ class Rejected:
 
     bundle: str
     failures: tuple[Failure, ...]
+
+
+ValueType = Literal["string", "integer", "decimal", "boolean"]
+LeftOutReason = Literal[
+    "absent", "ambiguous", "dangerous", "duplicate", "nested", "not-a-name", "not-utf8", "unmapped"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedVariable:
+    """What kind of value a variable has now: enough to draft its rule, and nothing of the value itself."""
+
+    name: str
+    type: ValueType
+    min_length: int = 0  # characters of a long string, rounded down; 0: say nothing
+    required: bool = True  # False: it is null now
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A key of a secret that a draft has no rule for, and why, in one word."""
+
+    secret: str
+    key: str  # fit for a line of text
+    reason: LeftOutReason
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The shape of what a bundle's secrets hold now."""
+
+    bundle: str
+    variables: tuple[SurveyedVariable, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import signal
 # prctl(2)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
 def forbid_dumps() -> None:
@@ -29,6 +31,14 @@ def die_with_parent(parent_pid: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(0)
+
+
+def drop_ambient_rights() -> None:
+    """Lets the next execve(2) of an unprivileged process end without any capability.
+
+    Raises: OSError.
+    """
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
 
 
 def limit_memory(address_space_bytes: int) -> None:

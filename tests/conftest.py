@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Generator, Iterator
 
@@ -17,6 +18,8 @@ from tests.lab.proxy import FaultProxy
 
 pytest_plugins = ["tests.skips"]
 _JOURNAL_CHARACTERS = 20_000
+# Under nohup it is ignored, and every process that a test starts would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

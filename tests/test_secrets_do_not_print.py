@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.config.models import AwsSecretsManager
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureError
 from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
 from secretsd.refresh import messages, worker
-from secretsd.refresh.formats.env import EnvFormat
 from secretsd.refresh.formats.interface import UnwritableError
+from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.messages import IdentityResolved, Job, SourceJob
 from secretsd.refresh.publish import Owner, RenderedFile, content_digest, publish
 from secretsd.refresh.validate import Variables, validate
@@ -84,6 +84,7 @@ def test_no_message_to_the_conductor_can_carry_a_bundles_secret() -> None:
 
 BAD_VALUES = [
     MARKER, f"{MARKER}\0", f"{MARKER}\ufffe", [MARKER], {MARKER: MARKER}, f"{MARKER}\ud800", MARKER * 20_000,
+    f"{MARKER}\n", f"{MARKER}'`\"# ", f"'{MARKER}\\", f"{MARKER}\r",
 ]  # fmt: skip
 BAD_RULES = [
     {}, {"type": "integer"}, {"type": "decimal", "max": 1}, {"type": "boolean"}, {"choices": ["a", "b"]},
@@ -96,11 +97,13 @@ def errors_of(value: object, rule: dict[str, object]) -> list[object]:
     found = validate(wanted, {REF: FetchedSecret(REF, "v1", None, json.dumps({"TOKEN": value}).encode())})
     if isinstance(found, tuple):
         return list(found)
-    try:
-        EnvFormat().render(found.values)
-    except UnwritableError as error:
-        return [error, error.reasons, *traceback.format_exception(error)]
-    return []
+    errors: list[object] = []
+    for dialect in FORMATS.values():
+        try:
+            dialect.render(found.values)
+        except UnwritableError as error:
+            errors += [error, error.reasons, *traceback.format_exception(error)]
+    return errors
 
 
 def test_no_refusal_quotes_the_value_that_it_refuses() -> None:

@@ -34,9 +34,11 @@ def _end(code: int) -> None:
             if stream is not None:
                 stream.flush()
         except OSError as error:
-            # A reader that has seen enough (`| head`) is no error. Not sys.exit: the interpreter would
-            # flush once more, fail once more, and end with 120.
-            os._exit(code if isinstance(error, BrokenPipeError) else code or os.EX_IOERR)
+            # A reader that has seen enough (`| head`) is no error.
+            if not isinstance(error, BrokenPipeError):
+                code = code or fast.said(os.EX_IOERR, f"cannot write the output: {error.strerror}")
+            # Not sys.exit: the interpreter would flush once more, fail once more, and end with 120.
+            os._exit(code)
     sys.exit(code)
 
 

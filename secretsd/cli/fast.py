@@ -15,7 +15,7 @@ from secretsd.timespan import parse_timespan
 DEFAULT_SOCKET = "/run/secretsd/control.sock"
 SOCKET_VARIABLE = "SECRETSD_SOCKET"
 
-_DEFAULT_TIMEOUT = "30s"
+DEFAULT_TIMEOUT = "30s"
 _OPTIONS_WITH_VALUE = ("--timeout", "--max-age", "--socket")
 _CONNECT_PAUSE_S = 0.05
 _ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that does not answer at all
@@ -28,7 +28,7 @@ _LONGEST_NAME = 64
 def wait(
     bundle: str,
     *,
-    timeout: str = _DEFAULT_TIMEOUT,
+    timeout: str = DEFAULT_TIMEOUT,
     max_age: str | None = None,
     allow_stale: bool = False,
     socket: str | None = None,
@@ -42,14 +42,25 @@ def wait(
     if not _is_name(bundle):
         return said(os.EX_USAGE, "that is no bundle's name: a to z, 0 to 9, '.', '_' and '-'")
     path = socket or os.environ.get(SOCKET_VARIABLE, DEFAULT_SOCKET)
+    if sys.stderr is None or not sys.stderr.isatty():
+        return said(*_wait(bundle, path, timeout, max_age, allow_stale=allow_stale))
+    # Only for a person: threads would cost a bot's start two milliseconds.
+    from secretsd.cli.spinner import spinning
+
+    with spinning(f"wait: for {bundle}, at most {timeout}"):
+        outcome = _wait(bundle, path, timeout, max_age, allow_stale=allow_stale)
+    return said(*outcome)
+
+
+def _wait(bundle: str, path: str, timeout: str, max_age: str | None, *, allow_stale: bool) -> tuple[int, str]:
+    """The exit code, and what is to be said with it."""
     deadline = time.monotonic() + min(parse_timespan(timeout), _LONGEST_S)
     request = _request(bundle, timeout, max_age, allow_stale=allow_stale)
     while True:
         try:
-            code, message = _ask(path, request, deadline + _ANSWER_GRACE_S - time.monotonic())
-            return said(code, message)
+            return _ask(path, request, deadline + _ANSWER_GRACE_S - time.monotonic())
         except PermissionError:
-            return said(os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's")
+            return os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's"
         except OSError:
             is_published = _is_published(os.path.dirname(path), bundle)
         if (is_published and max_age is None) or time.monotonic() >= deadline:
@@ -57,13 +68,13 @@ def wait(
         time.sleep(_CONNECT_PAUSE_S)
     silence = f"secretsd does not answer on {path}"
     if not is_published:
-        return said(os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd")
+        return os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd"
     if max_age is None:
-        return said(os.EX_OK, f"{silence}; {bundle} is used as it was published")
+        return os.EX_OK, f"{silence}; {bundle} is used as it was published"
     unknown = f"{silence}, so the age of {bundle} is unknown"
     if allow_stale:
-        return said(os.EX_OK, f"{unknown}; it is used as it was published")
-    return said(os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd")
+        return os.EX_OK, f"{unknown}; it is used as it was published"
+    return os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd"
 
 
 def _is_published(runtime_dir: str, bundle: str) -> bool:
@@ -76,6 +87,9 @@ def _is_published(runtime_dir: str, bundle: str) -> bool:
 
 
 def said(code: int, message: str) -> int:
+    """Prints the message on stderr, as one line that no terminal obeys, and returns the code."""
+    if not message.isprintable():
+        message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
     # A closed or full stderr must not keep a bot from starting: what counts is the code.
     if message and sys.stderr is not None:
         try:

@@ -7,7 +7,9 @@ in the file travels in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, LiteralString, TypeVar
@@ -33,12 +35,24 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
 
+TIME_SPAN = "time span"
+
 _T = TypeVar("_T")
 
 
-def refused(text: LiteralString, *, key: str = "") -> PydanticCustomError:
-    """The error for `text`; `key` is the key of the table at fault where the whole table was judged."""
-    return PydanticCustomError(REFUSED, text, {"key": key})
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What secretsd.toml(5) calls the values of a field. pydantic passes it over."""
+
+    words: str
+
+
+def refused(text: LiteralString, *, key: str = "", also: Sequence[LiteralString] = ()) -> PydanticCustomError:
+    """The error for `text`; `key` is the key of the table at fault where the whole table was judged.
+
+    `also` holds what else is wrong with the table: a validator can raise one error only.
+    """
+    return PydanticCustomError(REFUSED, text, {"key": key, "also": list(also)})
 
 
 def _only(is_good: Callable[[str], object], text: LiteralString) -> AfterValidator:
@@ -54,6 +68,12 @@ def _not_empty(value: _T) -> _T:
     if not value:
         raise refused("must not be empty")
     return value
+
+
+def _two_or_more(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2:
+        raise refused("must be a group of two variables or more: one alone depends on no other")
+    return names
 
 
 def _timespan(value: object) -> float:
@@ -87,6 +107,16 @@ def _fits_a_socket(path: Path) -> Path:
     if len(bytes(path)) > _MAX_SOCKET_PATH_BYTES:
         raise refused("is too long for a socket: the kernel takes at most 107 bytes")
     return path
+
+
+def _command_or_none(words: tuple[str, ...]) -> tuple[str, ...]:
+    return _command(words) if words else words
+
+
+def _alert_limit(value: int) -> int:
+    if not 2 <= value <= 3600:
+        raise refused("must be 2 to 3600: a trouble and its end take two")
+    return value
 
 
 def _output_path(value: str) -> str:
@@ -155,7 +185,10 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _regex(value: str) -> str:
     try:
-        re.compile(value)
+        with warnings.catch_warnings():
+            # What re foresees for later versions is said on stderr, with the pattern's place in our code.
+            warnings.simplefilter("ignore")
+            re.compile(value)
     except (re.error, OverflowError, RecursionError):
         raise refused("is not a regular expression that Python's re understands") from None
     return value
@@ -163,27 +196,38 @@ def _regex(value: str) -> str:
 
 Text = Annotated[
     str,
+    Kind("text"),
     AfterValidator(_not_empty),
     _only(str.isprintable, "must not contain control characters"),
     _only(lambda value: len(value) <= _MAX_TEXT_CHARS, "is longer than 2048 characters"),
 ]
 Name = Annotated[
     str,
+    Kind('1 to 64 of a-z, 0-9, ".", "_", "-"'),
     _only(_NAME.fullmatch, 'must be 1 to 64 of a-z, 0-9, ".", "_", "-", and start with a letter or digit'),
 ]
 BundleName = Annotated[
     Name, _only(lambda name: name not in RESERVED_BUNDLE_NAMES, "is the name of secretsd's own socket")
 ]
 VariableName = Annotated[
-    str, _only(is_valid_name, "must be made of letters, digits and _, and not start with a digit")
+    str,
+    Kind("name of a variable: letters, digits and _"),
+    _only(is_valid_name, "must be made of letters, digits and _, and not start with a digit"),
 ]
-UserName = Annotated[str, _only(_USER.fullmatch, "must be the name of a user")]
-Region = Annotated[str, _only(_REGION.fullmatch, 'must be the name of a region, such as "us-east-1"')]
+UserName = Annotated[str, Kind("name of a user"), _only(_USER.fullmatch, "must be the name of a user")]
+Region = Annotated[
+    str,
+    Kind("name of a region"),
+    _only(_REGION.fullmatch, 'must be the name of a region, such as "us-east-1"'),
+]
 EndpointUrl = Annotated[
-    str, _only(_is_endpoint, "must be an http:// or https:// URL without user, password, query or fragment")
+    str,
+    Kind("http:// or https:// URL"),
+    _only(_is_endpoint, "must be an http:// or https:// URL without user, password, query or fragment"),
 ]
 UnitName = Annotated[
     str,
+    Kind("full name of a service"),
     _only(
         is_service_name,
         'must be the full name of one service, such as "bot.service" or "bot@live.service"',
@@ -191,23 +235,34 @@ UnitName = Annotated[
     _only(lambda unit: unit not in OWN_UNITS, "is a part of secretsd: name the service that reads the files"),
 ]
 SignalName = Annotated[
-    str, _only(lambda name: name in SIGNAL_NAMES, "must be one of " + ", ".join(SIGNAL_NAMES))
+    str,
+    Kind("one of " + ", ".join(SIGNAL_NAMES)),
+    _only(lambda name: name in SIGNAL_NAMES, "must be one of " + ", ".join(SIGNAL_NAMES)),
 ]
 
-TimeSpan = Annotated[float, BeforeValidator(_timespan)]
-Interval = Annotated[TimeSpan, AfterValidator(_at_least_a_second)]
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
-SocketPath = Annotated[AbsolutePath, AfterValidator(_fits_a_socket)]
-OutputPath = Annotated[str, AfterValidator(_output_path)]
-Number = Annotated[Decimal, BeforeValidator(_number)]
-Bits = Annotated[float, BeforeValidator(_bits)]
-Count = Annotated[int, Field(ge=0)]
-Regex = Annotated[str, AfterValidator(_regex)]
+TimeSpan = Annotated[float, Kind(TIME_SPAN), BeforeValidator(_timespan)]
+Interval = Annotated[TimeSpan, Kind(f"{TIME_SPAN} of at least 1s"), AfterValidator(_at_least_a_second)]
+AbsolutePath = Annotated[Path, Kind("absolute path"), BeforeValidator(_absolute_path)]
+SocketPath = Annotated[
+    AbsolutePath, Kind("absolute path of at most 107 bytes"), AfterValidator(_fits_a_socket)
+]
+OutputPath = Annotated[str, Kind("relative path"), AfterValidator(_output_path)]
+Number = Annotated[Decimal, Kind("number"), BeforeValidator(_number)]
+Bits = Annotated[float, Kind("number above 0"), BeforeValidator(_bits)]
+Count = Annotated[int, Kind("whole number, not negative"), Field(ge=0)]
+Regex = Annotated[str, Kind("regular expression"), AfterValidator(_regex)]
 
 # TOML's arrays arrive as lists, which strict mode would not take for a tuple; their items stay strict.
 Several = Annotated[tuple[_T, ...], Field(strict=False)]
 OneOrMore = Annotated[Several[_T], AfterValidator(_not_empty)]
 NotEmpty = AfterValidator(_not_empty)
-Command = Annotated[Several[str], AfterValidator(_command)]
-BeforeTimeout = Annotated[Interval, AfterValidator(_before_timeout)]
-AtLeastOne = Annotated[int, AfterValidator(_above_zero)]
+Group = Annotated[
+    Several[VariableName], Kind("arrays of two or more names of variables"), AfterValidator(_two_or_more)
+]
+Command = Annotated[Several[str], Kind("array of an absolute path and arguments"), AfterValidator(_command)]
+CommandOrNone = Annotated[
+    Several[str], Kind("array of an absolute path and arguments, or empty"), AfterValidator(_command_or_none)
+]
+BeforeTimeout = Annotated[Interval, Kind(f"{TIME_SPAN} of 1s to 5m"), AfterValidator(_before_timeout)]
+AtLeastOne = Annotated[int, Kind("whole number of at least 1"), AfterValidator(_above_zero)]
+AlertLimit = Annotated[int, Kind("whole number of 2 to 3600"), AfterValidator(_alert_limit)]

@@ -74,7 +74,7 @@ class Tables:
             for document in self._documents:
                 if len(key_path) >= depth and _holds(document.data, key_path[:depth]):
                     return document.place(key_path)
-        return Place(0, self._documents[0].file, 1)
+        return Place(0, self._documents[0].file if self._documents else "", 1)
 
 
 def read_tables(path: Path, *, trusted_owner: int | None = None) -> Tables:
@@ -86,22 +86,27 @@ def read_tables(path: Path, *, trusted_owner: int | None = None) -> Tables:
 
     Raises: ConfigError with a problem for each file that cannot be used and each name defined twice.
     """
-    tables, duplicates = gather(path, trusted_owner=trusted_owner)
-    if duplicates:
-        raise ConfigError([f"{place}: {text}" for place, text in duplicates])
-    return tables
+    gathered = gather(path, trusted_owner=trusted_owner)
+    if gathered.unusable or gathered.duplicates:
+        twice = [f"{place}: {text}" for place, text in gathered.duplicates]
+        raise ConfigError([*gathered.unusable, *twice])
+    return gathered.tables
 
 
-def gather(path: Path, *, trusted_owner: int | None = None) -> tuple[Tables, list[tuple[Place, str]]]:
-    """`read_tables` that hands out the names defined twice, the first definition having won.
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What could be read, and what is wrong already."""
 
-    Raises: ConfigError as `read_tables`, except for those names.
-    """
+    tables: Tables
+    duplicates: tuple[tuple[Place, str], ...]  # names defined twice; the first definition has won
+    unusable: tuple[str, ...]  # a problem for each file that could not be used
+
+
+def gather(path: Path, *, trusted_owner: int | None = None) -> Gathered:
+    """`read_tables` that goes on over what is wrong, so that all of it can be told at once. Never raises."""
     documents, problems = _documents(path, trusted_owner)
-    if problems:
-        raise ConfigError(problems)
     merged, duplicates = _merge(documents)
-    return Tables(merged, tuple(documents)), duplicates
+    return Gathered(Tables(merged, tuple(documents)), tuple(duplicates), tuple(problems))
 
 
 def read_usable(path: Path, *, trusted_owner: int) -> tuple[dict[str, Any], list[str]]:

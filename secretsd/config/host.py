@@ -8,17 +8,24 @@ import stat
 from typing import TYPE_CHECKING
 
 from secretsd.config.problems import Problem, did_you_mean
+from secretsd.config.sources import FileSource
 from secretsd.config.windows import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
 
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_USABLE_BY_ALL = stat.S_IROTH | stat.S_IXOTH
+
 
 def host_problems(config: Config) -> Iterator[Problem]:
     """What this host cannot do. Blocks while users are looked up."""
+    yield from _directories(config)
+    yield from _alert_command(("daemon", "alert_command"), config.daemon.alert_command, config)
     uids: dict[str, int | None] = {}
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
@@ -31,6 +38,7 @@ def host_problems(config: Config) -> Iterator[Problem]:
         else:
             yield from _programs(path, bundle)
         yield from _zones(path, bundle)
+        yield from _alert_command((*path, "alert_command"), bundle.alert_command or (), config)
 
 
 def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Iterator[Problem]:
@@ -43,6 +51,24 @@ def _owner(place: KeyPath, owner: str, uid: int | None, config: Config) -> Itera
             "'owner' is another user than the one who runs this: without root, files can only be your own;"
             " name yourself, or leave owner out",
         )
+
+
+def _directories(config: Config) -> Iterator[Problem]:
+    for name, source in config.sources.items():
+        # Not os.path.isdir: what may not be looked at from here can still be there for the daemon.
+        if isinstance(source, FileSource) and _is_no_directory(source.directory):
+            yield Problem(
+                ("sources", name, "directory"), "'directory' is no directory of this host; create it first"
+            )
+
+
+def _is_no_directory(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _actions(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
@@ -88,6 +114,29 @@ def _programs(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
                 continue
             problem = "names a file that is no program: chmod +x"
         yield Problem((*path, "on_change", index, "before"), f"'before' {problem}")
+
+
+def _alert_command(place: KeyPath, command: tuple[str, ...], config: Config) -> Iterator[Problem]:
+    if command and (wrong := _unfit_program(command[0], installed=not config.foreground)):
+        yield Problem(place, wrong)
+
+
+def _unfit_program(program: str, *, installed: bool) -> str:
+    """Why the daemon cannot run `program`, or must not; empty where it can."""
+    try:
+        status = os.stat(program)
+    except OSError as error:
+        return f"'alert_command' names a program that cannot be used: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "'alert_command' must name a program, not a directory or a device"
+    if not installed:
+        return "" if os.access(program, os.X_OK) else "'alert_command' names a file that is not executable"
+    # Run by the daemon, which may read its own copies of the secrets: nobody else may exchange it.
+    if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
+        return "'alert_command' must belong to root and be writable for nobody else: chown root, chmod go-w"
+    if status.st_mode & _USABLE_BY_ALL != _USABLE_BY_ALL:
+        return "'alert_command' must be executable for the user secretsd: chmod a+rx"
+    return ""
 
 
 def _uid(user: str) -> int | None:

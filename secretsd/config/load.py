@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from secretsd.config.files import gather
 from secretsd.config.host import host_problems
 from secretsd.config.models import Config
-from secretsd.config.problems import Problem, explained, known_keys, nearest, rendered
+from secretsd.config.problems import Problem, explained, nearest, rendered
 from secretsd.config.relations import related
+from secretsd.config.tables import known_keys
 from secretsd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,10 +73,17 @@ def _load(path: Path, *, on_this_host: bool) -> Config:
 
 
 def _read(path: Path, *, trusted_owner: int | None) -> tuple[Tables, Config, list[_Line]]:
-    tables, duplicates = gather(path, trusted_owner=trusted_owner)
-    config, problems = _validated(tables)
-    lines = [(place, f"{place}: {text}") for place, text in duplicates]
-    return tables, config, [*lines, *_lines(problems, tables)]
+    gathered = gather(path, trusted_owner=trusted_owner)
+    config, problems, broken = _validated(gathered.tables)
+    lines = [(place, f"{place}: {text}") for place, text in gathered.duplicates]
+    lines += _lines(problems, gathered.tables)
+    if gathered.unusable:
+        # What the parts have to do with each other is left out: the other part may stand in such a file.
+        raise ConfigError([*gathered.unusable, *(line for _, line in sorted(lines))])
+    sources = gathered.tables.data.get("sources")
+    names = set(sources) if isinstance(sources, dict) else set()
+    lines += _lines(related(config, names, broken), gathered.tables)
+    return gathered.tables, config, lines
 
 
 def _on_host(config: Config, tables: Tables) -> list[_Line]:
@@ -91,19 +99,14 @@ def _refuse(lines: list[_Line]) -> None:
         raise ConfigError([line for _, line in sorted(lines)])
 
 
-def _validated(tables: Tables) -> tuple[Config, list[Problem]]:
-    """The configuration, without its broken parts where there are any, and what is wrong with it."""
-    problems: list[Problem] = []
-    broken: set[KeyPath] = set()
+def _validated(tables: Tables) -> tuple[Config, list[Problem], set[KeyPath]]:
+    """The configuration, without its broken parts if there are any; what is wrong with them; their keys."""
     try:
-        config = Config.model_validate(tables.data)
+        return Config.model_validate(tables.data), [], set()
     except ValidationError as error:
         problems = explained(error)
-        broken = {key for problem in problems for key in _affected(problem.path)}
-        config = Config.model_validate(_without(tables.data, broken))
-    sources = tables.data.get("sources")
-    names = set(sources) if isinstance(sources, dict) else set()
-    return config, [*problems, *related(config, names, broken)]
+    broken = {key for problem in problems for key in _affected(problem.path)}
+    return Config.model_validate(_without(tables.data, broken)), problems, broken
 
 
 def _affected(path: KeyPath) -> tuple[KeyPath, ...]:
@@ -113,15 +116,18 @@ def _affected(path: KeyPath) -> tuple[KeyPath, ...]:
 
 
 def _without(data: dict[str, Any], broken: AbstractSet[KeyPath]) -> dict[str, Any]:
-    """What remains valid: broken keys of the daemon and of bundles left out, broken sources whole."""
+    """What remains valid: broken keys of the daemon and of bundles left out, sources and variables whole."""
     kept: dict[str, Any] = {}
+    wrong = {path[:4] if path[2:3] == ("variables",) else path[:3] for path in broken}
     for name in ("daemon", "sources", "bundles"):
         table = data.get(name)
         if isinstance(table, dict):
             kept[name] = {key: table[key] for key in table if (name, key) not in broken}
     for name, bundle in kept.get("bundles", {}).items():
-        wrong = {path[2] for path in broken if path[:2] == ("bundles", name) and len(path) > 2}
-        whole = {key: value for key, value in bundle.items() if key not in wrong}
+        whole = {key: value for key, value in bundle.items() if ("bundles", name, key) not in wrong}
+        if isinstance(rules := whole.get("variables"), dict):
+            place = ("bundles", name, "variables")
+            whole["variables"] = {key: rule for key, rule in rules.items() if (*place, key) not in wrong}
         kept["bundles"][name] = {"secrets": _STAND_IN_SECRETS, **whole}
     broken_sources = {path[1] for path in broken if path[:1] == ("sources",) and len(path) > 1}
     if "sources" in kept:

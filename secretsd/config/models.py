@@ -1,107 +1,151 @@
 """What the configuration says, as frozen values.
 
 The attributes have the names of the keys, which are the contract's; time spans are seconds and end in _s.
+Each field's description and examples are what secretsd.toml(5) says of it.
 """
 
 # Without `from __future__ import annotations`: pydantic reads the annotations when the classes are made.
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, LiteralString, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from secretsd.config.fields import (
     AbsolutePath,
-    AtLeastOne,
-    BeforeTimeout,
-    Bits,
+    AlertLimit,
     BundleName,
-    Command,
-    Count,
-    EndpointUrl,
+    CommandOrNone,
+    Group,
     Interval,
     Name,
     NotEmpty,
-    Number,
     OneOrMore,
     OutputPath,
-    Regex,
-    Region,
     Several,
-    SignalName,
     SocketPath,
     Text,
     TimeSpan,
-    UnitName,
     UserName,
     VariableName,
     refused,
 )
-from secretsd.config.windows import WindowText
+from secretsd.config.on_change import OnChange
+from secretsd.config.sources import AnySource
+from secretsd.config.table import Table, beside
+from secretsd.config.variables import VariableRule
 from secretsd.model import CURRENT_STAGE, SecretRef
 
 INSTALLED_RUNTIME_DIR = Path("/run/secretsd")
 CONTROL_SOCKET_NAME = "control.sock"
 
 
-class Table(BaseModel):
-    """A table of the configuration: no other keys, no conversion of types, no change later."""
+class Daemon(Table):
+    """What holds for all bundles, and where the daemon lives."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        hide_input_in_errors=True,
-        validate_default=False,
+    refresh_interval_s: Interval = Field(
+        default=300.0,
+        alias="refresh_interval",
+        description="How often each bundle is refreshed. A bundle may set its own.",
+        examples=["5m"],
+    )
+    refresh_jitter_s: TimeSpan = Field(
+        default=30.0,
+        alias="refresh_jitter",
+        description="Each wait is longer by a random part of this, so that many hosts do not ask at once.",
+        examples=["30s", "0"],
+    )
+    runtime_dir: AbsolutePath = Field(
+        default=INSTALLED_RUNTIME_DIR,
+        description="Where files are published; it must be on memory that cannot be swapped. Another"
+        " directory than the default means a daemon in the foreground, for the user who started it.",
+        examples=["/dev/shm/my-secretsd"],  # noqa: S108 - an example
+    )
+    state_dir: AbsolutePath = Field(
+        default=Path("/var/lib/secretsd"),
+        description="Where the journal is kept: which generation was published, and which unit has loaded it."
+        " It never holds a value.",
+        examples=["/home/me/.local/state/secretsd"],
+    )
+    control_socket: SocketPath = Field(
+        default_factory=lambda data: data["runtime_dir"] / CONTROL_SOCKET_NAME,
+        description="The socket for secretsctl; by default control.sock in `runtime_dir`.",
+        examples=["/run/secretsd/control.sock"],
+    )
+    notify_socket: SocketPath = Field(
+        default=Path("/run/secretsd-notify.sock"),
+        description="The socket of the root helper that acts on units.",
+        examples=["/run/secretsd-notify.sock"],
+    )
+    alert_command: CommandOrNone = Field(
+        default=(),
+        description="A program that is run when a bundle gets into trouble or out of it, with the event as a "
+        "JSON object on its standard input. A bundle's own alert_command takes its place.",
+        examples=[["/usr/local/bin/secretsd-slack"]],
+    )
+    alert_after_s: TimeSpan = Field(
+        default=120.0,
+        alias="alert_after",
+        description="How long a trouble that may pass by itself (the source is away, the credentials are not "
+        "accepted, a unit failed to load its files) must last before it is told. Refusals, bad data and "
+        "altered files are told at once; a unit that has not failed, only not loaded yet, has a minute.",
+        examples=["2m"],
+    )
+    alert_limit: AlertLimit = Field(
+        default=20,
+        description="At most this many runs of alert_command an hour for one bundle, half of them at once; "
+        "for all bundles together five times as many. What is held back is told later if it is still true, "
+        "and counted in the next event if not.",
+        examples=[20],
     )
 
 
-class Daemon(Table):
-    """The `[daemon]` table: what holds for all bundles, and where the daemon lives."""
-
-    refresh_interval_s: Interval = Field(default=300.0, alias="refresh_interval")
-    refresh_jitter_s: TimeSpan = Field(default=30.0, alias="refresh_jitter")  # adds 0 up to this
-    runtime_dir: AbsolutePath = INSTALLED_RUNTIME_DIR
-    state_dir: AbsolutePath = Path("/var/lib/secretsd")
-    control_socket: SocketPath = Field(default_factory=lambda data: data["runtime_dir"] / CONTROL_SOCKET_NAME)
-    notify_socket: SocketPath = Path("/run/secretsd-notify.sock")
-
-
-class AwsSecretsManager(Table):
-    """A `[sources.NAME]` table of this type; what is not set comes from the environment, as for every SDK."""
-
-    type: Literal["aws-secretsmanager"]
-    region: Region | None = None
-    endpoint_url: EndpointUrl | None = None
-
-
-# With a second type of source this becomes a union that `type` tells apart.
-SourceConfig = AwsSecretsManager
-
-
 class Secret(Table):
-    """An entry of `secrets`: which secret, and which variables come out of it.
+    """Which secret, and which variables come out of it.
 
     With `variable` the whole value is one variable; with `variables` they are keys of a JSON object, by
     variable name; with neither, the bundle's own table of variables says which keys are taken.
     """
 
-    source: Text
-    id: Text
-    stage: Text = CURRENT_STAGE
-    version: Text | None = None
-    variable: VariableName | None = None
-    variables: Annotated[Mapping[VariableName, Text], NotEmpty] = Field(default_factory=dict)
+    source: Text = Field(description="The name of a table of `[sources]`.", examples=["aws"])
+    id: Text = Field(
+        description="Which secret of the source: a name or an ARN in AWS, a relative path in a directory, a"
+        " variable of the environment.",
+        examples=["trading-bot/production"],
+    )
+    stage: Text = Field(
+        default=CURRENT_STAGE,
+        description="The stage of the version to read, for sources of AWS.",
+        examples=["AWSPENDING"],
+    )
+    version: Text | None = Field(
+        default=None,
+        description="The one version to read, instead of a stage, for sources of AWS.",
+        examples=["11111111-2222-3333-4444-555555555555"],
+    )
+    variable: VariableName | None = Field(
+        default=None,
+        description="Publish the whole value, JSON or not, as this variable.",
+        examples=["LICENSE_KEY"],
+    )
+    variables: Annotated[Mapping[VariableName, Text], NotEmpty] = Field(
+        default_factory=dict,
+        description="Publish these variables from these keys of the JSON object, and no others of it.",
+        examples=[{"BYBIT_API_KEY": "api_key", "BYBIT_API_SECRET": "api_secret"}],
+    )
 
     @model_validator(mode="after")
     def _one_way_each(self) -> Self:
+        conflicts: list[LiteralString] = []
         if self.version is not None and "stage" in self.model_fields_set:
-            raise refused("stage and version exclude each other: a version is one, whatever its stage")
+            conflicts.append("stage and version exclude each other: a version is one, whatever its stage")
         if self.variable is not None and self.variables:
-            raise refused("variable and variables exclude each other: the first takes the value as a whole")
+            conflicts.append(
+                "variable and variables exclude each other: the first takes the value as a whole"
+            )
+        if conflicts:
+            raise refused(conflicts[0], also=conflicts[1:])
         return self
 
     @property
@@ -114,139 +158,91 @@ class Secret(Table):
         return frozenset(self.variables if self.variable is None else (self.variable,))
 
 
-class VariableRule(Table):
-    """An entry of `variables`: what a variable's value must satisfy before the bundle is published."""
-
-    required: bool = True
-    default: str | None = None
-    type: Literal["string", "integer", "decimal", "boolean"] = "string"
-    min: Number | None = None
-    max: Number | None = None
-    min_length: Count | None = None
-    max_length: Count | None = None
-    min_entropy_bits: Bits | None = None
-    choices: OneOrMore[str] | None = None
-    pattern: Regex | None = None
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.default is not None and not self.required:
-            raise refused("default and required = false exclude each other: a default is never missing")
-        if self.type not in ("integer", "decimal") and (self.min is not None or self.max is not None):
-            raise refused(
-                'min and max need type = "integer" or "decimal"; a length has min_length, max_length'
-            )
-        if _crossed(self.min, self.max):
-            raise refused("min is above max: no value can satisfy both")
-        if _crossed(self.min_length, self.max_length):
-            raise refused("min_length is above max_length: no value can satisfy both")
-        return self
-
-    @cached_property
-    def compiled_pattern(self) -> re.Pattern[str] | None:
-        """To be matched with `fullmatch`."""
-        return None if self.pattern is None else re.compile(self.pattern)
-
-
 class Output(Table):
-    """An entry of `outputs`: a file of the bundle."""
+    """A file of the bundle, or with format "files" a directory of files."""
 
-    path: OutputPath
-    format: Literal["env"]
-
-
-class OnChange(Table):
-    """An entry of `on_change`: what happens to a unit when its bundle has changed."""
-
-    unit: UnitName
-    action: Literal["reload", "restart", "signal", "none"]
-    signal: SignalName | None = None
-    confirm_s: TimeSpan = Field(default=2.0, alias="confirm")  # the unit must still be active after this long
-    require_ack: bool = False
-    windows: Several[WindowText] = Field(
-        default=(),
-        description="When the unit may be touched: days, a time of day or both, and perhaps a time zone (else"
-        " UTC). Publishing is not delayed, telling the unit is. Without windows it may be touched any time.",
-        examples=[["Mon..Fri 21:00-22:30 UTC", "Sat"], ["22:00-02:00 America/New_York"]],
+    path: OutputPath = Field(
+        description="The path of the file, or of the directory, inside of the bundle's directory,"
+        " /run/secretsd/NAME.",
+        examples=["env"],
     )
-    stagger_s: TimeSpan = Field(
-        default=0.0,
-        alias="stagger",
-        description="Spreads hosts: the unit is told up to this long after the publish, or after its window"
-        " has opened, by a hash of the host's name. The delay of a host is always the same.",
-        examples=["10m"],
+    format: Literal["env", "docker", "dotenv", "node", "universal", "json", "files"] = Field(
+        description="Who reads the file: env for systemd and every POSIX shell, docker for docker and podman"
+        " --env-file, dotenv for python-dotenv and pydantic-settings, node for node --env-file, universal for"
+        " systemd, shells, python-dotenv and node alike, json for one object of strings. files makes the path"
+        " a directory with one file for each variable, which holds exactly its bytes.",
+        examples=["env"],
     )
-    max_restarts_per_hour: AtLeastOne | None = Field(
-        default=None,
-        description='With action = "restart": how often secretsd restarts the unit within an hour at the'
-        " most. Restarts by others do not count.",
-        examples=[4],
-    )
-    before: Command | None = Field(
-        default=None,
-        description="A program and its arguments, run as the bundle's owner right before the unit is touched."
-        " Only when it exits with 0 is the unit touched; it is asked again until then.",
-        examples=[["/usr/local/bin/is-flat", "--bot", "trading-bot"]],
-    )
-    before_timeout_s: BeforeTimeout = Field(
-        default=30.0,
-        alias="before_timeout",
-        description="How long the program of before may run. Then it is ended, which counts as a no.",
-        examples=["1m"],
-    )
-    before_alarm_s: TimeSpan = Field(
-        default=900.0,
-        alias="before_alarm",
-        description="The program of before may say no for this long before that is reported as trouble.",
-        examples=["15m"],
-    )
-
-    @model_validator(mode="after")
-    def _gates_fit_together(self) -> Self:
-        if self.action == "none" and (key := self._first_gate):
-            raise refused('has no effect with action = "none": nobody is touched', key=key)
-        if self.max_restarts_per_hour is not None and self.action != "restart":
-            raise refused(
-                'max_restarts_per_hour goes with action = "restart" only', key="max_restarts_per_hour"
-            )
-        if self.before is None and self.model_fields_set & {"before_timeout_s", "before_alarm_s"}:
-            raise refused("before_timeout and before_alarm go with before only")
-        if any(window.length_s <= self.stagger_s for window in self.windows):
-            raise refused(
-                "stagger must be shorter than each of windows: some hosts would never be told", key="stagger"
-            )
-        return self
-
-    @property
-    def _first_gate(self) -> str:
-        keys = {"windows": self.windows, "stagger": self.stagger_s, "before": self.before}
-        return next((key for key, value in keys.items() if value), "")
-
-    @property
-    def is_gated(self) -> bool:
-        """Whether the unit may have to wait before it is touched."""
-        return bool(self._first_gate) or self.max_restarts_per_hour is not None
-
-    @model_validator(mode="after")
-    def _signal_goes_with_its_action(self) -> Self:
-        if self.action == "signal" and self.signal is None:
-            raise refused('action = "signal" needs signal = "SIGHUP" or another one that the bot handles')
-        if self.action != "signal" and self.signal is not None:
-            raise refused('signal goes with action = "signal" only', key="signal")
-        return self
 
 
 class Bundle(Table):
-    """A `[bundles.NAME]` table: secrets that are published together, for one user."""
+    """Secrets that are published together, for one user.
 
-    owner: UserName | None = None  # None: the user who runs the daemon, in the foreground only
-    on_refusal: Literal["keep", "withdraw"] = "keep"
-    refresh_interval_s: Interval | None = Field(default=None, alias="refresh_interval")
-    import_all: bool = False
-    secrets: OneOrMore[Secret]
-    variables: Mapping[VariableName, VariableRule] = Field(default_factory=dict)
-    outputs: OneOrMore[Output] = (Output(path="env", format="env"),)
-    on_change: Several[OnChange] = ()
+    All of its files change at once; with one bad secret the whole bundle stays as it is.
+    """
+
+    owner: UserName | None = Field(
+        default=None,
+        description="The user who may read the files. It may be left out in the foreground only, where files"
+        " are those of the user who runs the daemon.",
+        examples=["trading-bot"],
+    )
+    on_refusal: Literal["keep", "withdraw"] = Field(
+        default="keep",
+        description="What happens where the source says that a secret is gone or that access to it was taken"
+        " away: the last good files stay, or they are withdrawn.",
+        examples=["withdraw"],
+    )
+    refresh_interval_s: Interval | None = Field(
+        default=None,
+        alias="refresh_interval",
+        description="How often this bundle is refreshed; by default as `[daemon]` says.",
+        examples=["1m"],
+    )
+    import_all: bool = Field(
+        default=False,
+        description="Whether every key of the bundle's JSON objects that can be a variable is published, not"
+        " only what is listed. Names that would run code or redirect a program are never taken.",
+        examples=[True],
+    )
+    secrets: OneOrMore[Secret] = Field(
+        description="The secrets that the bundle is made of.",
+        examples=[[{"source": "aws", "id": "trading-bot/production"}]],
+    )
+    variables: Mapping[VariableName, VariableRule] = Field(
+        default_factory=dict,
+        description="The list of what is published, and the rules for each. What a secret holds beyond it is"
+        " reported, not published.",
+        examples=[{"API_KEY": {"min_length": 16}, "TRADING_MODE": {"choices": ["paper", "live"]}}],
+    )
+    groups: Several[Group] = Field(
+        default=(),
+        description="Variables that belong together: either each of a group has a value or none has."
+        " They need no required = false of their own.",
+        examples=[[["BYBIT_API_KEY", "BYBIT_API_SECRET"]]],
+        json_schema_extra=beside(variables={"BYBIT_API_KEY": {}, "BYBIT_API_SECRET": {}}),
+    )
+    outputs: OneOrMore[Output] = Field(
+        default=(Output(path="env", format="env"),),
+        description="The files that are published; by default one, named env, of format env.",
+        examples=[[{"path": "env", "format": "env"}]],
+    )
+    on_change: Several[OnChange] = Field(
+        default=(),
+        description="The units that are told of a change.",
+        examples=[[{"unit": "trading-bot.service", "action": "reload"}]],
+    )
+    alert_command: CommandOrNone | None = Field(
+        default=None,
+        description="As alert_command in [daemon], for this bundle alone; an empty list tells nobody.",
+        examples=[["/usr/local/bin/secretsd-mail", "desk@example.com"]],
+    )
+    alert_after_s: TimeSpan | None = Field(
+        default=None,
+        alias="alert_after",
+        description="As alert_after in [daemon], for this bundle alone.",
+        examples=["30s"],
+    )
 
     @cached_property
     def mapped_names(self) -> frozenset[str]:
@@ -257,6 +253,11 @@ class Bundle(Table):
     def wanted_names(self) -> frozenset[str]:
         """The allow-list: every variable that the bundle names. `import_all` adds what it finds."""
         return self.mapped_names | self.variables.keys()
+
+    @cached_property
+    def grouped_names(self) -> frozenset[str]:
+        """The variables that may be missing as long as their whole group is."""
+        return frozenset().union(*self.groups)
 
     def secret_of(self, variable: str) -> Secret | None:
         """The secret that alone can give `variable`; None where several objects could hold it."""
@@ -269,9 +270,28 @@ class Bundle(Table):
 class Config(Table):
     """The whole configuration."""
 
-    daemon: Daemon = Field(default_factory=Daemon)
-    sources: Mapping[Name, SourceConfig] = Field(default_factory=dict)
-    bundles: Mapping[BundleName, Bundle] = Field(default_factory=dict)
+    daemon: Daemon = Field(
+        default_factory=Daemon,
+        description="What holds for all bundles.",
+        examples=[{"refresh_interval": "5m"}],
+    )
+    sources: Mapping[Name, AnySource] = Field(
+        default_factory=dict,
+        description="Where secrets come from, by names of your choice.",
+        examples=[{"aws": {"type": "aws-secretsmanager", "region": "us-east-1"}}],
+    )
+    bundles: Mapping[BundleName, Bundle] = Field(
+        default_factory=dict,
+        description="What is published, by the names of the directories below /run/secretsd.",
+        examples=[
+            {
+                "trading-bot": {
+                    "owner": "trading-bot",
+                    "secrets": [{"source": "aws", "id": "trading-bot/production", "variable": "TOKEN"}],
+                }
+            }
+        ],
+    )
 
     @property
     def foreground(self) -> bool:
@@ -282,6 +302,12 @@ class Config(Table):
         """How often a bundle is refreshed when all is well."""
         return self.bundles[bundle].refresh_interval_s or self.daemon.refresh_interval_s
 
+    def alert_command(self, bundle: str) -> tuple[str, ...]:
+        """Who is told of the bundle's troubles; empty for nobody. Of one that is gone: the daemon's."""
+        own = self.bundles[bundle].alert_command if bundle in self.bundles else None
+        return self.daemon.alert_command if own is None else own
 
-def _crossed(low: Decimal | int | None, high: Decimal | int | None) -> bool:
-    return low is not None and high is not None and low > high
+    def alert_after_s(self, bundle: str) -> float:
+        """How long a trouble of the bundle that may pass by itself must last before it is told."""
+        own = self.bundles[bundle].alert_after_s
+        return self.daemon.alert_after_s if own is None else own

@@ -8,6 +8,7 @@ arithmetic and runs a command that stands in it; UID and its kind abort the scri
 
 from __future__ import annotations
 
+_LONGEST_SHOWN_CHARS = 100
 _FAMILIES = ("LD_", "BASH_", "BASH_FUNC_", "GIT_CONFIG_", "COMP_", "CORECLR_", "COR_", "LISTEN_", "WATCHDOG_")
 
 _LOADER = """
@@ -63,3 +64,9 @@ def is_valid_name(name: str) -> bool:
 def is_dangerous(name: str) -> bool:
     """Whether a variable of this name runs code, redirects its program or breaks the reader of the file."""
     return name in _NAMES or name.startswith(_FAMILIES)
+
+
+def shown(name: str) -> str:
+    """`name` for terminals and logs, short, and without what would steer them or what no encoder takes."""
+    plain = name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return plain if len(plain) <= _LONGEST_SHOWN_CHARS else f"{plain[:_LONGEST_SHOWN_CHARS]}..."

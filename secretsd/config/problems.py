@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from secretsd.config.fields import REFUSED
-from secretsd.config.models import (
-    Bundle,
-    Config,
-    Daemon,
-    OnChange,
-    Output,
-    Secret,
-    SourceConfig,
-    Table,
-    VariableRule,
-)
+from secretsd.config.tables import known_keys, resolved, tables_at, tags_of, words_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
@@ -28,17 +19,6 @@ if TYPE_CHECKING:
     from secretsd.config.files import Tables
     from secretsd.config.positions import KeyPath
 
-_ANY = "*"
-_TABLES: Mapping[tuple[str, ...], type[Table]] = {
-    (): Config,
-    ("daemon",): Daemon,
-    ("sources", _ANY): SourceConfig,
-    ("bundles", _ANY): Bundle,
-    ("bundles", _ANY, "secrets", _ANY): Secret,
-    ("bundles", _ANY, "variables", _ANY): VariableRule,
-    ("bundles", _ANY, "outputs", _ANY): Output,
-    ("bundles", _ANY, "on_change", _ANY): OnChange,
-}
 _MEANING = {
     "string_type": "must be a string",
     "bool_type": "must be true or false",
@@ -48,7 +28,9 @@ _MEANING = {
     "mapping_type": "must be a table",
     "dict_type": "must be a table",
     "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
 }
+_MANY_WORDS = 100
 _CONSEQUENCE = "default_factory_not_called"  # pydantic's word for "something else in this table is wrong"
 
 
@@ -77,7 +59,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    found = get_close_matches(word, list(known), n=1)
+    return _nearest(word, tuple(known))
+
+
+@lru_cache(maxsize=4096)  # a mistake is looked at several times on its way
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    if len(known) > _MANY_WORDS:
+        # Comparing costs a millisecond for a hundred words; a thousand mistakes must not take minutes.
+        known = tuple(each for each in known if each[:2].lower() == word[:2].lower())[:_MANY_WORDS]
+    found = get_close_matches(word, known, n=1)
     return found[0] if found else None
 
 
@@ -90,47 +80,58 @@ def explained(error: ValidationError) -> list[Problem]:
         for each in details
         if each["type"] == "extra_forbidden"
     }
-    return [_problem(each) for each in details if not (each["type"] == "missing" and each["loc"] in meant)]
+    wanted = [each for each in details if not (each["type"] == "missing" and each["loc"] in meant)]
+    return [problem for each in wanted for problem in _problems(each)]
 
 
-def known_keys(path: KeyPath) -> list[str]:
-    """The keys that the table at `path` may hold; none where no table is foreseen or its keys are free."""
-    table = _table_at(path)
-    fields = table.model_fields.items() if table else ()
-    return [field.alias or name for name, field in fields]
-
-
-def _table_at(path: KeyPath) -> type[Table] | None:
-    # Every second part of a path is a name that the operator chose, or an index.
-    return _TABLES.get(tuple(_ANY if index % 2 else str(part) for index, part in enumerate(path)))
-
-
-def _problem(detail: ErrorDetails) -> Problem:
-    path: KeyPath = detail["loc"]
+def _problems(detail: ErrorDetails) -> Iterator[Problem]:
+    location = detail["loc"]
+    path, _ = resolved(location)
     if path[-1] == "[key]":
-        return Problem(path[:-1], f"the name {path[-2]!r} {detail['msg']}")
+        yield Problem(path[:-1], f"the name {path[-2]!r} {detail['msg']}")
+        return
     match detail["type"]:
         case "extra_forbidden":
-            known = known_keys(path[:-1])
-            hint = did_you_mean(str(path[-1]), known) or f"; known here: {', '.join(known)}"
-            return Problem(path, f"unknown key {path[-1]!r}{hint}")
+            yield _unknown_key(path, known_keys(location[:-1]))
         case "missing":
-            return Problem(path, f"{path[-1]!r} is missing here")
+            yield Problem(path, f"{path[-1]!r} is missing here")
         case "literal_error":
-            return Problem(path, f"{_named(path)} {_one_of(path, detail['input'])}")
-        case kind if kind == REFUSED and _table_at(path):
+            yield Problem(path, f"{_named(path)} {_one_of(words_at(location), detail['input'])}")
+        case "union_tag_not_found" | "union_tag_invalid":
+            yield from _untold(path, detail["input"])
+        case kind if kind == REFUSED and tables_at(location):
             key: Any = detail["ctx"]["key"]
-            return Problem((*path, key) if key else path, detail["msg"])
+            yield Problem((*path, key) if key else path, detail["msg"])
+            yield from (Problem(path, text) for text in detail["ctx"]["also"])
         case kind if kind == REFUSED:
-            return Problem(path, f"{_named(path)} {detail['msg']}")
+            yield Problem(path, f"{_named(path)} {detail['msg']}")
         case kind:
-            return Problem(path, f"{_named(path)} {_MEANING.get(kind, 'is not valid here')}")
+            yield Problem(path, f"{_named(path)} {_MEANING.get(kind, 'is not valid here')}")
 
 
-def _one_of(path: KeyPath, value: object) -> str:
-    table = _table_at(path[:-1])
-    annotation = table.model_fields[str(path[-1])].annotation if table else None
-    allowed = [f'"{word}"' for word in get_args(annotation)]
+def _unknown_key(path: KeyPath, known: list[str]) -> Problem:
+    hint = did_you_mean(str(path[-1]), known) or f"; known here: {', '.join(known)}"
+    return Problem(path, f"unknown key {path[-1]!r}{hint}")
+
+
+def _untold(path: KeyPath, table: object) -> Iterator[Problem]:
+    """What is wrong with a table whose `type` tells nothing; a key that no type knows is always wrong."""
+    if not isinstance(table, dict):
+        yield Problem(path, f"{_named(path)} {_MEANING['model_type']}")
+        return
+    known = known_keys(path)
+    strangers = [key for key in table if key not in known]
+    if "type" in table:
+        types = tuple(tag for each in tables_at(path) for tag in tags_of(each))
+        yield Problem((*path, "type"), f"'type' {_one_of(types, table['type'])}")
+    elif not any(nearest(key, known) == "type" for key in strangers):
+        yield Problem((*path, "type"), "'type' is missing here")
+    for key in strangers:
+        yield _unknown_key((*path, key), known)
+
+
+def _one_of(words: tuple[str, ...], value: object) -> str:
+    allowed = [f'"{word}"' for word in words]
     near = nearest(f'"{value}"', allowed) if len(allowed) > 1 else None
     return f"must be {' or '.join(allowed)}" + (f"; did you mean {near}?" if near else "")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from secretsd.config.fields import RESERVED_BUNDLE_NAMES
 from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.rules import broken_rule
+from secretsd.config.source_rules import hidden_directories, unfit_for_their_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from secretsd.config.models import Bundle, Config, Secret
     from secretsd.config.positions import KeyPath
+    from secretsd.config.variables import VariableRule
 
 _DANGEROUS = (
     "runs code, redirects its program or breaks the reader of the file, however well its value is quoted;"
@@ -27,6 +30,8 @@ _NOTHING_TAKEN = (
 _ONE_ACKNOWLEDGES = (
     "'require_ack' is for one unit of a bundle, since an acknowledgement names no unit; it is already set"
 )
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_FILE_IN_THE_WAY = "needs a directory where there is a file"
 _NOT_AS_ROOT = "'before' is run as the bundle's owner, and never as root: name a user of its own as owner"
 _CLOSED = "each takes only what its own variable or variables names"
 
@@ -39,37 +44,35 @@ def related(
     `broken` holds the keys that are already known to be wrong: a rule that would have to look at one of
     them is left out, since its answer would be a consequence. `source_names` counts broken sources too.
     """
-    if not _any_within(broken, ("daemon",)):
+    # Every path on the way to something broken, so that each look costs the same however much is broken.
+    touched = {path[:depth] for path in broken for depth in range(len(path) + 1)}
+    if ("daemon",) not in touched:
         yield from _daemon(config)
+        yield from hidden_directories(config)
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
-        secrets_are_good = not _any_within(broken, (*path, "secrets"))
-        variables_are_good = not _any_within(broken, (*path, "variables"))
+        secrets_are_good = (*path, "secrets") not in touched
+        variables_are_good = (*path, "variables") not in touched
         if secrets_are_good:
             yield from _unknown_sources(path, bundle, source_names)
+            yield from unfit_for_their_source(path, bundle, config.sources)
             yield from _given_twice(path, bundle)
             yield from _dangerous(_given(path, bundle))
-        if variables_are_good:
-            yield from _dangerous({name: (*path, "variables", name) for name in bundle.variables})
-            yield from _defaults(path, bundle)
+        yield from _dangerous({name: (*path, "variables", name) for name in bundle.variables})
+        yield from _defaults(path, bundle)
+        yield from _choices(path, bundle)
         if secrets_are_good and variables_are_good:
             yield from _never_given(path, bundle)
-        if not _any_within(broken, (*path, "outputs")):
+            if (*path, "groups") not in touched:
+                yield from _groups(path, bundle)
+        if (*path, "outputs") not in touched:
             yield from _output_paths(path, bundle)
-        if not _any_within(broken, (*path, "on_change")):
+        if (*path, "on_change") not in touched:
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
             yield from _askers(path, bundle, config)
-        if (
-            bundle.owner is None
-            and not config.foreground
-            and not _any_within(broken, (*path, "owner"), ("daemon",))
-        ):
+        if bundle.owner is None and not config.foreground and not {(*path, "owner"), ("daemon",)} & touched:
             yield Problem(path, f"bundle {name!r} has no owner: name the user who reads its files")
-
-
-def _any_within(broken: AbstractSet[KeyPath], *paths: KeyPath) -> bool:
-    return any(each[: len(path)] == path for each in broken for path in paths)
 
 
 def _daemon(config: Config) -> Iterator[Problem]:
@@ -150,11 +153,52 @@ def _never_given(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
 def _defaults(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
     for name, rule in bundle.variables.items():
         # Which part it breaks is not said: that sentence would list the choices.
-        if rule.default is not None and broken_rule(rule, rule.default.encode()):
+        if rule.default is not None and _breaks(rule, rule.default):
             yield Problem((*path, "variables", name, "default"), "'default' breaks the rule it stands in")
 
 
+def _breaks(rule: VariableRule, text: str) -> bool:
+    if rule.pattern is not None and _REPEATED_GROUP.search(rule.pattern):
+        # It may take forever to fail, and nothing here has a deadline; a worker, which has one, asks again.
+        rule = rule.model_copy(update={"pattern": None, "compiled_pattern": None})
+    return broken_rule(rule, text.encode()) is not None
+
+
+def _choices(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    for name, rule in bundle.variables.items():
+        for index, choice in enumerate(rule.choices or ()):
+            if _breaks(rule, choice):
+                place = (*path, "variables", name, "choices", index)
+                yield Problem(place, "an element of 'choices' breaks the rule it stands in")
+
+
+def _groups(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    seen: dict[str, KeyPath] = {}
+    for index, group in enumerate(bundle.groups):
+        for position, name in enumerate(group):
+            place = (*path, "groups", index, position)
+            if name in seen:
+                what = f"{name!r} is in a group already; put all that depend on each other into one"
+                yield Problem(place, f"{what}: see the one", seen[name])
+            elif problem := _unfit_for_a_group(bundle, name):
+                yield Problem(place, problem)
+            seen.setdefault(name, place)
+
+
+def _unfit_for_a_group(bundle: Bundle, name: str) -> str | None:
+    rule = bundle.variables.get(name)
+    if name not in bundle.wanted_names:
+        hint = did_you_mean(name, sorted(bundle.wanted_names)) or "; list it in the variables table"
+        return f"an element of 'groups' names no variable of this bundle{hint}"
+    if rule is not None and rule.default is not None:
+        return f"{name!r} in a group has a default, so it is never missing: take away one of the two"
+    if rule is not None and rule.required and "required" in rule.model_fields_set:
+        return f"{name!r} in a group has required = true, so none of its group may be missing: leave it out"
+    return None
+
+
 def _output_paths(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
+    directories = {output.path for output in bundle.outputs if output.format == "files"}
     seen: dict[str, KeyPath] = {}
     for index, output in enumerate(bundle.outputs):
         place = (*path, "outputs", index, "path")
@@ -163,7 +207,9 @@ def _output_paths(path: KeyPath, bundle: Bundle) -> Iterator[Problem]:
             continue
         for other, other_place in seen.items():
             if output.path.startswith(f"{other}/"):
-                yield Problem(place, "'path' needs a directory where there is a file", other_place)
+                # In a directory of format "files" a variable's name could be the same as the file's.
+                what = "lies in the directory of the one" if other in directories else _FILE_IN_THE_WAY
+                yield Problem(place, f"'path' {what}", other_place)
             elif other.startswith(f"{output.path}/"):
                 yield Problem(place, "'path' is the directory of the one", other_place)
         seen[output.path] = place

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 
-from secretsd.config.models import VariableRule
+from secretsd.config.variables import VariableRule
 
 
 def broken_rule(rule: VariableRule, value: bytes) -> str | None:

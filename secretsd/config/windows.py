@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator
 
-from secretsd.config.fields import refused
+from secretsd.config.fields import Kind, refused
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIMES = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
@@ -179,4 +179,4 @@ def _times(text: str) -> tuple[int, int]:
     return start_min, end_min if end_min > start_min else end_min + _DAY_MIN
 
 
-WindowText = Annotated[Window, BeforeValidator(parse_window)]
+WindowText = Annotated[Window, Kind("windows of the week"), BeforeValidator(parse_window)]

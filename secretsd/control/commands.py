@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from difflib import get_close_matches
 from functools import partial
-from typing import TypeVar
 
+from secretsd.control import check, doctor
+from secretsd.control.drafting import schema
+from secretsd.control.overruling import diff, history, hold, resume, rollback
 from secretsd.control.protocol import Reply
-from secretsd.control.report import describe_step, document, shortfall
-from secretsd.errors import ConfigError, ExitCode, UsageError, worst
+from secretsd.control.report import describe_step, document
+from secretsd.control.requests import Request, must_know, seconds
+from secretsd.control.settling import settled
+from secretsd.errors import ConfigError, ExitCode, UsageError
 from secretsd.refresh.conductor import Conductor
-from secretsd.refresh.plan import must_load
 from secretsd.refresh.state import BundleState
-from secretsd.timespan import parse_timespan
 
 _WAIT_TIMEOUT_S = 30.0
 _RELOAD_TIMEOUT_S = 60.0
-_LONGEST_TIMEOUT_S = 24 * 3600.0
-
-Request = dict[str, object]
-Default = TypeVar("Default")
 
 
 class Commands:
@@ -29,22 +26,36 @@ class Commands:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._commands: dict[str, Callable[[str | None, Request], Awaitable[Reply]]] = {
+        self._for_any: dict[str, Callable[[str | None, Request], Awaitable[Reply]]] = {
             "status": self._status,
-            "wait": self._wait,
             "reload": self._reload,
             "plan": self._plan,
+            "alert-test": self._alert_test,
+            "doctor": self._doctor,
+        }
+        self._for_one: dict[str, Callable[[str, Request], Awaitable[Reply]]] = {
+            "wait": self._wait,
             "ack": self._ack,
+            "diff": partial(diff, conductor),
+            "history": partial(history, conductor),
+            "hold": partial(hold, conductor),
+            "resume": partial(resume, conductor),
+            "rollback": partial(rollback, conductor),
+            "schema": partial(schema, conductor),
         }
 
     async def run(self, command: str, bundle: str | None, request: Request) -> Reply:
         """Raises: SecretsdError."""
-        if command not in self._commands:
+        if command not in self._for_any and command not in self._for_one:
             raise UsageError(f"unknown command {command!r}")
-        # `reload` names a bundle that perhaps only the new configuration knows.
-        if bundle is not None and command != "reload":
-            self._must_know(bundle)
-        return await self._commands[command](bundle, request)
+        # `reload` names a bundle that perhaps only the new configuration knows, `schema` one that is to come.
+        if bundle is not None and command not in ("reload", "schema"):
+            must_know(bundle, self._conductor.config.bundles)
+        if command in self._for_any:
+            return await self._for_any[command](bundle, request)
+        if bundle is None:
+            raise UsageError(f"{command} needs a bundle's name")
+        return await self._for_one[command](bundle, request)
 
     def status(self, names: Collection[str]) -> Reply:
         return Reply(body=document(self._conductor, names))
@@ -52,15 +63,13 @@ class Commands:
     async def _status(self, bundle: str | None, _request: Request) -> Reply:
         return self.status(self._names(bundle))
 
-    async def _wait(self, bundle: str | None, request: Request) -> Reply:
-        if bundle is None:
-            raise UsageError("wait needs a bundle's name")
-        deadline = time.monotonic() + _seconds(request, "timeout", _WAIT_TIMEOUT_S)
+    async def _wait(self, bundle: str, request: Request) -> Reply:
+        deadline = time.monotonic() + seconds(request, "timeout", _WAIT_TIMEOUT_S)
         state = self._conductor.states[bundle]
         if not await self._is_served(bundle, deadline):
             what = "is not published" if state.record is None else "was altered on this host"
             return Reply(ExitCode.TRY_AGAIN, f"{bundle} {what}: {_why(state)}")
-        max_age_s = _seconds(request, "max_age", None)
+        max_age_s = seconds(request, "max_age", None)
         if max_age_s is not None and not await self._is_fresh(bundle, state, max_age_s, deadline):
             sentence = f"{bundle} was last confirmed {_age(state)}: {_why(state)}"
             if not request.get("allow_stale"):
@@ -72,10 +81,8 @@ class Commands:
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:
         """Whether every file of the bundle is there as it was published; one that was altered is mended."""
-        if self._conductor.states[bundle].record is not None and not self._conductor.bundles.is_intact(
-            bundle
-        ):
-            self._conductor.request_refresh({bundle})
+        if not self._conductor.bundles.is_intact(bundle):
+            self._conductor.look()
         return await self._until(lambda: self._conductor.bundles.is_intact(bundle), deadline)
 
     async def _is_fresh(self, bundle: str, state: BundleState, max_age_s: float, deadline: float) -> bool:
@@ -90,7 +97,7 @@ class Commands:
         return fresh()
 
     async def _reload(self, bundle: str | None, request: Request) -> Reply:
-        deadline = time.monotonic() + _seconds(request, "timeout", _RELOAD_TIMEOUT_S)
+        deadline = time.monotonic() + seconds(request, "timeout", _RELOAD_TIMEOUT_S)
         try:
             await self._conductor.reload_configuration()
         except ConfigError as error:
@@ -104,46 +111,34 @@ class Commands:
         began = time.monotonic()
         targets = self._conductor.request_refresh(names)
         self._conductor.hurry_deliveries(names)
-        for name in names:
-            await self._until(partial(self._is_settled, name, targets[name], began), deadline)
-        shortfalls = [line for name in names if (line := shortfall(self._conductor, name, targets[name]))]
-        code = worst([code for code, _ in shortfalls])
-        done = f"up to date and loaded: {len(names) - len(shortfalls)} of {len(names)} bundles"
-        return Reply(code, done, {"lines": [line for _, lines in shortfalls for line in lines]})
-
-    def _is_settled(self, name: str, target: int, began: float) -> bool:
-        """Whether the refresh has ended and each unit has loaded the result, has failed to or has to wait."""
-        state = self._conductor.states.get(name)
-        bundle = self._conductor.config.bundles.get(name)
-        if state is None or bundle is None:
-            return True  # another reload has removed it
-        if state.ended < target:
-            return False
-        if state.record is None:
-            return True
-        generation = state.record.generation
-        for entry in bundle.on_change:
-            delivery = state.delivery(entry.unit)
-            # A unit that waits for a window is not waited for: that may open tomorrow.
-            put_off = delivery.failed_attempts or delivery.wait is not None
-            put_off_since = delivery.generation == generation and put_off and delivery.retry_at > began
-            loaded = state.entry.loaded.get(entry.unit, 0) >= generation
-            if must_load(entry) and not loaded and (delivery.in_progress or not put_off_since):
-                return False
-        return True
+        return await settled(self._conductor, targets, began=began, deadline=deadline)
 
     async def _plan(self, bundle: str | None, _request: Request) -> Reply:
         names = self._names(bundle)
         steps = await self._conductor.dry_run(names)
         return Reply(body={"steps": [describe_step(step) for step in steps]})
 
-    async def _ack(self, bundle: str | None, request: Request) -> Reply:
+    async def _ack(self, bundle: str, request: Request) -> Reply:
         generation = request.get("generation")
-        if bundle is None or not isinstance(generation, int):
-            raise UsageError("ack needs a bundle's name and a generation")
+        if not isinstance(generation, int):
+            raise UsageError("ack needs a generation")
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
         return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+
+    async def _alert_test(self, bundle: str | None, _request: Request) -> Reply:
+        wrong = await self._conductor.alerts.test(bundle)
+        if wrong is None:
+            of = f"bundle {bundle}" if bundle else "[daemon]"
+            return Reply(ExitCode.CONFIG, f"{of} has no alert_command: see secretsd.toml(5)")
+        if wrong:
+            advice = "run it by hand as the user secretsd, see /usr/share/doc/secretsd/alerts.md"
+            return Reply(ExitCode.IO, f"nobody may have heard it: {wrong}", {"advice": advice})
+        return Reply(message="the alert command was told of a test event, and ended well")
+
+    async def _doctor(self, _bundle: str | None, _request: Request) -> Reply:
+        checks = await doctor.examine(self._conductor)
+        return Reply(body={"config": str(self._conductor.config_path), "checks": check.encoded(checks)})
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())
@@ -151,24 +146,8 @@ class Commands:
     def _names(self, bundle: str | None) -> list[str]:
         if bundle is None:
             return list(self._conductor.config.bundles)
-        self._must_know(bundle)
+        must_know(bundle, self._conductor.config.bundles)
         return [bundle]
-
-    def _must_know(self, bundle: str) -> None:
-        known = self._conductor.config.bundles
-        if bundle not in known:
-            near = get_close_matches(bundle, known, 1)
-            raise UsageError(f"no bundle {bundle!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-
-def _seconds(request: Request, key: str, default: Default) -> float | Default:
-    text = request.get(key)
-    if text is None:
-        return default
-    try:
-        return min(parse_timespan(str(text)), _LONGEST_TIMEOUT_S)
-    except ValueError as error:
-        raise UsageError(f"{key}: {error}") from None
 
 
 def _why(state: BundleState) -> str:

@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 
 import secretsd
 from secretsd import logs
-from secretsd.config.models import OnChange
+from secretsd.config.cautions import cautions
+from secretsd.config.on_change import OnChange
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
+from secretsd.model import SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -37,7 +40,9 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    return [text for text in (conductor.memory.warning, conductor.bundles.notebook.problem, lost) if text]
+    troubles = (conductor.bundles.notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    return [text for text in texts if text]
 
 
 def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
@@ -53,20 +58,63 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],
         "ignored_keys": {secret: list(keys) for secret, keys in state.ignored.items()},
-        "secrets": [
-            {
-                "source": version.ref.source,
-                "id": version.ref.id,
-                "stage": version.ref.stage if version.ref.version is None else None,
-                "version_id": version.version_id,
-                "created_at": _iso(version.created_at),
-            }
-            for version in state.versions
-        ],
+        "secrets": [_version(version) for version in state.versions],
         "failing_since": _iso(state.failing_since),
-        "failures": [_failure(failure) for failure in state.failures],
+        "failures": [failure_document(failure) for failure in state.failures],
+        "hold": hold_document(state),
+        "drift": {
+            "count": state.drift.count,
+            "last_at": _iso(state.drift.last_at),
+            "last": list(state.drift.last),
+            "repaired": not state.drift.is_open,
+        },
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
+
+
+def _version(version: SecretVersion) -> dict[str, object]:
+    return {
+        "source": version.ref.source,
+        "id": version.ref.id,
+        "stage": version.ref.stage if version.ref.version is None else None,
+        "version_id": version.version_id,
+        "created_at": _iso(version.created_at),
+    }
+
+
+def hold_document(state: BundleState) -> dict[str, object] | None:
+    """What an operator holds, and what the source has meanwhile; None where the source decides."""
+    hold = state.entry.hold
+    if hold is None:
+        return None
+    return {
+        "kind": hold.kind,
+        "since": _iso(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "generation": state.record.generation if state.record else None,
+        "from_generation": hold.from_generation,
+        "waiting": [f"{version.ref.id} (version {version.version_id})" for version in state.held_back],
+    }
+
+
+def showing_document(showing: Showing, state: str) -> dict[str, object]:
+    """A line of the history; `state` is "published", "kept" (a rollback can show it again) or "gone"."""
+    return {
+        "generation": showing.generation,
+        "published_at": _iso(showing.published_at),
+        "reason": showing.reason,
+        "copy_of": showing.copy_of,
+        "by": showing.by or None,
+        "state": state,
+        "versions": [_version(version) for version in showing.versions],
+    }
+
+
+def _stage(conductor: Conductor, ref: SecretRef) -> str | None:
+    """The stage that was read; None where a version was, or where the source knows no stages."""
+    has_stages = isinstance(conductor.config.sources.get(ref.source), AwsSecretsManager)
+    return ref.stage if has_stages and ref.version is None else None
 
 
 def state_word(conductor: Conductor, name: str) -> str:
@@ -121,7 +169,7 @@ def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
     }
 
 
-def _failure(failure: Failure) -> dict[str, object]:
+def failure_document(failure: Failure) -> dict[str, object]:
     return {**asdict(failure), "failure_class": failure.failure_class.value}
 
 
@@ -140,9 +188,16 @@ def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, l
         return code, [f"{name}: {kept}", *(line for each in state.failures for line in _reason(each))]
     if state.ended < target:
         return ExitCode.TRY_AGAIN, [f"{name}: its refresh has not ended yet: see secretsctl status {name}"]
-    generation = state.record.generation if state.record else 0
+    return not_loaded(conductor, name)
+
+
+def not_loaded(conductor: Conductor, name: str) -> tuple[ExitCode, list[str]] | None:
+    """Which unit has not loaded what is published, and why; None where all have."""
+    state, bundle = conductor.states.get(name), conductor.config.bundles.get(name)
+    if state is None or bundle is None or state.record is None:
+        return None
     for entry in bundle.on_change:
-        if must_load(entry) and state.entry.loaded.get(entry.unit, 0) < generation:
+        if must_load(entry) and state.entry.loaded.get(entry.unit, 0) < state.record.generation:
             return ExitCode.TRY_AGAIN, [f"{name}: published, not loaded", *_why_not_loaded(entry.unit, state)]
     return None
 
@@ -191,10 +246,29 @@ def status_line(conductor: Conductor) -> str:
     return "; ".join(shown)
 
 
+def survey_document(survey: Survey) -> dict[str, object]:
+    """The answer to `schema --json`: each variable's rule as it would stand in the file."""
+    return {
+        "schema": SCHEMA,
+        "bundle": survey.bundle,
+        "variables": {each.name: _rule(each) for each in survey.variables},
+        "left_out": [asdict(each) for each in survey.left_out],
+    }
+
+
+def _rule(variable: SurveyedVariable) -> dict[str, object]:
+    rule: dict[str, object] = {} if variable.required else {"required": False}
+    if variable.type != "string":
+        rule["type"] = variable.type
+    if variable.min_length:
+        rule["min_length"] = variable.min_length
+    return rule
+
+
 def describe_step(step: Step) -> dict[str, object]:
     """A step of the plan as JSON: its kind and its fields."""
     kind = type(step).__name__
     fields = asdict(step)
     if "failures" in fields:
-        fields["failures"] = [_failure(failure) for failure in getattr(step, "failures", ())]
+        fields["failures"] = [failure_document(failure) for failure in getattr(step, "failures", ())]
     return {"step": kind, **fields}

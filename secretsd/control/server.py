@@ -147,7 +147,7 @@ class ControlServer:
                 "" if owner_uid is not None else "; a bundle added lately needs systemctl reload secretsd"
             )
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may{lately}")
-        return await self._commands.run(command, bundle, request)
+        return await self._commands.run(command, bundle, {**request, "by": f"uid {peer.uid}"})
 
     def _own_status(self, peer: Peer, users: _Users) -> Reply:
         own = [name for name, uid in users.owners.items() if uid == peer.uid]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import assert_never
 
-from secretsd.config.models import OnChange
+from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
 from secretsd.notify import client
 from secretsd.refresh.gates import Go, Reason, WaitUntil, gate

@@ -10,26 +10,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-from secretsd.config.models import Config
+from secretsd.config.cautions import cautions
+from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, PublishRecord, Rejected
-from secretsd.refresh import published
+from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
+from secretsd.refresh.hold import after_reboot, made_as, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
+    ROLLED_BACK,
+    KeepHeld,
     KeepPublished,
     KeepStale,
     NotifyUnit,
     PublishBundle,
     RemoveBundle,
-    RepairBundle,
+    RestoreBundle,
     Step,
+    ends_hold,
     plan,
 )
 from secretsd.refresh.publish import io_failure
+from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
-from secretsd.refresh.state import BundleState, Changes
+from secretsd.refresh.state import BundleState, Changes, Intent
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +49,17 @@ class Bundles:
         self.changes = Changes()
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
+        self.restores = Restores(Path(config.daemon.runtime_dir), self.states, self.changes)
         self.ready = False  # before READY nobody is told
+        self._needy: set[str] = set()  # of a refresh, since their copies are of no use
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
-        self._repairs: dict[str, RepairBundle] = {}
 
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
+        _warn_of(self.config)
         self.notebook.open()
         try:
-            removed = published.sweep(self._runtime_dir)
+            removed = published.sweep(self._runtime_dir, self.notebook.last_shown())
             present = published.bundles_present(self._runtime_dir)
         except OSError as error:
             failure = io_failure(error, "cannot take over what is published")
@@ -64,6 +72,7 @@ class Bundles:
     def adopt(self, config: Config) -> set[str]:
         """Lets go of the old configuration. Returns the bundles that are to be refreshed for that."""
         former, self.config = self.config, config
+        _warn_of(config)
         for name in config.bundles.keys() - self.states.keys():
             self._take_on(name)
         self.changes.announce()
@@ -82,17 +91,30 @@ class Bundles:
 
     def _take_on(self, name: str) -> None:
         record, entry = self.shown(name), self.notebook.take(name)
+        if record is None and entry.shown:
+            # Somebody has removed the link while nobody watched: what it showed is still to be shown.
+            record = _not_before_now(published.read_record_of(self._runtime_dir, name, entry.shown))
         given = max(entry.generation, published.highest_generation(self._runtime_dir, name))
         self.states[name] = BundleState(
             record=record, entry=entry, given=given, versions=record.versions if record else ()
         )
+        if record is not None and record.generation not in {each.generation for each in entry.history}:
+            self.notebook.note_shown(name, record)
 
-    def remove_unwanted(self) -> None:
-        """Takes away what the configuration no longer names; what a round works on waits for its end."""
+    def wanted(self, name: str) -> Bundle:
+        """The bundle as it is to be fetched: after a reboot, which has lost it, what an operator holds."""
+        state, bundle = self.states[name], self.config.bundles[name]
+        if state.entry.hold is None or state.record is not None:
+            return bundle
+        return pinned(bundle, state.entry.hold.pinned)
+
+    async def remove_unwanted(self) -> None:
+        """Takes away what the configuration no longer names; what a worker works on waits for its end."""
         unwanted = self.states.keys() - self.config.bundles.keys() - self._flying.keys()
+        unwanted = {name for name in unwanted if not self.restores.is_under_way(name)}
         observed = {name: self.states[name].observed(result=None, intact=True) for name in unwanted}
         for step in plan({}, observed, time.monotonic()):
-            if isinstance(step, RemoveBundle) and self._remove(step.bundle, step.reason):
+            if isinstance(step, RemoveBundle) and await self._remove(step.bundle, step.reason):
                 self.notebook.let_go(step.bundle, self.states.pop(step.bundle).entry)
                 self.changes.announce()
 
@@ -111,7 +133,7 @@ class Bundles:
         """Whether the bundle is published and every file still is what was published. Opens no file."""
         state = self.states.get(name)
         record = state.record if state else None
-        return record is not None and published.is_intact(self._runtime_dir, record)
+        return record is not None and drift.is_intact(self._runtime_dir, record)
 
     # --- a round ---------------------------------------------------------------------------------------
 
@@ -137,67 +159,76 @@ class Bundles:
         """The bundles that a round works on now."""
         return self._flying.keys()
 
-    async def take_repairs(self, names: frozenset[str]) -> Mapping[str, RepairBundle]:
-        """What the plan wants repaired of these bundles; their new numbers are durable."""
-        repairs = {name: self._repairs.pop(name) for name in names & self._repairs.keys()}
-        for name, step in repairs.items():
-            await self.notebook.reserve(name, step.generation, repairs)
-        return repairs
-
     async def on_prepared(self, candidate: Candidate) -> int | None:
         """As rounds.Listener."""
         name = candidate.bundle
+        await self.restores.ended(name)
         if name not in self.config.bundles:
             return None
         for step in self._plan(name, candidate):
             match step:
                 case PublishBundle(generation=generation, reason=reason):
                     log.info("publishing", extra={"bundle": name, "generation": generation, "reason": reason})
+                    self.restores.publishing.add(name)
+                    self.states[name].intent = Intent(generation, self._detailed(name, reason))
+                    await self._settle_hold(name, candidate)
                     await self.notebook.reserve(name, generation, self._flying[name])
                     return generation
-                case KeepPublished() | KeepStale() | RepairBundle() | RemoveBundle() | NotifyUnit():
+                case KeepPublished() | KeepHeld() | KeepStale() | RestoreBundle() | RemoveBundle():
+                    pass
+                case NotifyUnit():
                     pass
                 case _:
                     assert_never(step)
         return None
 
+    async def _settle_hold(self, name: str, candidate: Candidate) -> None:
+        """What becomes of an operator's word now that `candidate` is about to be shown."""
+        hold = self.states[name].entry.hold
+        if hold is None or hold.digest == candidate.digest:
+            return
+        if ends_hold(hold, candidate):
+            log.info("rollback ended: the source has a newer version", extra={"bundle": name})
+            await self.notebook.hold(name, None)
+        else:
+            await self.notebook.hold(name, after_reboot(hold, candidate.digest))
+
+    def _detailed(self, name: str, reason: str) -> str:
+        seen = self.states[name].drift
+        return f"{reason}: {'; '.join(seen.last)}" if seen.is_open and reason != ROLLED_BACK else reason
+
     async def on_published(self, record: PublishRecord) -> None:
         """As rounds.Listener."""
-        log.info("published", extra={"bundle": record.bundle, "generation": record.generation})
-        state = self.states[record.bundle]
+        name, generation = record.bundle, record.generation
+        log.info("published", extra={"bundle": name, "generation": generation})
+        state = self.states[name]
         former, state.record = state.record, record
+        state.drift.is_open = False
+        self.notebook.note_shown(name, record)
         if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.
-            await self.notebook.carry(record.bundle, old=former.generation, new=record.generation)
+            await self.notebook.carry(name, old=former.generation, new=generation)
 
     def shown(self, name: str) -> PublishRecord | None:
         """As rounds.Listener."""
-        record = published.read_record(self._runtime_dir, name)
-        # Who published it may have been stopped before it read the clock. Now is late enough: a unit
-        # that has not loaded this generation is rather told twice than never.
-        return replace(record, published_monotonic=time.monotonic()) if record else None
-
-    def on_not_repaired(self, name: str, failure: Failure) -> None:
-        """As rounds.Listener."""
-        reason = {"reason": failure.message, "advice": failure.advice}
-        log.error("bundle was not repaired", extra={"bundle": name, **reason})
-        self.states[name].failures += (failure,)
+        return _not_before_now(published.read_record(self._runtime_dir, name))
 
     async def on_ended(self, name: str, result: Result) -> None:
         """As rounds.Listener."""
+        await self.restores.ended(name)
+        self.restores.publishing.discard(name)
         state = self.states[name]
-        state.ended = state.begun
-        if name not in self.config.bundles:
-            return  # a reload has just let go of it
-        if isinstance(result, tuple):
-            self._on_failure(name, result)
-        else:
-            self._report_ignored(name, result)
-            state.confirm(result, wall=time.time(), monotonic=time.monotonic())
+        if name in self.config.bundles:  # or a reload has just let go of it
+            if isinstance(result, tuple):
+                await self._on_failure(name, result)
+            else:
+                self._report_ignored(name, result)
+                state.confirm(result, wall=time.time(), monotonic=time.monotonic())
+        state.ended = state.begun  # last: who waits for it finds all of it done
         self.changes.announce()
         self.plan_notifications(name)
 
-    def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
+    async def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
         state = self.states[name]
         if failures != state.failures:
             for failure in failures:
@@ -208,12 +239,11 @@ class Bundles:
         for step in self._plan(name, Rejected(name, failures)):
             match step:
                 case RemoveBundle(reason=reason):
-                    self._remove(name, reason)
-                case RepairBundle() as repair:
-                    log.warning("published files were altered, repairing", extra={"bundle": name})
-                    self._repairs[name] = repair
-                case KeepStale() | KeepPublished() | PublishBundle() | NotifyUnit():
+                    await self._remove(name, reason)
+                case KeepStale() | KeepPublished() | KeepHeld() | PublishBundle() | NotifyUnit():
                     pass
+                case RestoreBundle():
+                    pass  # `restores` finds it, too, at the end of this round
                 case _:
                     assert_never(step)
         with contextlib.suppress(OSError):
@@ -226,6 +256,42 @@ class Bundles:
                 fields = {"bundle": name, "secret": secret, "keys": ", ".join(keys)}
                 log.info("keys that the bundle does not name are not published", extra=fields)
 
+    # --- restores --------------------------------------------------------------------------------------
+
+    async def begin_restores(self, steps: Mapping[str, RestoreBundle]) -> None:
+        """Their numbers are durable when this returns."""
+        self.restores.begin(steps)
+        for name, step in steps.items():
+            state = self.states[name]
+            reason = self._detailed(name, step.reason)
+            by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
+            log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
+            original = made_as(step.copy_of, state.entry.history)
+            state.intent = Intent(step.generation, reason, original, by)
+            await self.notebook.reserve(name, step.generation, steps)
+
+    async def on_not_restored(self, name: str, failure: Failure) -> None:
+        """As rounds.Listener."""
+        reason = {"reason": failure.message, "advice": failure.advice}
+        log.error("bundle was not restored", extra={"bundle": name, **reason})
+        state = self.states[name]
+        if failure not in state.failures:
+            state.failures += (failure,)
+        hold = state.entry.hold
+        if hold is not None and state.record is not None and hold.digest != state.record.digest:
+            await self.notebook.hold(name, None)  # what cannot be shown cannot be held
+        self._needy.add(name)
+
+    def take_needy(self) -> set[str]:
+        """The bundles that only their source can mend, each once."""
+        needy, self._needy = self._needy, set()
+        return needy & self.config.bundles.keys()
+
+    def end_restores(self, names: Collection[str]) -> None:
+        self.restores.end(names)
+        for name in names:
+            self.plan_notifications(name)
+
     # --- steps -----------------------------------------------------------------------------------------
 
     def _plan(self, name: str, result: Candidate | Rejected | None) -> tuple[Step, ...]:
@@ -235,13 +301,18 @@ class Bundles:
     def plan_notifications(self, name: str) -> None:
         if not self.ready or name not in self.config.bundles or name not in self.states:
             return
-        for step in self._plan(name, None):
+        steps = self._plan(name, None)
+        if any(isinstance(step, RestoreBundle) for step in steps):
+            return  # units are told of what is about to be shown, not of what is about to go
+        for step in steps:
             if isinstance(step, NotifyUnit):
                 self.deliveries.start(step, self.config)
 
-    def _remove(self, name: str, reason: str) -> bool:
-        """Whether the bundle's files are gone."""
+    async def _remove(self, name: str, reason: str) -> bool:
+        """Whether the bundle's files are gone, all generations of them."""
         state = self.states[name]
+        # First: a start in between must not take for an accident what has begun to go.
+        await self.notebook.note_removed(name)
         try:
             published.remove(self._runtime_dir, name)
         except OSError as error:
@@ -267,3 +338,17 @@ class Bundles:
     @property
     def _runtime_dir(self) -> Path:
         return Path(self.config.daemon.runtime_dir)
+
+
+def _not_before_now(record: PublishRecord | None) -> PublishRecord | None:
+    """The record of a bundle that perhaps nobody was told of.
+
+    Who published it may have been stopped before it read the clock. Now is late enough: a unit that has not
+    loaded this generation is rather told twice than never.
+    """
+    return replace(record, published_monotonic=time.monotonic()) if record else None
+
+
+def _warn_of(config: Config) -> None:
+    for caution in cautions(config):
+        log.warning("configuration is for development only", extra={"reason": caution})

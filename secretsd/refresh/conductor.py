@@ -13,20 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.load import load_checked
-from secretsd.config.models import Config
-from secretsd.errors import ConfigError, LocalIOError
+from secretsd.config.models import Bundle, Config
+from secretsd.errors import ConfigError, Failure, LocalIOError
+from secretsd.model import Candidate, Rejected, Survey
+from secretsd.observe.alerts import Alerts
 from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
+from secretsd.refresh.examination import Findings
 from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Step, plan
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
 from secretsd.refresh.state import BundleState, Changes
+from secretsd.refresh.surveys import survey
+from secretsd.refresh.watch import Watch
 from secretsd.refresh.workers import Workers
 
 log = logging.getLogger(__name__)
 
 FIRST_ROUND_S = 10.0  # READY comes after this long even if a source still hangs
+LOOK_INTERVAL_S = 1.5  # between two looks at the published files; what the watch hears is looked at sooner
+_LOOK_PAUSE_S = 0.05  # a change seldom comes alone
 
 Sources = frozenset[str]
 
@@ -45,11 +52,17 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         self.bundles = Bundles(config)
+        self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
         self._rounds = Rounds(Workers())
         self._flights: dict[Sources, _Flight] = {}
+        self._restoring: _Flight | None = None
         self._requested: set[str] = set()
         self._wake = asyncio.Event()
+        self._next_look = 0.0  # monotonic seconds
+        self.watch = Watch(Path(config.daemon.runtime_dir), self._hear)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_heard = False
         self._reloading = asyncio.Lock()
         self._runtime_lock: int | None = None  # held open until the process ends
 
@@ -80,21 +93,31 @@ class Conductor:
         self.bundles.open()
 
     async def run(self) -> None:
-        """Refreshes whatever is due, for ever. Raises: whatever a round met that is a bug."""
-        while True:
-            self._wake.clear()
-            self._land_flights()
-            self.bundles.remove_unwanted()
-            for sources, names in self._grounded(self._due() | self._requested).items():
-                self._take_off(sources, names | self._going_along(sources))
-            await self._sleep()
+        """Refreshes whatever is due and restores whatever was altered, for ever.
+
+        Raises: whatever a round met that is a bug.
+        """
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._wake.clear()
+                self._land_flights()
+                await self.bundles.remove_unwanted()
+                await self._restore()
+                self._requested |= self.bundles.take_needy()
+                for sources, names in self._grounded(self._due() | self._requested).items():
+                    self._take_off(sources, names | self._going_along(sources))
+                await self._sleep()
+        finally:
+            self.watch.stop()
 
     async def stop(self) -> None:
         await self.bundles.deliveries.stop()
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        flights = [*self._flights.values(), *([self._restoring] if self._restoring else [])]
+        for flight in flights:
+            flight.task.cancel()
+        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        await self.bundles.notebook.close()
         await self._rounds.workers.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)
@@ -111,6 +134,11 @@ class Conductor:
         self._requested |= set(names)
         self._wake.set()
         return {name: self.states[name].begun + 1 for name in names}
+
+    def look(self) -> None:
+        """Looks at the published files as soon as can be, and restores what is no longer as it was."""
+        self._next_look = 0.0
+        self._wake.set()
 
     async def reload_configuration(self) -> None:
         """Builds the new configuration whole, then lets the old one go; what changed is due at once.
@@ -145,7 +173,7 @@ class Conductor:
         """What a refresh of `names` would do. Fetches, publishes nothing, tells nobody."""
         config, rehearsal = self.config, Rehearsal()
         for group in self._groups(names).values():
-            await self._rounds.run(config, sorted(group), rehearsal)
+            await self._rounds.run(config, {name: config.bundles[name] for name in group}, rehearsal)
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
@@ -153,6 +181,20 @@ class Conductor:
             for name, result in results.items()
         }
         return plan({name: config.bundles[name] for name in results}, observed, time.monotonic())
+
+    async def rehearse(self, name: str) -> Candidate | Rejected:
+        """What a refresh of the bundle would publish now. Fetches, publishes nothing."""
+        rehearsal = Rehearsal()
+        await self._rounds.run(self.config, {name: self.config.bundles[name]}, rehearsal)
+        return rehearsal.results[name]
+
+    async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
+        """What kinds of values the bundle's secrets hold now. Fetches, publishes nothing, tells nobody."""
+        return await survey(self._rounds, self.config, name, bundle)
+
+    async def examine(self, source: str) -> Findings:
+        """What a source of the running configuration grants and sees. Publishes nothing, tells nobody."""
+        return await self._rounds.examine(self.config, source)
 
     # --- flights ---------------------------------------------------------------------------------------
 
@@ -183,17 +225,46 @@ class Conductor:
         self._flights[sources] = _Flight(names, task)
 
     async def _fly(self, names: frozenset[str]) -> None:
-        config = self.config
-        await self._rounds.run(config, sorted(names), self.bundles)
-        if repairs := await self.bundles.take_repairs(names):
-            await self._rounds.repair(config, repairs, self.bundles)
+        wanted = {name: self.bundles.wanted(name) for name in sorted(names)}
+        await self._rounds.run(self.config, wanted, self.bundles)
+
+    async def _restore(self) -> None:
+        """Looks at every bundle if it is time to; one worker restores all that are to be."""
+        now = time.monotonic()
+        self.watch.keep_up(now)
+        if now < self._next_look or self._restoring is not None:
+            return
+        self._next_look = now + LOOK_INTERVAL_S
+        if steps := self.bundles.restores.due(self.config.bundles):
+            await self.bundles.begin_restores(steps)
+            task = asyncio.create_task(self._rounds.restore(self.config, steps, self.bundles), name="restore")
+            task.add_done_callback(lambda _: self._wake.set())
+            self._restoring = _Flight(frozenset(steps), task)
+
+    def _hear(self) -> None:
+        """Somebody, perhaps a worker of ours, touches published files. Called in the watch's thread."""
+        if self._loop is not None and not self._has_heard:
+            self._has_heard = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._look_soon)
+
+    def _look_soon(self) -> None:
+        self._has_heard = False
+        self._next_look = min(self._next_look, time.monotonic() + _LOOK_PAUSE_S)
+        self._wake.set()
 
     def _land_flights(self) -> None:
+        if self._restoring is not None and self._restoring.task.done():
+            flight, self._restoring = self._restoring, None
+            self.bundles.end_restores(flight.names)
+            flight.task.result()
+            self._next_look = 0.0  # what was altered meanwhile
         for sources, flight in list(self._flights.items()):
             if flight.task.done():
                 del self._flights[sources]
                 self.bundles.end(flight.names)
                 flight.task.result()
+                self._next_look = 0.0  # a failed refresh may have left altered files as they are
 
     def _due(self) -> set[str]:
         now = time.monotonic()
@@ -212,7 +283,9 @@ class Conductor:
     async def _sleep(self) -> None:
         waiting = self._grounded(self.config.bundles.keys()).values()
         dues = [self.states[name].next_due for names in waiting for name in names]
-        delay_s = max(0.0, min(dues) - time.monotonic()) if dues else None
+        # While a restore is under way its end is what wakes.
+        looks = [self._next_look] if self._restoring is None else []
+        delay_s = max(0.0, min([*looks, *dues]) - time.monotonic()) if looks or dues else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await self._wake.wait()

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from secretsd.config.models import Config, OnChange
+from secretsd.config.models import Config
+from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
 from secretsd.refresh.attempt import Attempt
 from secretsd.refresh.gates import Reason, WaitUntil, look_again_s

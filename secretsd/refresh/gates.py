@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from secretsd.config.models import OnChange
+from secretsd.config.on_change import OnChange
 from secretsd.config.windows import Closed, opening
 
 HOUR_S = 3600.0

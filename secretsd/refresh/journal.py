@@ -1,4 +1,4 @@
-"""The durable memory of what each bundle was given and which unit has loaded it.
+"""The durable memory of what each bundle was given, which unit has loaded it, and what an operator holds.
 
 A generation's number is written here before it can be shown, and a unit's number only after it has loaded
 it. Whatever dies in between, the next start sees a published generation that some unit has not loaded,
@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from secretsd.errors import LocalIOError
+from secretsd.model import Hold, Showing
 
 _SCHEMA = 1
 _FILE = "journal.json"
@@ -31,11 +34,17 @@ class Entry:
     generation: int = 0  # no number above this one was ever given
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
     failed: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it last failed on
+    shown: int = 0  # the generation that was shown last; 0 where the bundle was taken away
+    history: tuple[Showing, ...] = ()  # oldest first
+    hold: Hold | None = None
     # unit -> when secretsd restarted it within the last hour, seconds since the epoch
     restarts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 Entries = Mapping[str, Entry]
+
+_history: TypeAdapter[tuple[Showing, ...]] = TypeAdapter(tuple[Showing, ...])
+_hold: TypeAdapter[Hold | None] = TypeAdapter(Hold | None)
 
 
 def read(state_dir: Path) -> dict[str, Entry]:
@@ -67,7 +76,22 @@ def _entry(document: Mapping[str, Any]) -> Entry:
         loaded=numbers("loaded"),
         failed=numbers("failed"),
         restarts={str(unit): tuple(map(float, moments)) for unit, moments in restarts.items()},
+        shown=int(document.get("shown", 0)),
+        history=_history.validate_python(document.get("history", ())),
+        hold=_hold.validate_python(document.get("hold")),
     )
+
+
+def _document(entry: Entry) -> dict[str, object]:
+    return {
+        "generation": entry.generation,
+        "loaded": dict(entry.loaded),
+        "failed": dict(entry.failed),
+        "restarts": {unit: list(moments) for unit, moments in entry.restarts.items()},
+        "shown": entry.shown,
+        "history": _history.dump_python(entry.history, mode="json"),
+        "hold": _hold.dump_python(entry.hold, mode="json"),
+    }
 
 
 def _unreadable(path: Path, reason: str) -> LocalIOError:
@@ -82,15 +106,7 @@ def write(state_dir: Path, entries: Entries) -> None:
 
     Raises: LocalIOError.
     """
-    bundles = {
-        name: {
-            "generation": entry.generation,
-            "loaded": dict(entry.loaded),
-            "failed": dict(entry.failed),
-            "restarts": {unit: list(moments) for unit, moments in entry.restarts.items()},
-        }
-        for name, entry in entries.items()
-    }
+    bundles = {name: _document(entry) for name, entry in entries.items()}
     text = json.dumps({"schema": _SCHEMA, "bundles": bundles}, indent=1).encode() + b"\n"
     temporary = state_dir / (_FILE + ".new")
     try:

@@ -13,20 +13,31 @@ from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from secretsd.config.models import Bundle, SourceConfig
+from secretsd.config.models import Bundle
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
-from secretsd.refresh.plan import RepairBundle
+from secretsd.model import (
+    Candidate,
+    CloudIdentity,
+    PublishRecord,
+    Rejected,
+    SecretRef,
+    SourceView,
+    Survey,
+)
+from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """One source for one worker."""
+    """One source for one worker. All but its table is for sources that a role's credentials open."""
 
     config: SourceConfig
-    identity: CloudIdentity | None
-    renew_identity: bool  # ask for new role credentials first; the old ones serve if that fails
-    witness: SecretRef | None  # granted earlier, not asked for here: tells a denial from a broken identity
+    identity: CloudIdentity | None = None
+    renew_identity: bool = False  # ask for new role credentials first; the old ones serve if that fails
+    witness: SecretRef | None = (
+        None  # granted earlier, not asked for here: tells a denial from a broken identity
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +48,19 @@ class Job:
     budget_s: float  # after this long no new call is begun
     sources: dict[str, SourceJob]
     bundles: dict[str, Bundle]
-    repairs: dict[str, RepairBundle]  # bundles to be shown anew from the daemon's own copies
+    restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+    survey: bool = False  # only say what kinds of values there are: nothing is validated or published
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A worker's whole life, too: to ask a source for secrets and to let go of whatever comes."""
+
+    name: str
+    source: SourceJob
+    refs: tuple[SecretRef, ...]
+    budget_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +106,31 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Names and kinds of what a bundle's secrets hold."""
+
+    survey: Survey
+    kind: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSeen:
+    """Whether a secret can be had, of an examination."""
+
+    ref: SecretRef
+    failure: Failure | None
+    kind: Literal["secret-seen"] = "secret-seen"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """What the examined source saw of itself; the last message of an examination."""
+
+    view: SourceView
+    kind: Literal["source-seen"] = "source-seen"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker met a bug that ends it; the type of the exception, whose text may quote a secret."""
 
@@ -99,7 +146,17 @@ class Verdict:
     generation: int | None
 
 
-WorkerMessage = IdentityResolved | Prepared | Failed | Published | PublishFailed | Crashed
+WorkerMessage = (
+    IdentityResolved
+    | Prepared
+    | Failed
+    | Published
+    | PublishFailed
+    | Surveyed
+    | SecretSeen
+    | SourceSeen
+    | Crashed
+)
 
 _LENGTH_BYTES = 8
 
@@ -108,16 +165,16 @@ _verdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _record: TypeAdapter[PublishRecord] = TypeAdapter(PublishRecord)
 
 
-def encode_job(job: Job) -> bytes:
+def encode_job(job: Job | Examination) -> bytes:
     document = pickle.dumps(job)
     return len(document).to_bytes(_LENGTH_BYTES) + document
 
 
-def read_job(reader: BinaryIO) -> Job:
+def read_job(reader: BinaryIO) -> Job | Examination:
     """The job that the parent sent; blocks until it is whole. Raises: EOFError."""
     document = reader.read(int.from_bytes(reader.read(_LENGTH_BYTES)))
     job = pickle.loads(document)  # noqa: S301 - from our own parent, over a socket that nobody else has
-    if not isinstance(job, Job):
+    if not isinstance(job, Job | Examination):
         raise EOFError("the conductor sent no job")
     return job
 

@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from secretsd.errors import LocalIOError
+from secretsd.model import Hold, PublishRecord, Showing
 from secretsd.refresh import journal
 from secretsd.refresh.gates import recent
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
-from secretsd.refresh.state import BundleState
+from secretsd.refresh.state import BundleState, Intent
 
 log = logging.getLogger(__name__)
+
+_LONGEST_HISTORY = 20  # generations of a bundle
+_SOON_S = 0.2
 
 
 class Notebook:
@@ -30,6 +34,8 @@ class Notebook:
         self._states = states
         self._former: dict[str, Entry] = {}
         self._lock = asyncio.Lock()
+        self._is_dirty = False
+        self._writer: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Reads what the last run wrote."""
@@ -42,9 +48,49 @@ class Notebook:
         """What is known of a bundle that is taken on."""
         return self._former.pop(name, Entry())
 
+    def last_shown(self) -> dict[str, int]:
+        """What each bundle that was not taken on yet has shown last; 0 where it was taken away."""
+        return {name: entry.shown for name, entry in self._former.items()}
+
     def let_go(self, name: str, entry: Entry) -> None:
         """Keeps what is known of a bundle that is removed."""
         self._former[name] = entry
+
+    def note_shown(self, name: str, record: PublishRecord) -> None:
+        """Adds to the history what is shown now, and why; on the disk a moment later.
+
+        What a crash loses in between, the next start sees in the runtime directory.
+        """
+        state = self._states[name]
+        intent = state.intent
+        if intent is None or intent.generation != record.generation:
+            intent = Intent(record.generation, "shown by an earlier run of secretsd")
+        showing = Showing(
+            generation=record.generation,
+            published_at=record.published_at,
+            reason=intent.reason,
+            versions=record.versions,
+            copy_of=intent.copy_of,
+            by=intent.by,
+        )
+        former = (each for each in state.entry.history if each.generation != record.generation)
+        history = (*former, showing)[-_LONGEST_HISTORY:]
+        state.entry = replace(state.entry, shown=record.generation, history=history)
+        self._write_soon()
+
+    async def note_removed(self, name: str) -> None:
+        """Returns when it is durable that the bundle is to show nothing: an operator's hold ends with it."""
+        state = self._states[name]
+        if (state.entry.shown, state.entry.hold) != (0, None):
+            state.entry = replace(state.entry, shown=0, hold=None)
+            await self.write()
+
+    async def hold(self, name: str, hold: Hold | None) -> None:
+        """Returns when an operator's word, or its end, is durable."""
+        state = self._states[name]
+        if state.entry.hold != hold:
+            state.entry = replace(state.entry, hold=hold)
+            await self.write()
 
     async def reserve(self, name: str, generation: int, neighbours: Collection[str]) -> None:
         """Returns when it is durable that `generation` may be shown as the bundle's.
@@ -94,8 +140,29 @@ class Notebook:
         # Shielded: a cancelled caller must not let go of the lock while a thread still writes the file.
         await asyncio.shield(asyncio.create_task(self._write()))
 
+    def _write_soon(self) -> None:
+        self._is_dirty = True
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_later(), name="writing the journal")
+
+    async def _write_later(self) -> None:
+        while self._is_dirty:
+            # A round publishes many bundles, and what is written when a unit has loaded one holds all of it.
+            await asyncio.sleep(_SOON_S)
+            if self._is_dirty:
+                await self.write()
+
+    async def close(self) -> None:
+        """Returns when all that was noted is on the disk."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        if self._is_dirty:
+            await self.write()
+
     async def _write(self) -> None:
         async with self._lock:
+            self._is_dirty = False
             entries = {**self._former, **{name: state.entry for name, state in self._states.items()}}
             try:
                 await asyncio.to_thread(journal.write, self._state_dir, entries)

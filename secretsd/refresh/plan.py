@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from secretsd.config.models import Bundle, OnChange
+from secretsd.config.models import Bundle
+from secretsd.config.on_change import OnChange
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, PublishRecord, Rejected
+from secretsd.model import Candidate, Hold, PublishRecord, Rejected
+from secretsd.refresh.hold import supersedes
+
+ALTERED = "its published files were altered"
+ROLLED_BACK = "it was rolled back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,20 @@ class KeepStale:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairBundle:
-    """Show the daemon's own copy of what is published: the files were altered, and the source is no help."""
+class KeepHeld:
+    """The source has something else than what is published, and an operator holds that."""
+
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreBundle:
+    """Show a generation again from the daemon's own copy, as a new generation."""
 
     bundle: str
     copy_of: int  # the generation whose copy it is made from
     generation: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class NotifyUnit:
     action: str
 
 
-Step = PublishBundle | KeepPublished | KeepStale | RepairBundle | RemoveBundle | NotifyUnit
+Step = PublishBundle | KeepPublished | KeepHeld | KeepStale | RestoreBundle | RemoveBundle | NotifyUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class Observed:
     intact: bool = True
     last_generation: int = 0  # no higher number was ever given, on this boot or before
     result: Candidate | Rejected | None = None  # what this refresh brought, if there was one
+    hold: Hold | None = None
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
     retry_at: Mapping[str, float] = field(
         default_factory=dict
@@ -95,30 +109,62 @@ def plan(desired: Mapping[str, Bundle], observed: Mapping[str, Observed], now: f
 
 
 def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Iterator[Step]:
-    generation = seen.published.generation if seen.published else None
+    showing: PublishBundle | RestoreBundle | None = None
     match seen.result:
         case Candidate() as candidate:
-            reason = _reason_to_publish(seen, candidate)
-            if reason is None:
-                yield KeepPublished(name)
+            if reason := _reason_to_publish(seen, candidate):
+                showing = PublishBundle(name, seen.last_generation + 1, reason)
+            elif is_held_back(seen, candidate):
+                yield KeepHeld(name)
             else:
-                generation = seen.last_generation + 1
-                yield PublishBundle(name, generation, reason)
-                if seen.published is not None and seen.published.digest == candidate.digest:
-                    seen = _carried(seen, generation)
+                yield KeepPublished(name)
         case Rejected(failures=failures):
             if bundle.on_refusal == "withdraw" and _is_refused(failures):
                 yield RemoveBundle(name, "the source refused it, and on_refusal is withdraw")
                 return
             yield KeepStale(name, failures)
-            if seen.published is not None and not seen.intact:
-                generation = seen.last_generation + 1
-                yield RepairBundle(name, seen.published.generation, generation)
-                seen = _carried(seen, generation)
         case None:
             pass
+    showing = showing or _to_restore(name, seen)
+    generation = seen.published.generation if seen.published else None
+    if showing is not None:
+        yield showing
+        generation = showing.generation
+        if _shows_same(showing, seen):
+            seen = _carried(seen, generation)
     if generation is not None:
         yield from _plan_notifications(name, bundle, generation, seen, now)
+
+
+def is_held_back(seen: Observed, candidate: Candidate) -> bool:
+    """Whether an operator's word keeps the candidate from being published."""
+    differs = seen.published is not None and seen.published.digest != candidate.digest
+    return differs and seen.hold is not None and not ends_hold(seen.hold, candidate)
+
+
+def ends_hold(hold: Hold, candidate: Candidate) -> bool:
+    """Whether the source has what a rollback waits for; a hold waits for `resume` alone."""
+    return hold.kind == "rollback" and supersedes(candidate.versions, hold)
+
+
+def _to_restore(name: str, seen: Observed) -> RestoreBundle | None:
+    if seen.published is None:
+        return None
+    number = seen.last_generation + 1
+    if seen.hold is not None and seen.hold.digest != seen.published.digest:
+        return RestoreBundle(name, seen.hold.generation, number, ROLLED_BACK)
+    if not seen.intact:
+        return RestoreBundle(name, seen.published.generation, number, ALTERED)
+    return None
+
+
+def _shows_same(showing: PublishBundle | RestoreBundle, seen: Observed) -> bool:
+    """Whether what is to be shown has the content of what is published."""
+    if seen.published is None:
+        return False
+    if isinstance(showing, RestoreBundle):
+        return showing.copy_of == seen.published.generation
+    return isinstance(seen.result, Candidate) and seen.published.digest == seen.result.digest
 
 
 def carry(units: Mapping[str, int], *, old: int, new: int) -> dict[str, int]:
@@ -135,10 +181,12 @@ def _reason_to_publish(seen: Observed, candidate: Candidate) -> str | None:
     if seen.published is None:
         return "it is not published yet"
     if seen.published.digest != candidate.digest:
-        return "its content changed"
-    if not seen.intact:
-        return "its published files were altered"
-    return None
+        if seen.hold is None:
+            return "its content changed"
+        return "its source has a newer version" if ends_hold(seen.hold, candidate) else None
+    if seen.hold is not None and seen.hold.digest != seen.published.digest:
+        return None  # an operator has just rolled back from this very content
+    return None if seen.intact else ALTERED
 
 
 def _is_refused(failures: tuple[Failure, ...]) -> bool:

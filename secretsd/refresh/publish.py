@@ -13,16 +13,16 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, PublishedFile, PublishRecord
-from secretsd.refresh import messages, tree
+from secretsd.refresh import generations, messages, tree
 
 # tmpfs stays readable for the owner's group: a bot's sidecar may list a bundle, its files stay 0600.
-_BUNDLE_MODE = 0o750
+BUNDLE_MODE = 0o750
 _TREE_MODE = 0o711
 _OWN_MODE = 0o700
 
@@ -55,6 +55,14 @@ def content_digest(key: bytes, files: tuple[RenderedFile, ...], owner: Owner) ->
     return digest.hexdigest()
 
 
+def variable_digests(key: bytes, bundle: str, values: Mapping[str, bytes]) -> dict[str, str]:
+    """By name, what tells whether a variable has changed: hex, keyed, of no use for any other."""
+    return {
+        name: hmac.new(key, f"{bundle}|{name}|".encode() + value, hashlib.sha256).hexdigest()[:32]
+        for name, value in values.items()
+    }
+
+
 def publish(
     runtime_dir: Path,
     candidate: Candidate,
@@ -79,24 +87,23 @@ def _publish(
 ) -> PublishRecord:
     bundle = candidate.bundle
     with (
-        _bundle_directory(root, tree.GENERATIONS, bundle, _TREE_MODE, _BUNDLE_MODE, owner.gid) as generations,
+        _bundle_directory(root, tree.GENERATIONS, bundle, _TREE_MODE, BUNDLE_MODE, owner.gid) as shown,
         _bundle_directory(root, tree.COPIES, bundle, _OWN_MODE, _OWN_MODE, -1) as copies,
     ):
-        # What is shown now is what stays for an instant rollback; a larger number may never have been shown.
-        keep = {str(generation), str(current_generation(root, bundle))}
+        before = current_generation(root, bundle)
         try:
-            written = _build_generation(generations, str(generation), files, owner)
+            written = _build_generation(shown, str(generation), files, owner)
             record = _record(candidate, generation, written)
             _build_copy(copies, str(generation), files, record)
             _swap(root, bundle, generation)
         except OSError:
             # Best effort: what cannot be removed now is removed at the next start.
             with contextlib.suppress(OSError):
-                _remove_unshown(root, bundle, generation, generations, copies)
+                _remove_unshown(root, bundle, generation, shown, copies)
             raise
         record = replace(record, published_at=time.time(), published_monotonic=time.monotonic())
         with contextlib.suppress(OSError):
-            _remove_others(generations, copies, keep)
+            _remove_others(shown, copies, generation, before or 0)
     return record
 
 
@@ -153,7 +160,7 @@ def _write_output(directory: int, file: RenderedFile, owner: Owner) -> Published
 def _open_to_group(directory: int, owner: Owner) -> None:
     if owner.gid != -1:
         os.fchown(directory, -1, owner.gid)
-    os.fchmod(directory, _BUNDLE_MODE)
+    os.fchmod(directory, BUNDLE_MODE)
 
 
 def _build_copy(parent: int, name: str, files: tuple[RenderedFile, ...], record: PublishRecord) -> None:
@@ -182,6 +189,7 @@ def _record(candidate: Candidate, generation: int, written: tuple[PublishedFile,
         variables=candidate.variables,
         defaults=candidate.defaults,
         files=written,
+        variable_digests=candidate.variable_digests,
     )
 
 
@@ -197,17 +205,21 @@ def _swap(root: int, bundle: str, generation: int) -> None:
         raise
 
 
-def _remove_unshown(root: int, bundle: str, generation: int, generations: int, copies: int) -> None:
+def _remove_unshown(root: int, bundle: str, generation: int, shown: int, copies: int) -> None:
     if current_generation(root, bundle) == generation:
         return  # the rename had happened before its error was seen
-    for parent in (generations, copies):
+    for parent in (shown, copies):
         tree.remove_tree(str(generation), dir_fd=parent)
 
 
-def _remove_others(generations: int, copies: int, keep: set[str]) -> None:
-    for parent in (generations, copies):
+def _remove_others(shown: int, copies: int, generation: int, before: int) -> None:
+    """Removes what no longer stays now that `generation` is shown and no longer `before` (0: nothing)."""
+    numbers = {int(name) for name in os.listdir(shown) if name.isdecimal()}
+    keep = generations.to_keep(generation, numbers, generations.digests(copies), before=before)
+    names = {str(number) for number in keep}
+    for parent in (shown, copies):
         for name in os.listdir(parent):
-            if name not in keep:
+            if name not in names:
                 tree.remove_tree(name, dir_fd=parent)
 
 

@@ -1,4 +1,4 @@
-"""What stands in the runtime directory now: reading it back, checking it, removing it.
+"""What stands in the runtime directory now: reading it back, removing it.
 
 The conductor calls this: it never opens a published file or a copy, only their directories and records.
 """
@@ -9,13 +9,13 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from secretsd.errors import Failure, FailureClass, FailureError, LocalIOError
 from secretsd.model import PublishRecord
-from secretsd.refresh import messages, tree
+from secretsd.refresh import generations, messages, tree
 from secretsd.refresh.publish import RenderedFile, current_generation
 
 
@@ -83,12 +83,26 @@ def read_record(runtime_dir: Path, bundle: str) -> PublishRecord | None:
     try:
         with tree.opened_directory(runtime_dir) as root:
             generation = current_generation(root, bundle)
-            if generation is None:
-                return None
-            with _copy(root, bundle, generation) as copy:
-                return _read_record(copy, bundle, generation)
+    except OSError:
+        return None
+    return None if generation is None else read_record_of(runtime_dir, bundle, generation)
+
+
+def read_record_of(runtime_dir: Path, bundle: str, generation: int) -> PublishRecord | None:
+    """The record of one generation, shown or not; None where it is not kept."""
+    try:
+        with tree.opened_directory(runtime_dir) as root, _copy(root, bundle, generation) as copy:
+            return _read_record(copy, bundle, generation)
     except (OSError, ValueError):
         return None
+
+
+def kept_records(runtime_dir: Path, bundle: str) -> dict[int, PublishRecord]:
+    """What can be shown again, by number: every generation whose copy is here."""
+    with tree.opened_directory(runtime_dir) as root:
+        names = [name for name in _listdir(f"{tree.COPIES}/{bundle}", root) if name.isdecimal()]
+    records = {int(name): read_record_of(runtime_dir, bundle, int(name)) for name in names}
+    return {number: record for number, record in sorted(records.items()) if record is not None}
 
 
 def read_copy(
@@ -126,27 +140,9 @@ def _no_copy(bundle: str) -> Failure:
     return Failure(
         code="no-copy",
         failure_class=FailureClass.IO,
-        message=f"the published files of {bundle} were altered, and the daemon's copy cannot be read either",
+        message=f"the daemon's copy of {bundle} that was to be shown again cannot be read",
         advice=f"find out who writes there; the next refresh that succeeds publishes {bundle} anew",
     )
-
-
-def is_intact(runtime_dir: Path, record: PublishRecord) -> bool:
-    """Whether every file still is the very file that was published. No file is opened."""
-    base = runtime_dir / tree.GENERATIONS / record.bundle / str(record.generation)
-    try:
-        with tree.opened_directory(runtime_dir) as root:
-            if current_generation(root, record.bundle) != record.generation:
-                return False
-        for file in record.files:
-            status = os.lstat(base / file.path)
-            found = (status.st_ino, status.st_size, status.st_ctime_ns)
-            rights = (status.st_uid, status.st_gid, status.st_mode)
-            if found != (file.inode, file.size, file.ctime_ns) or rights != (file.uid, file.gid, file.mode):
-                return False
-    except OSError:
-        return False
-    return True
 
 
 def bundles_present(runtime_dir: Path) -> frozenset[str]:
@@ -181,15 +177,17 @@ def remove(runtime_dir: Path, bundle: str) -> None:
                 tree.remove_tree(bundle, dir_fd=parent)
 
 
-def sweep(runtime_dir: Path) -> int:
+def sweep(runtime_dir: Path, last_shown: Mapping[str, int]) -> int:
     """Removes what killed publishes left behind; returns how many entries. Raises: OSError.
 
-    Not while a worker publishes: what it has under way looks like a leftover.
+    `last_shown` says what a bundle showed whose link somebody has removed. Not while a worker publishes: what
+    it has under way looks like a leftover.
     """
     with tree.opened_directory(runtime_dir) as root:
         links = [name for name in os.listdir(root) if name.startswith(tree.TEMPORARY_PREFIX)]
         bundles = {bundle for kind in (tree.GENERATIONS, tree.COPIES) for bundle in _listdir(kind, root)}
-        removed = sum(_sweep_generations(root, name, current_generation(root, name)) for name in bundles)
+        shown = {name: current_generation(root, name) or last_shown.get(name) or None for name in bundles}
+        removed = sum(_sweep_generations(root, name, shown[name]) for name in bundles)
         return removed + _remove_named(root, links)
 
 
@@ -216,22 +214,26 @@ def _is_link_of(root: int, name: str, bundle: str) -> bool:
 
 
 def _sweep_generations(root: int, bundle: str, shown: int | None) -> int:
+    names = {kind: _listdir(f"{kind}/{bundle}", root) for kind in (tree.GENERATIONS, tree.COPIES)}
+    numbers = {int(name) for listed in names.values() for name in listed if name.isdecimal()}
+    keep: frozenset[int] = frozenset()
+    if shown is not None:
+        keep = generations.to_keep(shown, numbers, _digests(root, bundle))
     removed = 0
-    for kind in (tree.GENERATIONS, tree.COPIES):
-        with (
-            contextlib.suppress(FileNotFoundError),
-            tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent,
-        ):
-            removed += _remove_named(parent, _leftovers(os.listdir(parent), shown))
+    for kind, listed in names.items():
+        leftovers = [name for name in listed if not (name.isdecimal() and int(name) in keep)]
+        if leftovers:
+            with tree.opened_directory(f"{kind}/{bundle}", dir_fd=root) as parent:
+                removed += _remove_named(parent, leftovers)
     return removed
 
 
-def _leftovers(names: Collection[str], shown: int | None) -> list[str]:
-    """All but the generation that is shown and the one before it: a larger number was never shown."""
-    numbers = {int(name) for name in names if name.isdecimal()}
-    older = max((number for number in numbers if shown is not None and number < shown), default=None)
-    keep = {str(number) for number in (shown, older) if number is not None}
-    return [name for name in names if name not in keep]
+def _digests(root: int, bundle: str) -> dict[int, str]:
+    try:
+        with tree.opened_directory(f"{tree.COPIES}/{bundle}", dir_fd=root) as copies:
+            return generations.digests(copies)
+    except FileNotFoundError:
+        return {}
 
 
 def _remove_named(parent: int, names: list[str]) -> int:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
+from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.identity import needs_refresh
-from secretsd.refresh.plan import RepairBundle
+from secretsd.refresh.plan import RestoreBundle
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
 
 # No fetch lasts longer than 10 s: a worker is killed at 9 s, and begins no call after 7 s.
-_WORKER_DEADLINE_S = 9.0
+WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
@@ -32,9 +34,9 @@ class Listener(Protocol):
         """The generation to publish the candidate as; None leaves what is published."""
 
     async def on_published(self, record: PublishRecord) -> None:
-        """A bundle was published; `on_ended` follows, except after a repair."""
+        """A bundle was published; `on_ended` follows, except after a restore."""
 
-    def on_not_repaired(self, name: str, failure: Failure) -> None:
+    async def on_not_restored(self, name: str, failure: Failure) -> None:
         """A bundle could not be shown anew from its copy."""
 
     async def on_ended(self, name: str, result: Result) -> None:
@@ -56,8 +58,8 @@ class Rehearsal:
     async def on_published(self, _record: PublishRecord) -> None:
         raise AssertionError("a rehearsal publishes nothing")
 
-    def on_not_repaired(self, _name: str, _failure: Failure) -> None:
-        raise AssertionError("a rehearsal repairs nothing")
+    async def on_not_restored(self, _name: str, _failure: Failure) -> None:
+        raise AssertionError("a rehearsal restores nothing")
 
     async def on_ended(self, name: str, result: Result) -> None:
         self.results[name] = Rejected(name, result) if isinstance(result, tuple) else result
@@ -74,25 +76,25 @@ class Rounds:
         self._identities: dict[str, CloudIdentity] = {}
         self._granted: dict[str, set[SecretRef]] = {}
 
-    async def run(self, config: Config, names: Collection[str], listener: Listener) -> None:
-        """Refreshes the bundles `names` with one worker."""
-        await _Round(self, config, names, listener).run()
+    async def run(self, config: Config, bundles: Mapping[str, Bundle], listener: Listener) -> None:
+        """Refreshes `bundles`, by name, with one worker."""
+        await _Round(self, config, bundles, listener).run()
 
-    async def repair(self, config: Config, steps: Mapping[str, RepairBundle], listener: Listener) -> None:
+    async def restore(self, config: Config, steps: Mapping[str, RestoreBundle], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={},
             bundles={name: config.bundles[name] for name in steps},
-            repairs=dict(steps),
+            restores=dict(steps),
             foreground=config.foreground,
         )
         unheard = dict(steps)
         try:
-            async with asyncio.timeout(_WORKER_DEADLINE_S), self.workers.worker() as channel:
+            async with asyncio.timeout(WORKER_DEADLINE_S), self.workers.worker() as channel:
                 await channel.send_job(job)
-                await _hear_repairs(channel, unheard, listener)
+                await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
@@ -100,21 +102,22 @@ class Rounds:
             if record is not None and record.generation == step.generation:
                 await listener.on_published(record)  # the worker died before it could tell
             else:
-                listener.on_not_repaired(name, _local_failure("the worker that repairs it was lost"))
+                await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, names: Collection[str]) -> messages.Job:
-        bundles = {name: config.bundles[name] for name in names}
+    def job(self, config: Config, bundles: Mapping[str, Bundle]) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={ref.source: self._source_job(config, ref.source, asked) for ref in asked},
-            bundles=bundles,
-            repairs={},
+            bundles=dict(bundles),
+            restores={},
             foreground=config.foreground,
         )
 
     def _source_job(self, config: Config, source: str, asked: set[SecretRef]) -> messages.SourceJob:
+        if not isinstance(config.sources[source], AwsSecretsManager):
+            return messages.SourceJob(config.sources[source])
         identity = self._identities.get(source)
         return messages.SourceJob(
             config=config.sources[source],
@@ -123,12 +126,22 @@ class Rounds:
             witness=min(self._granted.get(source, set()) - asked, key=str, default=None),
         )
 
+    async def examine(self, config: Config, source: str) -> Findings:
+        """What `source` grants of all that the bundles want of it; publishes nothing."""
+        wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
+        refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
+        job = self._source_job(config, source, set(refs))
+        found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
+        if found.identity is not None:
+            self.keep_identity(source, found.identity)
+        return found
+
     def keep_identity(self, source: str, identity: CloudIdentity) -> None:
         self._identities[source] = identity
 
-    def learn(self, config: Config, name: str, result: Result) -> None:
+    def learn(self, bundle: Bundle, result: Result) -> None:
         """Remembers who was granted what, and drops an identity that its source does not accept."""
-        refs = {secret.ref for secret in config.bundles[name].secrets}
+        refs = {secret.ref for secret in bundle.secrets}
         if isinstance(result, Candidate):
             for ref in refs:
                 self._granted.setdefault(ref.source, set()).add(ref)
@@ -141,7 +154,9 @@ class Rounds:
                         self._identities.pop(ref.source, None)
 
 
-async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle], listener: Listener) -> None:
+async def _hear_restores(
+    channel: WorkerChannel, unheard: dict[str, RestoreBundle], listener: Listener
+) -> None:
     async for message in channel.messages():
         match message:
             case messages.Published(record=record) if record.bundle in unheard:
@@ -149,7 +164,7 @@ async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle]
                 await listener.on_published(record)
             case messages.PublishFailed(bundle=name, failure=failure) if name in unheard:
                 del unheard[name]
-                listener.on_not_repaired(name, failure)
+                await listener.on_not_restored(name, failure)
             case messages.Crashed(exception=exception):
                 raise WorkerLostError(f"its worker met a bug: {exception}")
             case _:
@@ -159,24 +174,26 @@ async def _hear_repairs(channel: WorkerChannel, unheard: dict[str, RepairBundle]
 class _Round:
     """The bundles of one worker."""
 
-    def __init__(self, rounds: Rounds, config: Config, names: Iterable[str], listener: Listener) -> None:
+    def __init__(
+        self, rounds: Rounds, config: Config, bundles: Mapping[str, Bundle], listener: Listener
+    ) -> None:
         self._rounds = rounds
-        self._config = config
-        self._open = dict.fromkeys(names)
-        self._job = rounds.job(config, list(self._open))
+        self._bundles = bundles
+        self._open = dict.fromkeys(bundles)
+        self._job = rounds.job(config, bundles)
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
     async def run(self) -> None:
-        lost = _local_failure("its worker ended before it was done")
+        lost = local_failure("its worker ended before it was done")
         try:
-            async with asyncio.timeout(_WORKER_DEADLINE_S), self._rounds.workers.worker() as channel:
+            async with asyncio.timeout(WORKER_DEADLINE_S), self._rounds.workers.worker() as channel:
                 await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
-            lost = _OVERDUE
+            lost = OVERDUE
         except (WorkerLostError, ValueError, OSError) as error:
-            lost = _local_failure(str(error) or type(error).__name__)
+            lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
         for name in list(self._open):
             if not await self._end_if_shown(name):
@@ -226,19 +243,19 @@ class _Round:
 
     async def _end(self, name: str, result: Result) -> None:
         del self._open[name]
-        self._rounds.learn(self._config, name, result)
+        self._rounds.learn(self._bundles[name], result)
         await self._listener.on_ended(name, result)
 
 
-_OVERDUE = Failure(
+OVERDUE = Failure(
     code="no-answer",
     failure_class=FailureClass.TRANSIENT,
-    message=f"the source did not answer within {_WORKER_DEADLINE_S:.0f} s",
+    message=f"the source did not answer within {WORKER_DEADLINE_S:.0f} s",
     advice="check the network path and the endpoint of its source; it is tried again by itself",
 )
 
 
-def _local_failure(what: str) -> Failure:
+def local_failure(what: str) -> Failure:
     return Failure(
         code="worker-lost",
         failure_class=FailureClass.IO,

@@ -46,6 +46,28 @@ class Delivery:
 
 
 @dataclass(slots=True)
+class Drift:
+    """What was done to a bundle's published files by somebody else, since this start of the daemon."""
+
+    count: int = 0
+    last_at: float | None = None  # seconds since the epoch
+    last: tuple[str, ...] = ()  # a clause for each difference
+    is_open: bool = False  # found and not yet repaired
+    repairs: int = 0  # in a row, without a quiet time between them
+    repaired_at: float = float("-inf")  # monotonic seconds, when the last repair began
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Why a generation is about to be shown."""
+
+    generation: int
+    reason: str
+    copy_of: int | None = None
+    by: str = ""
+
+
+@dataclass(slots=True)
 class BundleState:
     """One bundle on this host."""
 
@@ -66,6 +88,9 @@ class BundleState:
     dice: float = 0.0  # of the last refresh, in [0, 1): bundles of one round stay together
     next_due: float = 0.0  # monotonic seconds
     deliveries: dict[str, Delivery] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
+    intent: Intent | None = None  # of the generation that was given last
+    held_back: tuple[SecretVersion, ...] = ()  # what the source has while an operator holds something else
 
     def delivery(self, unit: str) -> Delivery:
         return self.deliveries.setdefault(unit, Delivery())
@@ -77,6 +102,7 @@ class BundleState:
             intact=intact,
             last_generation=self.given,
             result=result,
+            hold=self.entry.hold,
             loaded=self.entry.loaded,
             retry_at={
                 unit: delivery.retry_at
@@ -87,8 +113,15 @@ class BundleState:
         )
 
     def confirm(self, candidate: Candidate, *, wall: float, monotonic: float) -> None:
-        """The source has just confirmed what is published."""
-        self.versions = candidate.versions
+        """The source has just answered with what is published, or with what an operator holds back.
+
+        The operator's word then stands for the source's: a bot that insists on a fresh bundle must be able to
+        start on what it was rolled back to.
+        """
+        if candidate.digest == (self.record.digest if self.record else None):
+            self.versions, self.held_back = candidate.versions, ()
+        else:
+            self.held_back = candidate.versions
         self.ignored = candidate.ignored
         self.confirmed_at = wall
         self.confirmed_monotonic = monotonic
@@ -99,7 +132,9 @@ class BundleState:
     def forget(self) -> None:
         """Nothing is published any more."""
         self.record = None
-        self.versions = ()
+        self.intent = None
+        self.drift.is_open = False
+        self.versions = self.held_back = ()
         self.ignored = {}
         self.confirmed_at = self.confirmed_monotonic = None
 

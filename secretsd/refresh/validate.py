@@ -5,15 +5,15 @@ Pure. No message holds a value, and no parser's own error travels: they quote wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Secret
-from secretsd.config.names import is_dangerous, is_valid_name
+from secretsd.config.names import is_dangerous, is_valid_name, shown
 from secretsd.config.rules import broken_rule
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret, SecretRef
+from secretsd.refresh.secret_object import DUPLICATE, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ def validate(bundle: Bundle, fetched: Mapping[SecretRef, FetchedSecret]) -> Vari
     for secret in bundle.secrets:
         gathering.take(secret, fetched[secret.ref])
     gathering.apply_rules()
+    gathering.complete_groups()
     if gathering.failures:
         return tuple(gathering.failures)
     return Variables(
@@ -73,7 +74,7 @@ class _Gathering:
                 "not-an-object", secret, None, "is binary where a JSON object is needed", _PLAIN_ADVICE
             )
             return
-        members = _parse_object(fetched.payload)
+        members = parse_object(fetched.payload)
         if isinstance(members, str):
             self._fail("not-an-object", secret, None, members, _PLAIN_ADVICE)
             return
@@ -81,10 +82,11 @@ class _Gathering:
         for name, key in wanted.items():
             if key in members:
                 self._take_member(secret, name, members[key])
-        unused = sorted(key for key in members if key not in wanted.values())
+        # What was left out because it would do harm comes first: a long list is cut.
+        unused = sorted(members.keys() - set(wanted.values()), key=lambda key: (not is_dangerous(key), key))
         if unused:
             more = [f"and {len(unused) - _MOST_IGNORED} more"] if len(unused) > _MOST_IGNORED else []
-            self.ignored[str(secret.ref)] = (*map(_writable, unused[:_MOST_IGNORED]), *more)
+            self.ignored[str(secret.ref)] = (*map(shown, unused[:_MOST_IGNORED]), *more)
 
     def _wanted(self, secret: Secret, members: Mapping[str, object]) -> dict[str, str]:
         """Variable name -> key of the object."""
@@ -108,7 +110,7 @@ class _Gathering:
                 self._fail(
                     "not-utf8", secret, name, "holds a lone surrogate, which is no UTF-8", "store it again"
                 )
-        elif member is _DUPLICATE:
+        elif member is DUPLICATE:
             self._fail("duplicate-key", secret, name, "stands twice in the object", "keep one of the two")
         else:
             self._fail(
@@ -134,24 +136,36 @@ class _Gathering:
                 if rule is not None and rule.default is not None:
                     self.values[name] = rule.default.encode()
                     self.defaults.append(name)
-                elif rule is None or rule.required:
+                elif name not in self.bundle.grouped_names and (rule is None or rule.required):
                     self._missing(name)
                     continue
             if rule is not None and name in self.values and (broken := broken_rule(rule, self.values[name])):
                 self._rule_broken(name, broken)
 
-    def _missing(self, name: str) -> None:
+    def complete_groups(self) -> None:
+        """Of each group every variable has a value, or none has."""
+        failed = {failure.variable for failure in self.failures}
+        for group in self.bundle.groups:
+            present = [name for name in group if name in self.values or name in failed]
+            for name in group if present else ():
+                if name not in present:
+                    self._missing(name, beside=present[0])
+
+    def _missing(self, name: str, *, beside: str = "") -> None:
         if any(failure.variable is None for failure in self.failures):
             return  # a secret that could not be read at all explains its missing variables
         secret = self.bundle.secret_of(name)
         where = str(secret.ref) if secret else "any of the bundle's secrets"
         key = secret.variables.get(name, name) if secret else name
+        advice = "add the key to the secret, or give the variable a default or required = false"
+        if beside:
+            advice = f"{beside} of the same group has a value: add the key to the secret, or take both away"
         self.failures.append(
             Failure(
-                code="variable-missing",
+                code="group-incomplete" if beside else "variable-missing",
                 failure_class=FailureClass.DATA,
                 message=f"{name} is missing: {where} has no key {key!r} with a value",
-                advice="add the key to the secret, or give the variable a default or required = false",
+                advice=advice,
                 secret=str(secret.ref) if secret else None,
                 variable=name,
             )
@@ -177,41 +191,5 @@ class _Gathering:
 
 
 _PLAIN_ADVICE = 'store a JSON object, or give the secret variable = "NAME" to publish it whole'
-_DUPLICATE = object()
 # What nobody asked for is reported in moderation: an object may have 64 KiB of keys.
 _MOST_IGNORED = 20
-_LONGEST_KEY_CHARS = 100
-
-
-def _parse_object(payload: bytes) -> dict[str, object] | str:
-    """The members of a JSON object, numbers as their source text; or why it is none."""
-    try:
-        document = json.loads(
-            payload.decode("utf-8"),
-            parse_int=str,
-            parse_float=str,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_members,
-        )
-    except UnicodeDecodeError:
-        return "is not UTF-8"
-    except (ValueError, RecursionError):
-        return "is not valid JSON"
-    return document if isinstance(document, dict) else "is JSON, but not an object"
-
-
-def _writable(key: str) -> str:
-    """`key` for terminals and logs, short, and without what would steer them or what no encoder takes."""
-    shown = key if key.isprintable() else key.encode("unicode_escape").decode("ascii")
-    return shown if len(shown) <= _LONGEST_KEY_CHARS else f"{shown[:_LONGEST_KEY_CHARS]}..."
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for key, value in pairs:
-        members[key] = _DUPLICATE if key in members else value
-    return members
-
-
-def _refuse_constant(_text: str) -> object:
-    raise ValueError("NaN and Infinity are not JSON")

@@ -11,18 +11,27 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from secretsd.config.models import Bundle
+from secretsd.config.models import Bundle, Output
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
 from secretsd.refresh import messages, published
+from secretsd.refresh.examine import examine
 from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
-from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
+from secretsd.refresh.publish import (
+    Owner,
+    RenderedFile,
+    content_digest,
+    io_failure,
+    publish,
+    variable_digests,
+)
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import CloudSource, FetchFailure
+from secretsd.refresh.survey import survey
 from secretsd.refresh.validate import Variables, validate
 
 # Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
@@ -33,10 +42,13 @@ def run(channel: socket.socket) -> None:
     """Reads one job from `channel`, does it, and answers as it goes. Blocks until done."""
     with channel.makefile("rb") as reader, channel.makefile("wb") as writer:
         job = messages.read_job(reader)
-        refresh = _Refresh(job, reader, writer)
         try:
+            if isinstance(job, messages.Examination):
+                examine(job, writer)
+                return
+            refresh = _Refresh(job, reader, writer)
             refresh.run()
-            refresh.repair()
+            refresh.restore()
         except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug
             writer.write(messages.encode_message(messages.Crashed(type(error).__name__)))
             writer.flush()
@@ -66,21 +78,22 @@ class _Refresh:
         self.waiting = {
             name: {secret.ref for secret in bundle.secrets}
             for name, bundle in job.bundles.items()
-            if name not in job.repairs
+            if name not in job.restores
         }
 
     def run(self) -> None:
         """A bundle goes on as soon as its last secret is in, so that a slow batch holds up only its own."""
+        finish = self._survey if self.job.survey else self._finish
         for result in self._fetch_all():
             self.results[result.ref] = result
             for name in [name for name, refs in self.waiting.items() if refs <= self.results.keys()]:
                 del self.waiting[name]
-                self._finish(name, self.job.bundles[name])
+                finish(name, self.job.bundles[name])
 
-    def repair(self) -> None:
-        """Shows bundles anew from the daemon's own copies of what is published."""
+    def restore(self) -> None:
+        """Shows bundles again from the daemon's own copies of what was published."""
         runtime_dir = Path(self.job.runtime_dir)
-        for name, step in self.job.repairs.items():
+        for name, step in self.job.restores.items():
             try:
                 record, files = published.read_copy(runtime_dir, name, step.copy_of)
                 owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
@@ -94,6 +107,7 @@ class _Refresh:
                 variables=record.variables,
                 defaults=record.defaults,
                 ignored={},
+                variable_digests=record.variable_digests,
             )
             self._publish(candidate, step.generation, files, owner)
 
@@ -133,24 +147,40 @@ class _Refresh:
         if verdict.generation is not None:
             self._publish(candidate, verdict.generation, files, owner)
 
-    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+    def _survey(self, name: str, bundle: Bundle) -> None:
+        try:
+            found = messages.Surveyed(survey(name, bundle, self._fetched(bundle)))
+        except _RejectedError as error:
+            self._send(messages.Failed(Rejected(name, error.failures)))
+        except Exception as error:  # noqa: BLE001 - its text may quote a value
+            self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
+        else:
+            self._send(found)
+
+    def _fetched(self, bundle: Bundle) -> dict[SecretRef, FetchedSecret]:
+        """Every secret of the bundle. Raises: _RejectedError."""
         results = {secret.ref: self.results[secret.ref] for secret in bundle.secrets}
         failures = tuple(result.failure for result in results.values() if isinstance(result, FetchFailure))
         if failures:
             raise _RejectedError(failures)
-        fetched = {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
+        return {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
+
+    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+        fetched = self._fetched(bundle)
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
             raise _RejectedError(variables)
-        files = tuple(_render(output.path, output.format, variables) for output in bundle.outputs)
+        files = _render_all(bundle, variables)
         owner = _owner(bundle, foreground=self.job.foreground)
+        key = self._digest_key()
         candidate = Candidate(
             bundle=name,
-            digest=content_digest(self._digest_key(), files, owner),
+            digest=content_digest(key, files, owner),
             versions=tuple(SecretVersion(r, s.version_id, s.created_at) for r, s in fetched.items()),
             variables=tuple(variables.values),
             defaults=variables.defaults,
             ignored=variables.ignored,
+            variable_digests=variable_digests(key, name, variables.values),
         )
         return candidate, files, owner
 
@@ -181,23 +211,33 @@ class _RejectedError(Exception):
         self.failures = failures
 
 
-def _render(path: str, dialect: str, variables: Variables) -> RenderedFile:
-    try:
-        return RenderedFile(path, FORMATS[dialect].render(variables.values))
-    except UnwritableError as error:
-        failures = tuple(
-            Failure(
-                code="unwritable",
-                failure_class=FailureClass.DATA,
-                message=f"{name} from {variables.origins.get(name, 'its default')} {reason} "
-                f"(format {dialect}, output {path})",
-                advice="change the secret's value, or publish it in another format",
-                secret=variables.origins.get(name),
-                variable=name,
-            )
-            for name, reason in error.reasons.items()
-        )
-    raise _RejectedError(failures)
+def _render_all(bundle: Bundle, variables: Variables) -> tuple[RenderedFile, ...]:
+    """Raises: _RejectedError with what each of the outputs cannot hold."""
+    files: list[RenderedFile] = []
+    failures: list[Failure] = []
+    for output in bundle.outputs:
+        try:
+            contents = FORMATS[output.format].render(variables.values)
+        except UnwritableError as error:
+            failures += [_unwritable(output, variables, name, why) for name, why in error.reasons.items()]
+        else:
+            base = PurePosixPath(output.path)
+            files += [RenderedFile(str(base / below), content) for below, content in contents.items()]
+    if failures:
+        raise _RejectedError(tuple(failures))
+    return tuple(files)
+
+
+def _unwritable(output: Output, variables: Variables, name: str, why: str) -> Failure:
+    origin = variables.origins.get(name)
+    return Failure(
+        code="unwritable",
+        failure_class=FailureClass.DATA,
+        message=f"{name} from {origin or 'its default'} {why} (format {output.format}, output {output.path})",
+        advice="change the secret's value, or publish it in another format",
+        secret=origin,
+        variable=name,
+    )
 
 
 def _owner(bundle: Bundle, *, foreground: bool) -> Owner:

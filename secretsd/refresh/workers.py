@@ -14,7 +14,7 @@ from pathlib import Path
 
 import secretsd
 from secretsd.refresh import messages
-from secretsd.refresh.messages import Job, Verdict, WorkerMessage
+from secretsd.refresh.messages import Examination, Job, Verdict, WorkerMessage
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class WorkerChannel:
             while line := await self._reader.readline():
                 yield messages.decode_message(line)
 
-    async def send_job(self, job: Job) -> None:
+    async def send_job(self, job: Job | Examination) -> None:
         await self._send(messages.encode_job(job))
 
     async def send_verdict(self, verdict: Verdict) -> None:

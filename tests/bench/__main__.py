@@ -10,22 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    formats,
     memory_scan,
     notify_cold_start,
     openbao_agent,
     publish_faults,
     refresh,
     scale,
+    status,
     wait,
 )
 from tests.bench.figures import Figure, table
 
 _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "wait": wait.measure,
+    "status": status.measure,
     "refresh": refresh.measure,
     "scale": scale.measure,
     "notify_cold_start": notify_cold_start.measure,
     "openbao_agent": openbao_agent.measure,
+    "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from secretsd.errors import FailureError
 from secretsd.model import CURRENT_STAGE, Candidate, SecretRef, SecretVersion
-from secretsd.refresh import published
+from secretsd.refresh import drift, published
 from secretsd.refresh.memory import memory_kind
 from secretsd.refresh.publish import Owner, RenderedFile, publish
 from tests.bench import bundle_checks as checks
@@ -57,11 +57,11 @@ def _candidate(generation: int) -> Candidate:
 def start(runtime_dir: Path, shown: int) -> int:
     """What the daemon does at its start, and whether it then knows the bundle as what it is."""
     published.prepare(runtime_dir)
-    published.sweep(runtime_dir)
+    published.sweep(runtime_dir, {})
     record = published.read_record(runtime_dir, checks.BUNDLE)
     if record is None:
         return 1 if shown else 0
-    return 0 if record.generation == shown and published.is_intact(runtime_dir, record) else 1
+    return 0 if record.generation == shown and drift.is_intact(runtime_dir, record) else 1
 
 
 def make_bundle(runtime_dir: Path, generations: int) -> None:

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from secretsd.cli import __main__ as entry
-from secretsd.cli import fast, main
+from secretsd.cli import fast
 from secretsd.cli.arguments import Parser
+from secretsd.control import client
 
 MARKER = "marker-77aa-never-in-a-message"
 
@@ -50,7 +51,7 @@ def test_the_daemons_wrong_usage_is_64_too(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place"), [(["wait", "bot"], (fast, "wait")), (["plan"], (main, "_plan"))]
+    ("arguments", "place"), [(["wait", "bot"], (fast, "wait")), (["plan"], (client, "ask"))]
 )
 def test_a_bug_is_70_and_one_line_that_quotes_nothing(
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +68,7 @@ def test_a_bug_is_70_and_one_line_that_quotes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place"), [(["wait", "bot"], (fast, "wait")), (["plan"], (main, "_plan"))]
+    ("arguments", "place"), [(["wait", "bot"], (fast, "wait")), (["plan"], (client, "ask"))]
 )
 def test_an_interrupted_command_says_try_again(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], place: tuple[object, str]

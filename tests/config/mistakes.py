@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from secretsd.config.tables import known_keys
 from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 
+TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
+HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
+OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
 TIME_FORM = 'HH:MM-HH:MM, from 00:00 to 24:00, such as "21:00-22:30"'
 WINDOW_FORM = (
     'must be days, a time of day or both, and perhaps a time zone: "Mon..Fri 21:00-22:30 UTC", "Sat"'
@@ -44,8 +48,67 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[[bundles.bot.secrets]]\nvariable = 'B'\n",
         ["12: 'id' is missing here", "12: 'source' is missing here"],
     ),
-    "type of source": ("[sources.b]\ntype = 'aws'\n", ["13: 'type' must be \"aws-secretsmanager\""]),
+    "type of source": ("[sources.b]\ntype = 'vault'\n", [f"13: 'type' {TYPES}"]),
+    "type of source misspelt": (
+        "[sources.b]\ntype = 'flie'\n[sources.c]\ntype = 3\nregoin = 'x'\n",
+        [
+            f"13: 'type' {TYPES}; did you mean \"file\"?",
+            f"15: 'type' {TYPES}",
+            "16: unknown key 'regoin'; did you mean 'region'?",
+        ],
+    ),
     "type of source missing": ("[sources.b]\n", ["12: 'type' is missing here"]),
+    "type of source under another name": (
+        "[sources.b]\ntpe = 'file'\ndirectory = 3\n",
+        ["13: unknown key 'tpe'; did you mean 'type'?"],
+    ),
+    "keys of a source of type file": (
+        "[sources.b]\ntype = 'file'\ndirectroy = '/x'\nregion = 'us-east-1'\n"
+        "[sources.c]\ntype = 'file'\n[sources.d]\ntype = 'file'\ndirectory = 'x'\n",
+        [
+            "14: unknown key 'directroy'; did you mean 'directory'?",
+            "15: unknown key 'region'; known here: type, directory",
+            "16: 'directory' is missing here",
+            "20: 'directory' must be an absolute path",
+        ],
+    ),
+    "keys of a source of type env": (
+        "[sources.b]\ntype = 'env'\ndirectory = '/x'\n",
+        ["14: unknown key 'directory'; known here: type"],
+    ),
+    "a directory that the service cannot see": (
+        "".join(f"[sources.b{n}]\ntype = 'file'\ndirectory = '{d}'\n" for n, d in enumerate(HIDDEN)),
+        [
+            f"{14 + 3 * n}: 'directory' is hidden from secretsd.service by its sandbox: take one below"
+            " /etc or /srv, or run secretsd in the foreground with a runtime_dir of its own"
+            for n, _ in enumerate(HIDDEN)
+        ],
+    ),
+    "what only a source of AWS has": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        + SECRET.replace("aws", "f")
+        + "variable = 'B'\nstage = 'AWSPENDING'\n"
+        + SECRET.replace("aws", "e")
+        + "variable = 'C'\nversion = 'x'\n",
+        [
+            "21: 'stage' means nothing here: a source of type 'file' has one version of each",
+            "26: 'version' means nothing here: a source of type 'env' has one version of each",
+        ],
+    ),
+    "an id that is no file and none that is no variable": (
+        "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
+        "[bundles.b]\nowner = 'root'\nsecrets = [\n"
+        + "".join(f"{{ source = 'f', id = '{id_}', variable = 'A{n}' }},\n" for n, id_ in enumerate(OUTSIDE))
+        + "{ source = 'e', id = 'A-B', variable = 'B' }]\n",
+        [
+            *(
+                f"{20 + n}: 'id' must be the path of a file below the source's directory, such as"
+                ' "bot.json"'
+                for n, _ in enumerate(OUTSIDE)
+            ),
+            f"{20 + len(OUTSIDE)}: 'id' must be the name of a variable, such as \"BOT_SECRETS\"",
+        ],
+    ),
     "region": (
         "[sources.b]\ntype = 'aws-secretsmanager'\nregion = 'us east'\n",
         ["14: 'region' must be the name of a region, such as \"us-east-1\""],
@@ -112,6 +175,20 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         SECRET + "variable = 'B'\nstage = 'AWSPREVIOUS'\nversion = 'x'\n",
         ["12: stage and version exclude each other: a version is one, whatever its stage"],
     ),
+    "all that excludes each other": (
+        SECRET
+        + "variable = 'B'\nvariables = { C = 'c' }\nstage = 'A'\nversion = 'x'\n"
+        + "[bundles.bot.variables.TOKEN]\nmin = 2\nmax = 1\nmin_length = 2\nmax_length = 1\ndefault = 'x'\n"
+        + "required = false\n",
+        [
+            "12: stage and version exclude each other: a version is one, whatever its stage",
+            "12: variable and variables exclude each other: the first takes the value as a whole",
+            "19: default and required = false exclude each other: a default is never missing",
+            '19: min and max need type = "integer" or "decimal"; a length has min_length, max_length',
+            "19: min is above max: no value can satisfy both",
+            "19: min_length is above max_length: no value can satisfy both",
+        ],
+    ),
     "variable and variables": (
         SECRET + "variable = 'B'\nvariables = { C = 'c' }\n",
         ["12: variable and variables exclude each other: the first takes the value as a whole"],
@@ -170,8 +247,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "on_refusal": (
         f"[bundles.bot.x]\n[bundles.b]\non_refusal = 'withdrawn'\n{BODY}",
         [
-            "12: unknown key 'x'; known here: owner, on_refusal, refresh_interval, import_all, secrets,"
-            " variables, outputs, on_change",
+            f"12: unknown key 'x'; known here: {', '.join(known_keys(('bundles', 'b')))}",
             '14: \'on_refusal\' must be "keep" or "withdraw"; did you mean "withdraw"?',
         ],
     ),
@@ -245,6 +321,47 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[bundles.bot.variables.TOKEN]\nchoices = ['a']\npattern = '(a'\n",
         ["14: 'pattern' is not a regular expression that Python's re understands"],
     ),
+    "choices that their own rule refuses": (
+        "[bundles.bot.variables.TOKEN]\ntype = 'integer'\nchoices = [\n'1',\n'one',\n'2.0']\n",
+        [f"{line}: an element of 'choices' breaks the rule it stands in" for line in (16, 17)],
+    ),
+    "groups": (
+        "[bundles.bot.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n"
+        "[bundles.bot2]\nowner = 'root'\nsecrets = [{ source = 'aws', id = 'x' }]\ngroups = [\n"
+        "['TOKEN', 'TOKN'],\n['A',\n'B'],\n['C',\n'A', 'D']]\n"
+        "[bundles.bot2.variables]\nTOKEN = {}\nA = {}\nB = { default = 'x' }\nC = { required = true }\n",
+        [
+            *(
+                f"{line}: no secret of this bundle can give {name!r}: each takes only what its own"
+                " variable or variables names"
+                for line, name in ((14, "A"), (16, "C"))
+            ),
+            "21: an element of 'groups' names no variable of this bundle; did you mean 'TOKEN'?",
+            "23: 'B' in a group has a default, so it is never missing: take away one of the two",
+            "24: 'C' in a group has required = true, so none of its group may be missing: leave it out",
+            "25: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:22",
+            "25: an element of 'groups' names no variable of this bundle; list it in the variables table",
+        ],
+    ),
+    "groups of another shape": (
+        "".join(
+            f"[bundles.b{n}]\n{BODY}groups = {groups}\n"
+            for n, groups in enumerate(("'A'", "['A']", "[['A']]", "[[]]", "[['A', 3]]", "[['A', 'A']]"))
+        ),
+        [
+            "15: 'groups' must be an array",
+            "19: an element of 'groups' must be an array",
+            *(
+                f"{line}: an element of 'groups' must be a group of two variables or more: one alone"
+                " depends on no other"
+                for line in (23, 27)
+            ),
+            "31: an element of 'groups' must be a string",
+            "35: 'A' is in a group already; put all that depend on each other into one: see the one at"
+            " secretsd.toml:35",
+        ],
+    ),
     "same output path": (
         2 * (OUTPUT + "path = 'a'\n"),
         ["17: 'path' is the same as the one at secretsd.toml:14"],
@@ -257,7 +374,25 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "20: 'path' needs a directory where there is a file at secretsd.toml:17",
         ],
     ),
-    "format": ("[[bundles.bot.outputs]]\npath = 'a'\nformat = 'docker'\n", ["14: 'format' must be \"env\""]),
+    "an output inside of a directory of files": (
+        OUTPUT.replace("'env'", "'files'") + "path = 'a'\n" + OUTPUT + "path = 'a/KEY'\n",
+        ["17: 'path' lies in the directory of the one at secretsd.toml:14"],
+    ),
+    "a directory of files around an output": (
+        OUTPUT + "path = 'a/KEY'\n" + OUTPUT.replace("'env'", "'files'") + "path = 'a'\n",
+        ["17: 'path' is the directory of the one at secretsd.toml:14"],
+    ),
+    "a directory of files where a file is": (
+        OUTPUT + "path = 'a'\n" + OUTPUT.replace("'env'", "'files'") + "path = 'a'\n",
+        ["17: 'path' is the same as the one at secretsd.toml:14"],
+    ),
+    "format": (
+        "[[bundles.bot.outputs]]\npath = 'a'\nformat = 'dockr'\n",
+        [
+            '14: \'format\' must be "env" or "docker" or "dotenv" or "node" or "universal" or "json" or'
+            ' "files"; did you mean "docker"?'
+        ],
+    ),
     "no outputs": (
         f"[bundles.b]\n{BODY}outputs = []\n",
         ["15: 'outputs' must not be empty"],
@@ -367,5 +502,15 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "confirm": (
         CHANGE + "confirm = '-1s'\nrequire_ack = 1\n",
         [f"15: 'confirm' {SPAN}", "16: 'require_ack' must be true or false"],
+    ),
+    "alert_command": (
+        f"[bundles.b]\nalert_command = ['alert', '--x']\nalert_after = 'soon'\n{BODY}"
+        f"[bundles.c]\nalert_command = '/bin/true'\n{BODY}",
+        [
+            "13: 'alert_command' must begin with the absolute path of a program,"
+            ' such as ["/usr/local/bin/is-flat"]',
+            f"14: 'alert_after' {SPAN}",
+            "18: 'alert_command' must be an array",
+        ],
     ),
 }

@@ -153,3 +153,37 @@ def test_foreground_cannot_act_on_units_without_a_helper(etc: Etc) -> None:
     assert load_checked(etc.main)
     etc.write(text.replace("reload", "none"))
     assert load_checked(etc.main)
+
+
+def test_an_alert_command_that_cannot_run_is_told_before_the_night(etc: Etc) -> None:
+    program = etc.write("#!/bin/sh\n", "alert")
+    text = GOOD.replace("[daemon]", f"[daemon]\nalert_command = ['{program}']\n{FOREGROUND}")
+    text = text.replace('owner = "root"\n', f"alert_command = ['{etc.directory}/gone']\n")
+    assert etc.problems_on_this_host(text) == [
+        "secretsd.toml:2: 'alert_command' names a file that is not executable",
+        "secretsd.toml:9: 'alert_command' names a program that cannot be used: No such file or directory",
+    ]
+    assert etc.load(text), "another host may have them"
+    program.chmod(0o755)
+    (etc.directory / "gone").symlink_to(program)
+    etc.write(text)
+    assert load_checked(etc.main)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of root and of others")
+def test_an_alert_command_that_others_could_exchange_is_not_run_by_the_service(installed: Etc) -> None:
+    program = installed.write("#!/bin/sh\n", "alert")
+    installed.write(GOOD.replace("[daemon]", f"[daemon]\nalert_command = ['{program}']")).chmod(0o644)
+    wanted = {
+        (0o775, 0): "must belong to root and be writable for nobody else",
+        (0o755, 65534): "must belong to root and be writable for nobody else",
+        (0o750, 0): "must be executable for the user secretsd",
+    }
+    for (mode, uid), text in wanted.items():
+        program.chmod(mode)
+        os.chown(program, uid, 0)
+        (problem,) = installed.problems_on_this_host()
+        assert text in problem
+    program.chmod(0o755)
+    os.chown(program, 0, 0)
+    assert load_checked(installed.main)

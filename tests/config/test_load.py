@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from secretsd.config.models import OnChange, Output, VariableRule
+from secretsd.config.models import Output
+from secretsd.config.on_change import OnChange
+from secretsd.config.variables import VariableRule
 from secretsd.model import SecretRef
 from tests.config.support import GOOD
 

@@ -26,7 +26,7 @@ stage = "AWSPREVIOUS"
 variables = { OTHER = "key" }
 [bundles.bot.variables]
 TOKEN = { required = true, default = "12", type = "integer", min = 1, max = 20, max_length = 9 }
-OTHER = { choices = ["a", "b"], pattern = "[ab]", min_entropy_bits = 1 }
+OTHER = { choices = ["a", "b"], pattern = "[ab]" }
 [[bundles.bot.outputs]]
 path = "env"
 format = "env"
@@ -41,15 +41,22 @@ owner = "root"
 on_refusal = "keep"
 refresh_interval = "1m"
 import_all = true
-secrets = [{ source = "aws", id = "x" }]
+secrets = [{ source = "aws", id = "x" }, { source = "files", id = "bot.json" }]
+variables = { GA = { min_entropy_bits = 1 }, GB = { required = false } }
+groups = [["GA", "GB"]]
 outputs = [{ path = "a", format = "env" }, { path = "b", format = "env" }]
+[sources.files]
+type = "file"
+directory = "/etc"
+[sources.environment]
+type = "env"
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
 """
 )
 VALUES = list(re.finditer(r"(?<== )(?:\"[^\"]*\"|'[^']*'|\d+|true|false)(?=[ ,\n}])", FULL)) + list(
-    re.finditer(r"(?<=[\[ ])\"[ab]\"", FULL)
+    re.finditer(r"(?<=[\[ ])\"G?[abAB]\"", FULL)
 )
 
 

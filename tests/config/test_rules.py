@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secretsd.config.models import VariableRule
 from secretsd.config.rules import broken_rule, entropy_bits
+from secretsd.config.variables import VariableRule
 
 INTEGER = {"type": "integer", "min": 1, "max": 10}
 DECIMAL = {"type": "decimal", "min": 0, "max": 1}
@@ -29,6 +31,9 @@ def broken(rule: dict[str, Any], value: bytes) -> str | None:
         (MODE, b"paper"), (HOOK, b"https://hooks.example/x"),
         ({"min_length": 3}, "äöü".encode()), ({"max_length": 3}, "äöü".encode()),
         ({"min_entropy_bits": 80}, b"7hX0q/Lm2ZkP9vTeR4wYbN"),
+        ({"pattern": "a\nb"}, b"a\nb"), ({"pattern": "(?s)a.b"}, b"a\nb"), ({"pattern": ""}, b""),
+        ({"choices": [""]}, b""), ({"min_length": 0, "max_length": 0}, b""),
+        ({"min_length": 1, "max_length": 1}, "\U0001f511".encode()), ({"type": "decimal"}, b"1e400"),
     ],
 )  # fmt: skip
 def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> None:
@@ -56,12 +61,40 @@ def test_what_satisfies_its_rule_passes(rule: dict[str, Any], value: bytes) -> N
         ({"min_length": 4}, "äöü".encode(), "shorter than 4"), ({"max_length": 2}, b"abc", "longer than 2"),
         ({"min_length": 1}, b"", "shorter"), ({"min_entropy_bits": 20}, b"a" * 400, "20 bits"),
         ({"min_entropy_bits": 80}, b"changeme", "80 bits"),
+        (DECIMAL, "\u0660.\u0661".encode(), "decimal"), (DECIMAL, "\uff11".encode(), "decimal"),
+        (DECIMAL, b"0x1", "decimal"), (DECIMAL, b"1e", "decimal"), (DECIMAL, b"e1", "decimal"),
+        (DECIMAL, b"+-1", "decimal"), (DECIMAL, b"0,5", "decimal"), (DECIMAL, b"sNaN", "decimal"),
+        ({"pattern": "a$"}, b"a\n", "pattern"), ({"pattern": "(?m)^a$"}, b"a\nb", "pattern"),
+        ({"pattern": ""}, b"x", "pattern"), ({"pattern": "[0-9]"}, "\u0661".encode(), "pattern"),
+        ({"choices": ["a"]}, b"", "none of a"), ({"max_length": 0}, b"x", "longer than 0"),
     ],
 )  # fmt: skip
 def test_what_breaks_its_rule_is_refused_by_the_rules_own_words(
     rule: dict[str, Any], value: bytes, says: str
 ) -> None:
     assert says in (broken(rule, value) or "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"1e999999999", b"-1e999999999", b"1e-999999999", b"9" * 65_536, b"0." + b"0" * 65_000 + b"1",
+        b"1e" + b"9" * 60_000, b"-" * 65_536, b"." * 65_536, b"9" * 60_000 + b"e-60000", b"0e999999999",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("bound", ["1", "1e999999", "1e-999999", "0.1" + "0" * 5000])
+@pytest.mark.parametrize("number", ["integer", "decimal"])
+def test_no_number_takes_long_to_compare(value: bytes, bound: str, number: str) -> None:
+    before = time.process_time()
+    for end in ("min", "max"):
+        said = broken({"type": number, end: Decimal(bound)}, value)
+        assert said is None or len(said) < 6000
+    assert time.process_time() - before < 0.2
+
+
+def test_a_decimal_beyond_what_decimal_can_hold_is_refused_and_never_rounded() -> None:
+    assert broken({"type": "decimal", "max": 1}, b"1." + b"0" * 60_000 + b"1") == "is above max = 1"
+    assert broken({"type": "decimal", "min": 1}, b"0." + b"9" * 60_000) == "is below min = 1"
 
 
 @given(value=st.binary(min_size=6), rule=st.sampled_from([INTEGER, DECIMAL, BOOLEAN, MODE, HOOK]))

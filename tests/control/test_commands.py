@@ -12,6 +12,7 @@ from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, UsageError
 from secretsd.model import UnitReport
+from tests.marker import MARKER, shows
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION
 
@@ -302,5 +303,69 @@ def test_a_request_that_makes_no_sense_is_a_usage_error(
         async with Daemon(home) as daemon:
             with pytest.raises(UsageError):
                 await ask(daemon, command, "bot", **request_)
+
+    live(scenario())
+
+
+def test_a_schema_tells_kinds_and_publishes_nothing(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper, Daemon(home) as daemon:
+            await daemon.loaded()
+            home.vault.put("prod/bot", {"TOKEN": MARKER, "SIZE": 3, "a-b": MARKER})
+            reply = await ask(daemon, "schema", "bot")
+            assert reply.code is ExitCode.OK
+            assert reply.body["variables"] == {"SIZE": {"type": "integer"}, "TOKEN": {"min_length": 16}}
+            assert reply.body["left_out"] == [{"secret": "prod/bot", "key": "a-b", "reason": "not-a-name"}]
+            assert not shows(repr(reply))
+            assert daemon.generation() == 1
+            assert helper.told == [(UNIT, 1)]
+            with pytest.raises(UsageError, match="schema needs a bundle"):
+                await ask(daemon, "schema")
+
+    live(scenario())
+
+
+def test_a_schema_can_be_had_before_the_bundle_is_configured(home: Home) -> None:
+    async def scenario() -> None:
+        home.vault.put("prod/new", {"KEY": MARKER, "ON": True})
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            reply = await ask(daemon, "schema", "new", source="aws", id="prod/new")
+            assert reply.body["variables"] == {"KEY": {"min_length": 16}, "ON": {"type": "boolean"}}
+            assert set(daemon.conductor.states) == {"bot"}
+            for request, said in [
+                ({"source": "asw", "id": "x"}, "no source 'asw'; did you mean 'aws'"),
+                ({"source": "aws"}, "source and id together"),
+                ({"source": "aws", "id": ""}, "source and id together"),
+                ({"id": "x"}, "source and id together"),
+                ({}, "no bundle 'new'"),
+            ]:
+                with pytest.raises(UsageError, match=said):
+                    await ask(daemon, "schema", "new", **request)
+
+    live(scenario())
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "code"),
+    [
+        (FailureClass.TRANSIENT, ExitCode.UNAVAILABLE),
+        (FailureClass.IDENTITY, ExitCode.REFUSED),
+        (FailureClass.REFUSAL, ExitCode.REFUSED),
+    ],
+)
+def test_a_schema_that_cannot_be_had_says_why_and_changes_nothing(
+    home: Home, failure_class: FailureClass, code: ExitCode
+) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            home.vault.fail("prod/bot", failure_class)
+            reply = await ask(daemon, "schema", "bot")
+            assert (reply.code, reply.message) == (code, "the secrets of bot could not be looked at")
+            assert lines(reply) == ["a fake failure", "  fix: wait"]
+            assert not daemon.state().failures
+            daemon.workers.lost_before = "failed"
+            assert (await ask(daemon, "schema", "bot")).code is ExitCode.IO
 
     live(scenario())

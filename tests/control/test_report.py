@@ -13,7 +13,7 @@ import pytest
 from secretsd.control.report import describe_step, document, shortfall, state_word, status_line
 from secretsd.errors import ExitCode, FailureClass
 from secretsd.model import UnitReport
-from secretsd.refresh.plan import KeepStale, NotifyUnit, PublishBundle, RemoveBundle, RepairBundle, Step
+from secretsd.refresh.plan import KeepStale, NotifyUnit, PublishBundle, RemoveBundle, RestoreBundle, Step
 from secretsd.refresh.state import BundleState
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import failure
@@ -240,7 +240,7 @@ def test_a_host_without_bundles_is_told_how_to_add_one(home: Home) -> None:
     [
         PublishBundle("bot", 2, "its content changed"),
         KeepStale("bot", (failure(FailureClass.REFUSAL),)),
-        RepairBundle("bot", 1, 2),
+        RestoreBundle("bot", 1, 2, "its published files were altered"),
         RemoveBundle("bot", "the configuration no longer names it"),
         NotifyUnit("bot", 2, UNIT, "reload"),
     ],

@@ -105,6 +105,15 @@ class ForegroundStage:
         listing = subprocess.run(["ls", "-lL", file], check=True, stdout=subprocess.PIPE, text=True).stdout
         return listing + "\n".join(line.split("=")[0] for line in file.read_text().splitlines())
 
+    def tamper(self) -> None:
+        file = self._folder / "run" / "bot" / "env"
+        before = file.stat()
+        file.write_text("API_KEY='fake-key-of-somebody'\n")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def published_key(self) -> str:
+        return (self._folder / "run" / "bot" / "env").read_text().strip().partition("=")[2].strip("'")
+
     def start_bot(self) -> None:
         self._stop_bot()
         command = [sys.executable, "-m", "tests.demo.watching_bot", self._folder / "run" / "bot", self._log]

@@ -50,6 +50,15 @@ class InstalledStage:
     def published(self) -> str:
         return self._machine.host.sh("ls -lL /run/secretsd/bot/env; cut -d= -f1 /run/secretsd/bot/env")
 
+    def tamper(self) -> None:
+        file = "/run/secretsd/bot/env"
+        edit = f"echo \"API_KEY='fake-key-of-somebody'\" > {file}"
+        self._machine.host.sh(f"touch -r {file} /run/t && {edit} && touch -r /run/t {file}")
+
+    def published_key(self) -> str:
+        line = self._machine.host.sh("cat /run/secretsd/bot/env")
+        return line.strip().partition("=")[2].strip("'")
+
     def start_bot(self) -> None:
         self._machine.host.systemctl("restart", "bot")
 

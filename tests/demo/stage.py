@@ -30,6 +30,12 @@ class Stage(Protocol):
     def published(self) -> str:
         """The bundle's file, as `ls -l` and the names in it, without values."""
 
+    def tamper(self) -> None:
+        """Somebody with root edits the published file in place, and restores its mtime."""
+
+    def published_key(self) -> str:
+        """The key in the published file."""
+
     def start_bot(self) -> None:
         """Starts the bot anew."""
 

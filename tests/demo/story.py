@@ -14,7 +14,14 @@ class UnexpectedError(Exception):
 
 def tell(stage: Stage) -> int:
     """Plays every scene; returns 0 when each came out as it should, else 1."""
-    scenes = (_a_bot_starts, _a_rotation_arrives, _a_bad_rotation_is_refused, _an_outage_is_survived)
+    scenes = (
+        _a_bot_starts,
+        _a_rotation_arrives,
+        _a_bad_rotation_is_refused,
+        _an_outage_is_survived,
+        _drift_is_repaired,
+        _a_rollback_holds,
+    )
     print(f"On {stage.place}.")
     for number, scene in enumerate(scenes, 1):
         print(f"\n{number}. {(scene.__doc__ or '').splitlines()[0]}")
@@ -66,6 +73,37 @@ def _an_outage_is_survived(stage: Stage) -> None:
     _run(stage, "reload", expect=0)
     _expect_key(stage, "fake-key-4")
     _say("AWS is back, and so is the next rotation")
+
+
+def _drift_is_repaired(stage: Stage) -> None:
+    """Someone edits the published file on the host, and restores its mtime"""
+    stage.tamper()
+    began = time.monotonic()
+    while stage.published_key() != "fake-key-4":
+        if time.monotonic() - began > 2:
+            raise UnexpectedError("the file is repaired within 2 s")
+        time.sleep(0.02)
+    _say(
+        f"it was as before after {1000 * (time.monotonic() - began):.0f} ms; the history says what was done:"
+    )
+    _run(stage, "history", "bot", expect=0)
+
+
+def _a_rollback_holds(stage: Stage) -> None:
+    """A rotation fits every rule, and the exchange refuses its key: go back, and stay there"""
+    stage.rotate({"API_KEY": "fake-key-5"})
+    _run(stage, "reload", expect=0)
+    _expect_key(stage, "fake-key-5")
+    _run(stage, "rollback", "bot", "--reason", "orders are refused", expect=0)
+    _expect_key(stage, "fake-key-4")
+    _run(stage, "reload", expect=0)
+    _run(stage, "status", "bot", expect=0)
+    _expect_key(stage, "fake-key-4")
+    _say("AWS still has the bad key as current; the bot keeps the good one")
+    stage.rotate({"API_KEY": "fake-key-6"})
+    _run(stage, "reload", expect=0)
+    _expect_key(stage, "fake-key-6")
+    _say("a newer version ended the rollback by itself")
 
 
 def _run(stage: Stage, *command: str, expect: int) -> None:

@@ -26,6 +26,7 @@ _PACKAGES = (
     "adduser",
     "bash",
     "ca-certificates",
+    "curl",
     "dash",
     "dbus",
     "iproute2",

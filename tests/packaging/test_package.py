@@ -32,6 +32,18 @@ def test_lintian_finds_nothing_and_a_second_build_is_the_same_byte_for_byte(tmp_
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    listing = subprocess.run(["dpkg-deb", "-c", first], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for path in (
+        "bash-completion/completions/secretsctl",
+        "doc/secretsd/examples/all-options.toml",
+        "doc/secretsd/json.md",
+        "fish/vendor_completions.d/secretsctl.fish",
+        "man/man1/secretsctl.1.gz",
+        "man/man5/secretsd.toml.5.gz",
+        "zsh/vendor-completions/_secretsctl",
+    ):
+        assert f" ./usr/share/{path}\n" in listing
+    assert "__pycache__" not in listing
 
 
 def test_locked_requirements_are_those_of_the_metadata_and_name_no_index() -> None:

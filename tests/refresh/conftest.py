@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from secretsd.config.sources import AwsSecretsManager
+from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources import registry
+from secretsd.refresh.sources.interface import Source
 from tests.refresh.daemon import Home
 from tests.refresh.fakes import FakeVault
 
@@ -13,8 +16,12 @@ from tests.refresh.fakes import FakeVault
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVault]:
     """What every source of type aws-secretsmanager opens in this process."""
-    vault = FakeVault()
-    monkeypatch.setitem(registry.SOURCES, "aws-secretsmanager", vault.open)  # type: ignore[arg-type]
+    vault, open_source = FakeVault(), registry.open_source
+
+    def opened(name: str, job: SourceJob) -> Source:
+        return vault.open() if isinstance(job.config, AwsSecretsManager) else open_source(name, job)
+
+    monkeypatch.setattr(registry, "open_source", opened)
     yield vault
     vault.open_gate.set()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from secretsd.config.load import load_checked
 from secretsd.control.report import document
+from secretsd.refresh import journal
 from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.journal import Entry
 from secretsd.refresh.state import BundleState
 from tests.refresh.fakes import FakeHelper, FakeVault, ThreadWorkers
 
@@ -72,6 +75,10 @@ type = "aws-secretsmanager"
 
     def helper(self) -> FakeHelper:
         return FakeHelper(self.socket)
+
+    def units(self, name: str = "bot") -> Entry:
+        """What the journal on the disk holds of the bundle's numbers and units, without its history."""
+        return replace(journal.read(self.state_dir)[name], shown=0, history=())
 
     def env(self, name: str = "bot") -> bytes:
         return (self.runtime_dir / name / "env").read_bytes()

@@ -54,16 +54,16 @@ def candidate(name: str = "bot", digest: str = "d1") -> Candidate:
 
 @dataclass
 class FakeVault:
-    """Secrets by id; registered as a source's type by the fixture `vault`."""
+    """Secrets by id; opened in the place of AWS by the fixture `vault`."""
 
     secrets: dict[str, bytes | Failure] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     fetches: list[tuple[str, ...]] = field(default_factory=list)
     fetching: threading.Event = field(default_factory=threading.Event)
     identity: CloudIdentity | None = None
-    jobs: list[dict[str, object]] = field(default_factory=list)
     open_gate: threading.Event = field(default_factory=threading.Event)
     hanging: set[str] = field(default_factory=set)
+    pinned: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by id and version
 
     def __post_init__(self) -> None:
         self.open_gate.set()
@@ -81,8 +81,7 @@ class FakeVault:
         self.hanging.add(secret_id)
         self.open_gate.clear()
 
-    def open(self, name: str, **options: object) -> FakeSource:
-        self.jobs.append(options)
+    def open(self) -> FakeSource:
         return FakeSource(self)
 
 
@@ -103,7 +102,16 @@ class FakeSource:
             if ref.id in self._vault.hanging:
                 self._vault.fetching.set()
                 self._vault.open_gate.wait(10)
-            value = self._vault.secrets.get(ref.id, failure(FailureClass.REFUSAL, secret=str(ref)))
+            refused = failure(FailureClass.REFUSAL, secret=str(ref))
+            if ref.version is not None:
+                value = self._vault.pinned.get((ref.id, ref.version), refused)
+                yield (
+                    FetchedSecret(ref, ref.version, None, value)
+                    if isinstance(value, bytes)
+                    else (FetchFailure(ref, value))
+                )
+                continue
+            value = self._vault.secrets.get(ref.id, refused)
             if isinstance(value, Failure):
                 yield FetchFailure(ref, value)
             else:

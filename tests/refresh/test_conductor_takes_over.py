@@ -53,7 +53,7 @@ def test_a_crash_while_a_unit_is_being_told_tells_it_again(home: Home) -> None:
             async with Daemon(home) as daemon:
                 await daemon.loaded(generation=1)
             assert helper.told == [(UNIT, 1), (UNIT, 1)]
-            assert journal.read(home.state_dir)["bot"] == Entry(1, {UNIT: 1})
+            assert home.units() == Entry(1, {UNIT: 1})
 
     live(scenario())
 
@@ -134,7 +134,7 @@ def test_a_journal_that_cannot_be_written_stops_no_refresh_and_is_told(home: Hom
             await daemon.loaded(generation=3)
             assert daemon.conductor.bundles.notebook.problem == ""
             assert helper.told == [(UNIT, 1), (UNIT, 2), (UNIT, 3)]
-        assert journal.read(home.state_dir)["bot"] == Entry(3, {UNIT: 3})
+        assert home.units() == Entry(3, {UNIT: 3})
 
     live(scenario())
 

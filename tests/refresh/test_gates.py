@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from secretsd.config.models import OnChange
+from secretsd.config.on_change import OnChange
 from secretsd.refresh.gates import HOUR_S, Go, Reason, WaitUntil, gate, look_again_s, recent, stagger_delay_s
 
 UNIT = "bot.service"

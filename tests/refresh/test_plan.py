@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secretsd.errors import FailureClass
-from secretsd.model import PublishRecord, Rejected
+from secretsd.model import Hold, PublishRecord, Rejected, SecretRef, SecretVersion
 from secretsd.refresh.plan import (
+    KeepHeld,
     KeepPublished,
     KeepStale,
     NotifyUnit,
     Observed,
     PublishBundle,
     RemoveBundle,
-    RepairBundle,
+    RestoreBundle,
     Step,
     plan,
 )
@@ -24,6 +25,7 @@ from tests.refresh.fakes import bundle, candidate, failure
 NOW = 1000.0
 TOLD = {"unit": "bot.service", "action": "reload"}
 BOT = bundle(on_change=[TOLD])
+ALL = {"bot.service": 3}
 
 
 def record(generation: int, digest: str = "d1") -> PublishRecord:
@@ -154,7 +156,7 @@ def test_whatever_was_seen_a_unit_is_told_exactly_of_what_it_lacks(
     found = steps(seen)
     publishing = [step for step in found if isinstance(step, PublishBundle)]
     telling = [step for step in found if isinstance(step, NotifyUnit)]
-    showing = [step for step in found if isinstance(step, PublishBundle | RepairBundle)]
+    showing = [step for step in found if isinstance(step, PublishBundle | RestoreBundle)]
     shown = showing[0].generation if showing else published
     # What is shown once more over altered files is the same content: who has loaded it has loaded it.
     same_content = bool(showing and published and (same or showing != publishing))
@@ -162,3 +164,47 @@ def test_whatever_was_seen_a_unit_is_told_exactly_of_what_it_lacks(
     assert all(step.generation > seen.last_generation for step in showing)
     assert [step.generation for step in telling] == ([shown] if shown and lacks else [])
     assert steps(replace(seen)) == found
+
+
+HELD = Hold("hold", 1.0, "uid 0", "", 3, "d1", ())
+ROLLED = Hold("rollback", 1.0, "uid 0", "", 1, "d0", (), from_generation=3, refused=candidate().versions)
+
+
+def test_what_an_operator_holds_is_not_published_over() -> None:
+    seen = Observed(record(3), last_generation=3, result=candidate(digest="d2"), hold=HELD, loaded=ALL)
+    assert steps(seen) == (KeepHeld("bot"),)
+
+
+def test_a_hold_repairs_what_was_altered_from_the_copy_and_not_from_the_source() -> None:
+    seen = Observed(record(3), intact=False, last_generation=3, result=candidate(digest="d2"), hold=HELD)
+    assert steps(replace(seen, loaded=ALL)) == (
+        KeepHeld("bot"),
+        RestoreBundle("bot", 3, 4, "its published files were altered"),
+    )
+
+
+def test_a_rollback_that_was_decided_is_a_step_still_to_do_and_is_told() -> None:
+    seen = Observed(record(3), last_generation=3, hold=ROLLED, loaded=ALL)
+    told = NotifyUnit("bot", 4, "bot.service", "reload")
+    assert steps(seen) == (RestoreBundle("bot", 1, 4, "it was rolled back"), told)
+    for result in (candidate(), Rejected("bot", (failure(),))):
+        assert steps(replace(seen, result=result))[1:] == (
+            RestoreBundle("bot", 1, 4, "it was rolled back"),
+            told,
+        )
+
+
+def test_a_rollback_that_is_done_stays_until_there_is_something_newer() -> None:
+    seen = Observed(record(4, "d0"), last_generation=4, hold=ROLLED, loaded={"bot.service": 4})
+    assert steps(replace(seen, result=candidate(digest="d1"))) == (KeepHeld("bot"),)
+    newer = replace(
+        candidate(digest="d2"), versions=(SecretVersion(SecretRef("aws", "prod/bot"), "v2", None),)
+    )
+    assert steps(replace(seen, result=newer))[0] == PublishBundle("bot", 5, "its source has a newer version")
+
+
+def test_a_withdrawn_bundle_goes_also_if_it_is_held() -> None:
+    withdraw = bundle(on_refusal="withdraw")
+    refused = Rejected("bot", (failure(FailureClass.REFUSAL),))
+    seen = Observed(record(3), last_generation=3, hold=HELD, result=refused)
+    assert [type(step) for step in steps(seen, withdraw)] == [RemoveBundle]

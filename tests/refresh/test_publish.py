@@ -13,7 +13,7 @@ import pytest
 
 from secretsd.errors import FailureClass, FailureError
 from secretsd.model import PublishRecord
-from secretsd.refresh import published, tree
+from secretsd.refresh import drift, published, tree
 from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
 from tests.refresh.fakes import candidate, prepare
 
@@ -95,7 +95,7 @@ def test_only_the_files_are_the_owners_and_directories_stay_cleanable(run: Path)
     for path in (run / tree.COPIES).rglob("*"):
         assert path.stat().st_uid == 0
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-    assert published.is_intact(run, record)
+    assert drift.is_intact(run, record)
 
 
 def test_the_link_is_relative_so_that_a_container_can_follow_it(run: Path, tmp_path: Path) -> None:
@@ -114,11 +114,11 @@ def test_a_reader_that_opened_the_directory_before_the_swap_never_sees_a_mixture
     os.close(opened)
 
 
-def test_one_former_generation_is_kept_and_no_more(run: Path) -> None:
-    for generation in (1, 2, 5):
+def test_three_earlier_contents_are_kept_and_no_more(run: Path) -> None:
+    for generation in (1, 2, 3, 4, 7):
         show(run, generation, NEW)
     for kind in (tree.GENERATIONS, tree.COPIES):
-        assert sorted(os.listdir(run / kind / "bot")) == ["2", "5"]
+        assert sorted(os.listdir(run / kind / "bot")) == ["2", "3", "4", "7"]
 
 
 def test_a_variable_that_went_away_leaves_no_file_behind(run: Path) -> None:
@@ -218,16 +218,16 @@ def test_killed_at_any_call_the_bundle_is_old_or_new_and_the_next_start_finds_no
         found = contents(run / "bot")
         assert found in (as_contents(OLD), as_contents(NEW)), (nth, name)
         shown.append(found == as_contents(NEW))
-        published.sweep(run)
+        published.sweep(run, {})
         record = published.read_record(run, "bot")
         assert record is not None
         assert record.generation == (2 if shown[-1] else 1)
-        assert published.is_intact(run, record)
+        assert drift.is_intact(run, record)
         keep = {"1", "2"} if shown[-1] else {"1"}
         for kind in (tree.GENERATIONS, tree.COPIES):
             assert set(os.listdir(run / kind / "bot")) == keep, (nth, name)
         assert not [name for name in os.listdir(run) if name.startswith(tree.TEMPORARY_PREFIX)]
-        assert published.sweep(run) == 0
+        assert published.sweep(run, {}) == 0
     assert True in shown
     assert shown == sorted(shown)
 
@@ -252,7 +252,7 @@ def test_an_error_of_any_call_leaves_old_or_new_and_no_descriptor(tmp_path: Path
         assert found in expected, (nth, name)
         leaked = set(os.listdir("/proc/self/fd")) - before
         assert leaked == set(), (nth, name, leaked)
-        published.sweep(run)
+        published.sweep(run, {})
         assert contents(run / "bot") == found
     assert raised > 20
 

@@ -10,7 +10,7 @@ import pytest
 
 from secretsd.errors import LocalIOError
 from secretsd.model import PublishRecord
-from secretsd.refresh import published, tree
+from secretsd.refresh import drift, published, tree
 from secretsd.refresh.publish import Owner, RenderedFile, publish
 from tests.refresh.fakes import candidate, prepare
 
@@ -73,24 +73,24 @@ def _link(base: Path) -> None:
 )
 def test_whatever_is_done_to_a_published_file_is_seen(run: Path, alter: Callable[[Path], None]) -> None:
     record = show(run)
-    assert published.is_intact(run, record)
+    assert drift.is_intact(run, record)
     time.sleep(0.012)  # ctime is as coarse as the kernel's tick: 10 ms at 100 Hz
     alter(generation_of(run))
-    assert not published.is_intact(run, record)
+    assert not drift.is_intact(run, record)
 
 
 def test_reading_a_published_file_is_no_drift(run: Path) -> None:
     record = show(run)
     (run / "bot" / "env").read_bytes()
-    assert published.is_intact(run, record)
+    assert drift.is_intact(run, record)
 
 
 def test_a_link_that_shows_something_else_is_seen(run: Path) -> None:
     record = show(run)
     (run / "bot").unlink()
-    assert not published.is_intact(run, record)
+    assert not drift.is_intact(run, record)
     (run / "bot").symlink_to("/etc")
-    assert not published.is_intact(run, record)
+    assert not drift.is_intact(run, record)
     assert published.read_record(run, "bot") is None
 
 
@@ -120,14 +120,14 @@ def test_what_a_killed_publish_left_is_swept_and_the_rollback_is_not(run: Path) 
             (run / kind / "bot" / left / "env").write_text("fake")
         (run / kind / "unshown" / "1").mkdir(parents=True)
     (run / ".new-abcd").symlink_to("x")
-    assert published.sweep(run) == 9
+    assert published.sweep(run, {}) == 9
     for kind in (tree.GENERATIONS, tree.COPIES):
         assert sorted(os.listdir(run / kind / "bot")) == ["3", "4"]
         assert os.listdir(run / kind / "unshown") == []
     assert not (run / ".new-abcd").is_symlink()
     record = published.read_record(run, "bot")
     assert record is not None
-    assert published.is_intact(run, record)
+    assert drift.is_intact(run, record)
 
 
 def test_an_unused_generation_number_that_was_given_is_remembered(run: Path) -> None:
@@ -152,7 +152,7 @@ def test_removing_a_bundle_leaves_nothing_of_it_and_everything_of_the_others(run
     kept = show(run, 1, "bot-2")
     published.remove(run, "bot")
     assert [str(path) for path in run.rglob("*") if "bot" in path.parts] == []
-    assert published.is_intact(run, kept)
+    assert drift.is_intact(run, kept)
     published.remove(run, "bot")
 
 

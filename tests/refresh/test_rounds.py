@@ -101,7 +101,7 @@ class Results:
     async def on_published(self, record: PublishRecord) -> None:
         self.published.append(record)
 
-    def on_not_repaired(self, name: str, failure: Failure) -> None:
+    async def on_not_restored(self, name: str, failure: Failure) -> None:
         self.not_repaired[name] = failure.code
 
     async def on_ended(self, name: str, result: Result) -> None:
@@ -116,7 +116,7 @@ class Results:
         return result[0].code if isinstance(result, tuple) else "good"
 
     async def of(self, rounds: Rounds, config: Config) -> Results:
-        await rounds.run(config, list(config.bundles), self)
+        await rounds.run(config, config.bundles, self)
         return self
 
 
@@ -148,7 +148,7 @@ def test_a_worker_that_ends_early_fails_only_what_it_had_not_done(tmp_path: Path
 def test_a_worker_that_hangs_is_ended_at_the_deadline_and_its_bundles_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "_WORKER_DEADLINE_S", 0.1)
+    monkeypatch.setattr(rounds, "WORKER_DEADLINE_S", 0.1)
     workers = ScriptedWorkers(lambda _: [60.0])
     before = time.monotonic()
     found = asyncio.run(Results().of(Rounds(workers), configured(tmp_path, a=["slow"])))

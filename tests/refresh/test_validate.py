@@ -186,3 +186,66 @@ def test_whatever_an_object_holds_the_answer_is_names_on_the_list_or_reasons(mem
 @given(st.binary(max_size=200))
 def test_whatever_bytes_come_there_is_an_answer(payload: bytes) -> None:
     assert outcome(BOT, payload) is not None
+
+
+PAIR = bundle(variables={"TOKEN": {"required": False}, "KEY": {}, "SECRET": {}}, groups=[["KEY", "SECRET"]])
+
+
+@pytest.mark.parametrize(
+    "payload", [b"{}", b'{"KEY": null}', b'{"SECRET": null, "KEY": null}', b'{"TOKEN": "fake"}']
+)
+def test_a_group_may_be_missing_as_a_whole(payload: bytes) -> None:
+    assert not {"KEY", "SECRET"} & values(PAIR, payload).keys()
+
+
+@pytest.mark.parametrize(
+    ("payload", "missing"),
+    [(b'{"KEY": "fake"}', "SECRET"), (b'{"SECRET": ""}', "KEY"), (b'{"KEY": null, "SECRET": "x"}', "KEY")],
+)
+def test_half_of_a_group_is_refused_by_the_name_that_is_missing(payload: bytes, missing: str) -> None:
+    assert failures(PAIR, payload) == [("group-incomplete", missing)]
+    assert values(PAIR, b'{"KEY": "k", "SECRET": "s"}') == {"KEY": b"k", "SECRET": b"s"}
+
+
+def test_a_group_names_all_that_is_missing_and_nothing_twice() -> None:
+    trio = bundle(variables={"A": {"type": "integer"}, "B": {}, "C": {}, "D": {}}, groups=[["A", "B", "C"]])
+    assert failures(trio, json.dumps({"A": MARKER}).encode()) == [
+        ("rule-broken", "A"),
+        ("variable-missing", "D"),
+        ("group-incomplete", "B"),
+        ("group-incomplete", "C"),
+    ]
+    assert failures(trio, b'{"A": [], "D": "x"}') == [
+        ("nested-value", "A"),
+        ("group-incomplete", "B"),
+        ("group-incomplete", "C"),
+    ]
+
+
+def test_a_group_over_two_secrets_with_maps_names_the_secret_that_lacks_it() -> None:
+    two = bundle(
+        secrets=[secret("a", variables={"KEY": "k"}), secret("b", variables={"SECRET": "s"})],
+        variables={},
+        groups=[["KEY", "SECRET"]],
+    )
+    (found,) = outcome(two, b'{"k": "fake"}', b"{}")  # type: ignore[misc]
+    assert isinstance(found, Failure)
+    assert found.message == "SECRET is missing: b has no key 's' with a value"
+    assert found.advice == "KEY of the same group has a value: add the key to the secret, or take both away"
+    assert values(two, b"{}", b"{}") == {}
+
+
+def test_what_a_wildcard_import_left_out_is_told_and_what_would_do_harm_comes_first() -> None:
+    members = {f"a-{number}": "x" for number in range(100)} | {"PATH": "x", "LD_PRELOAD": "x", "GOOD": "y"}
+    found = outcome(bundle(import_all=True, variables={}), json.dumps(members).encode())
+    assert isinstance(found, Variables)
+    assert list(found.values) == ["GOOD"]
+    (told,) = found.ignored.values()
+    assert told[:3] == ("LD_PRELOAD", "PATH", "a-0")
+    assert told[-1] == "and 82 more"
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    (found,) = outcome(BOT, b'\xef\xbb\xbf{"TOKEN": "x"}')  # type: ignore[misc]
+    assert isinstance(found, Failure)
+    assert found.message == "prod/bot starts with a byte order mark, which JSON does not have"

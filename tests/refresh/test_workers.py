@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.config.models import AwsSecretsManager
+from secretsd.config.sources import AwsSecretsManager
 from secretsd.refresh import messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers

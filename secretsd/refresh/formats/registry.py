@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from secretsd.refresh.formats.env import EnvFormat
+from secretsd.refresh.formats import docker, dotenv, env, files, json, node, universal
 from secretsd.refresh.formats.interface import Format
 
-FORMATS: dict[str, Format] = {"env": EnvFormat()}
+FORMATS: dict[str, Format] = {
+    "env": env.FORMAT,
+    "docker": docker.FORMAT,
+    "dotenv": dotenv.FORMAT,
+    "node": node.FORMAT,
+    "universal": universal.FORMAT,
+    "json": json.FORMAT,
+    "files": files.FORMAT,
+}

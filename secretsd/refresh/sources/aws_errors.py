@@ -254,6 +254,13 @@ def _skew_s(message: object, date_header: object, now: float) -> float | None:
     return None
 
 
+def skew_of_answer(response: Mapping[str, object] | None, now: float) -> float | None:
+    """By how many seconds our clock is ahead of the answer's Date header; None where there is none."""
+    headers = _mapping(_mapping(response).get("headers"))
+    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
+    return _skew_s(None, date, now)
+
+
 def _epoch(basic_iso: str) -> float:
     return datetime.strptime(basic_iso, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from secretsd.model import SourceView
 from secretsd.refresh.sources.aws_calls import SYSTEM_CLOCKS, Calls, Clocks
 from secretsd.refresh.sources.aws_errors import (
     BAD_ENDPOINT,
@@ -14,6 +15,7 @@ from secretsd.refresh.sources.aws_errors import (
     CallFailedError,
     Scope,
     fault_of_exception,
+    skew_of_answer,
 )
 from secretsd.refresh.sources.aws_fetch import Fetch, Outcome
 from secretsd.refresh.sources.aws_identity import resolve_identity
@@ -67,11 +69,17 @@ class AwsSecretsManager:
         self._timeouts = timeouts
         self._clocks = clocks
         self._counts: Counter[str] = Counter()
+        self._view = SourceView()
 
     @property
     def identity(self) -> CloudIdentity | None:
         """The role credentials that were given or found; None for static ones."""
         return self._identity
+
+    @property
+    def view(self) -> SourceView:
+        """What was seen of credentials, endpoint and clock so far."""
+        return self._view
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -105,11 +113,20 @@ class AwsSecretsManager:
         region = self._region_of(session)
         self._identity = self._identity_for(session, now)
         try:
-            return self._signed_by(session, region, self._identity)
+            self._view = replace(self._view, **_credentials_seen(session, self._identity))
+            client = self._signed_by(session, region, self._identity)
+            self._view = replace(self._view, endpoint=client.meta.endpoint_url)
+            client.meta.events.register("response-received.secrets-manager", self._see_clock)
+            return client
         except Exception as error:  # noqa: BLE001 - whatever a broken environment makes it raise
             # A plain ValueError is botocore's "Invalid endpoint".
             fault = BAD_ENDPOINT if type(error) is ValueError else fault_of_exception(error, now)
         raise CallFailedError(replace(fault, scope=Scope.SOURCE))
+
+    def _see_clock(self, response_dict: Mapping[str, object] | None = None, **_: object) -> None:
+        skew_s = skew_of_answer(response_dict, self._clocks.wall())
+        if skew_s is not None:
+            self._view = replace(self._view, skew_s=skew_s)
 
     def _identity_for(self, session: Session, now: float) -> CloudIdentity | None:
         kept = self._identity
@@ -145,3 +162,11 @@ class AwsSecretsManager:
             aws_session_token=identity.token if identity else None,
             config=client_config(self._timeouts),
         )
+
+
+def _credentials_seen(session: Session, identity: CloudIdentity | None) -> dict[str, Any]:
+    """Where the credentials came from and when they end; the session has looked for static ones before."""
+    if identity is not None:
+        return {"method": identity.method, "expires_at": identity.expires_at}
+    credentials = session.get_credentials()
+    return {"method": credentials.method if credentials is not None else None}

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from secretsd.errors import Failure
-    from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
+    from secretsd.model import CloudIdentity, FetchedSecret, SecretRef, SourceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,16 @@ class Source(Protocol):
         not end before it, but an answer that drips in slowly can outlast it: the worker's killer is the
         only hard limit. No exception of a service's SDK leaves, whatever the service answers.
         """
+        ...
+
+
+@runtime_checkable
+class ViewedSource(Source, Protocol):
+    """A source that can say what it saw: for `secretsctl doctor`."""
+
+    @property
+    def view(self) -> SourceView:
+        """What the last fetch saw; holds no secret."""
         ...
 
 

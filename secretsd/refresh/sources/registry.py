@@ -1,37 +1,18 @@
-"""The sources by the `type` that a configuration gives them. Only the worker and its zygote import this."""
+"""The source that a table of the configuration describes. Only the worker and its zygote import this."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, assert_never
 
-from secretsd.refresh.sources import aws_secretsmanager, aws_session
+from secretsd.config import sources as tables
+from secretsd.refresh.sources import aws_session
+from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.environment import EnvironmentSource
+from secretsd.refresh.sources.files import FileSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from secretsd.model import CloudIdentity, SecretRef
     from secretsd.refresh.messages import SourceJob
     from secretsd.refresh.sources.interface import Source
-
-
-class SourceFactory(Protocol):
-    """Makes a source that has not yet contacted anything."""
-
-    def __call__(
-        self,
-        name: str,
-        *,
-        region: str | None,
-        endpoint_url: str | None,
-        identity: CloudIdentity | None,
-        witness: SecretRef | None,
-        renew_identity: bool = False,
-    ) -> Source: ...
-
-
-SOURCES: Mapping[str, SourceFactory] = {
-    "aws-secretsmanager": aws_secretsmanager.AwsSecretsManager,
-}
 
 
 def preload() -> None:
@@ -44,11 +25,18 @@ def preload() -> None:
 
 def open_source(name: str, job: SourceJob) -> Source:
     """The source that `job` describes; contacts nothing yet."""
-    return SOURCES[job.config.type](
-        name,
-        region=job.config.region,
-        endpoint_url=job.config.endpoint_url,
-        identity=job.identity,
-        witness=job.witness,
-        renew_identity=job.renew_identity,
-    )
+    match job.config:
+        case tables.AwsSecretsManager(region=region, endpoint_url=endpoint_url):
+            return AwsSecretsManager(
+                name,
+                region=region,
+                endpoint_url=endpoint_url,
+                identity=job.identity,
+                witness=job.witness,
+                renew_identity=job.renew_identity,
+            )
+        case tables.FileSource(directory=directory):
+            return FileSource(name, directory=directory)
+        case tables.EnvSource():
+            return EnvironmentSource()
+    assert_never(job.config)

@@ -120,6 +120,8 @@ import logging, os, socket, sys, threading
 socket.socket.connect = lambda *args: sys.exit("preload opened a connection")
 opened = []
 sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+from secretsd.config.sources import AwsSecretsManager
+from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources import registry
 registry.preload()
 assert os.environ["AWS_SHARED_CREDENTIALS_FILE"] not in opened, "preload read credentials"
@@ -179,15 +181,15 @@ def test_the_log_capture_would_find_what_botocore_writes(
 SMALL = """
 import resource, sys, time
 from secretsd.model import CloudIdentity, SecretRef
+from secretsd.config.sources import AwsSecretsManager
+from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources import registry
 registry.preload()
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + (48 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-source = registry.SOURCES["aws-secretsmanager"](
-    "aws", region="us-east-1", endpoint_url=sys.argv[1], witness=None,
-    identity=CloudIdentity("k", "s", None, 4e9, "iam-role"),
-)
+table = AwsSecretsManager(type="aws-secretsmanager", region="us-east-1", endpoint_url=sys.argv[1])
+source = registry.open_source("aws", SourceJob(table, CloudIdentity("k", "s", None, 4e9, "iam-role")))
 found = list(source.fetch([SecretRef("aws", "a")], deadline=time.monotonic() + 8.0))
 print([(outcome.failure.code, outcome.failure.failure_class.value) for outcome in found], dict(source.calls))
 """

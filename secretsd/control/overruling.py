@@ -1,0 +1,138 @@
+"""The commands about generations: diff, history, and those by which an operator overrules the source."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from secretsd.control.protocol import Reply
+from secretsd.control.report import SCHEMA, failure_document, hold_document, showing_document
+from secretsd.control.requests import Request, number, seconds, text
+from secretsd.control.settling import loaded, settled
+from secretsd.errors import ExitCode, worst
+from secretsd.model import Candidate, Hold, Rejected, SecretVersion
+from secretsd.refresh import drift, overrule, published
+from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.state import BundleState
+
+_TIMEOUT_S = 60.0
+
+
+async def hold(conductor: Conductor, name: str, request: Request) -> Reply:
+    word = await overrule.hold(conductor.bundles, name, by=_by(request), reason=text(request, "reason"))
+    shown = f"{name} stays on generation {word.generation} until secretsctl resume {name}"
+    return Reply(message=shown, body={"schema": SCHEMA, "bundle": name, "generation": word.generation})
+
+
+async def resume(conductor: Conductor, name: str, request: Request) -> Reply:
+    began = time.monotonic()
+    deadline = began + seconds(request, "timeout", _TIMEOUT_S)
+    ended = await overrule.resume(conductor.bundles, name, by=_by(request))
+    targets = conductor.request_refresh([name])
+    conductor.hurry_deliveries([name])
+    reply = await settled(conductor, targets, began=began, deadline=deadline)
+    if reply.code is not ExitCode.OK:
+        return reply
+    record = conductor.states[name].record if name in conductor.states else None
+    shown = f"generation {record.generation}" if record else "nothing"
+    what = "is no longer held" if ended else "was not held"
+    return Reply(message=f"{name} {what}; {shown} is published and loaded", body=reply.body)
+
+
+async def rollback(conductor: Conductor, name: str, request: Request) -> Reply:
+    began = time.monotonic()
+    deadline = began + seconds(request, "timeout", _TIMEOUT_S)
+    to, reason = number(request, "to"), text(request, "reason")
+    word = await overrule.rollback(conductor.bundles, name, to=to, by=_by(request), reason=reason)
+    if isinstance(word, str):
+        return Reply(ExitCode.DATA, f"{name} was not rolled back: {word}", {"advice": _SEE_HISTORY + name})
+    state = conductor.states[name]
+    conductor.look()
+    await conductor.changes.until(lambda: _has_ended(state, word), deadline - time.monotonic())
+    if state.record is None or state.record.digest != word.digest:
+        return _not_rolled_back(name, state, word)
+    conductor.hurry_deliveries([name])
+    reply = await loaded(conductor, name, began=began, deadline=deadline)
+    done = f"{name} shows generation {word.generation} again, as generation {state.record.generation}"
+    until = f"it stays until a newer version appears or secretsctl resume {name}"
+    return Reply(reply.code, f"{done}; {until}", reply.body)
+
+
+def _has_ended(state: BundleState, word: Hold) -> bool:
+    shown = state.record.digest if state.record else None
+    return shown == word.digest or state.entry.hold != word
+
+
+def _not_rolled_back(name: str, state: BundleState, word: Hold) -> Reply:
+    if state.entry.hold == word:
+        sentence = f"{name} is not rolled back yet: the rollback goes on by itself"
+        return Reply(ExitCode.TRY_AGAIN, sentence, {"advice": f"secretsctl status {name}"})
+    reason = state.failures[-1].message if state.failures else "it was taken back meanwhile"
+    sentence = f"{name} was not rolled back: {reason}"
+    return Reply(ExitCode.IO, sentence, {"advice": "see journalctl -u secretsd; " + _SEE_HISTORY + name})
+
+
+_SEE_HISTORY = "what is kept here: secretsctl history "
+
+
+async def history(conductor: Conductor, name: str, _request: Request) -> Reply:
+    state = conductor.states[name]
+    kept = published.kept_records(Path(conductor.config.daemon.runtime_dir), name)
+    shown = state.record.generation if state.record else None
+    words = dict.fromkeys(kept, "kept") | {shown: "published"}
+    generations = [
+        showing_document(each, words.get(each.generation, "gone")) for each in reversed(state.entry.history)
+    ]
+    body = {"schema": SCHEMA, "bundle": name, "hold": hold_document(state), "generations": generations}
+    return Reply(body=body)
+
+
+async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
+    """What publishing what the source has now would change, by name; what was altered here, too."""
+    state = conductor.states[name]
+    result = await conductor.rehearse(name)
+    record = state.record
+    runtime_dir = Path(conductor.config.daemon.runtime_dir)
+    files = drift.differences(runtime_dir, record) if record else ()
+    body: dict[str, object] = {
+        "schema": SCHEMA,
+        "bundle": name,
+        "files": [asdict(each) for each in files],
+        "failures": [],
+    }
+    if isinstance(result, Rejected):
+        code = worst([failure.exit_code for failure in result.failures])
+        body["failures"] = [failure_document(failure) for failure in result.failures]
+        first = result.failures[0]
+        return Reply(code, f"{name} cannot be compared: {first.message}", {**body, "advice": first.advice})
+    old = record.variable_digests if record else {}
+    new = result.variable_digests
+    body["added"] = sorted(new.keys() - old.keys())
+    body["removed"] = sorted(old.keys() - new.keys())
+    body["changed"] = sorted(each for each in new.keys() & old.keys() if new[each] != old[each])
+    body["versions"] = _versions(state, result)
+    return Reply(body=body)
+
+
+def _versions(state: BundleState, result: Candidate) -> list[dict[str, object]]:
+    shown = {_secret(version): version.version_id for version in state.versions}
+    return [
+        {
+            "source": version.ref.source,
+            "id": version.ref.id,
+            "stage": version.ref.stage,
+            "published": shown.get(_secret(version)),
+            "source_has": version.version_id,
+        }
+        for version in result.versions
+    ]
+
+
+def _secret(version: SecretVersion) -> tuple[str, str, str]:
+    return version.ref.source, version.ref.id, version.ref.stage
+
+
+def _by(request: Request) -> str:
+    """Who asked: the server has put the peer's uid there."""
+    return str(request.get("by", ""))

@@ -1,0 +1,95 @@
+"""Showing bundles again from the daemon's own copies: what somebody altered, what an operator rolled back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from secretsd.config.models import Bundle
+from secretsd.refresh import drift
+from secretsd.refresh.plan import RestoreBundle, plan
+from secretsd.refresh.state import BundleState, Changes, Drift
+
+log = logging.getLogger(__name__)
+
+# Somebody who alters a file again and again gets it back at once for a few times, then more and more slowly:
+# each time is a worker and a generation.
+_AT_ONCE = 20
+_LONGEST_PAUSE_S = 60.0
+_QUIET_S = 60.0
+
+_LONGEST_RESTORE_S = 60.0  # far beyond a worker's deadline
+
+
+class Restores:
+    """Knows which bundles a worker publishes right now, so that no two workers ever show the same bundle."""
+
+    def __init__(self, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes) -> None:
+        self.publishing: set[str] = set()  # a round's worker has been told to publish them
+        self._runtime_dir = runtime_dir
+        self._states = states
+        self._changes = changes
+        self._under_way: set[str] = set()
+
+    def due(self, bundles: Mapping[str, Bundle]) -> dict[str, RestoreBundle]:
+        """What is to be shown again now, by bundle. Looks at every published file, opens none."""
+        found = {}
+        for name in bundles.keys() & self._states.keys() - self.publishing - self._under_way:
+            state = self._states[name]
+            is_altered = self._look(name, state)
+            if is_altered and time.monotonic() < _not_before(state.drift):
+                continue
+            seen = state.observed(result=None, intact=not is_altered)
+            for step in plan({name: bundles[name]}, {name: seen}, time.monotonic()):
+                if isinstance(step, RestoreBundle):
+                    found[name] = step
+        return found
+
+    def _look(self, name: str, state: BundleState) -> bool:
+        """Whether the published files are no longer what was published; writes down what is new about it."""
+        found = drift.differences(self._runtime_dir, state.record) if state.record is not None else ()
+        seen = state.drift
+        if found:
+            seen.last = tuple(map(str, found))
+        if seen.is_open != bool(found):
+            seen.is_open = bool(found)
+            if found:
+                seen.count, seen.last_at = seen.count + 1, time.time()
+                what = "; ".join(seen.last)
+                log.warning("published files were altered", extra={"bundle": name, "what": what})
+            self._changes.announce()
+        return bool(found)
+
+    def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
+        now = time.monotonic()
+        self._under_way |= steps.keys()
+        for name in steps:
+            seen = self._states[name].drift
+            if seen.is_open:
+                seen.repairs = 1 if now - seen.repaired_at > _QUIET_S else seen.repairs + 1
+                seen.repaired_at = now
+
+    def end(self, names: Collection[str]) -> None:
+        self._under_way -= set(names)
+        self._changes.announce()
+
+    def is_under_way(self, name: str) -> bool:
+        return name in self._under_way
+
+    async def ended(self, name: str) -> None:
+        """Returns when no restore of the bundle is under way."""
+        await self._changes.until(lambda: name not in self._under_way, _LONGEST_RESTORE_S)
+
+    async def settled(self, name: str) -> None:
+        """Returns when no worker is about to show another generation of the bundle."""
+        busy = (self.publishing, self._under_way)
+        await self._changes.until(lambda: not any(name in names for names in busy), _LONGEST_RESTORE_S)
+
+
+def _not_before(seen: Drift) -> float:
+    """The monotonic time before which altered files are left as they are."""
+    if seen.repairs < _AT_ONCE:
+        return float("-inf")
+    return seen.repaired_at + min(_LONGEST_PAUSE_S, 2.0 ** (seen.repairs - _AT_ONCE + 1))

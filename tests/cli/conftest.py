@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.refresh.conftest import home, vault
+
+__all__ = ["home", "vault"]

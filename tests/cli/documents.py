@@ -1,0 +1,241 @@
+"""Answers of the daemon with everything in them that it can say: what screens are shown in tests."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+VERSION_1 = "11111111-aaaa-4bbb-8ccc-000000000001"
+VERSION_2 = "22222222-aaaa-4bbb-8ccc-000000000002"
+
+Document = dict[str, Any]
+
+
+def ago(**span: float) -> str:
+    return (NOW - timedelta(**span)).isoformat(timespec="seconds")
+
+
+def later(**span: float) -> str:
+    return (NOW + timedelta(**span)).isoformat(timespec="seconds")
+
+
+def failure(**fields: object) -> Document:
+    return {
+        "code": "rule-broken",
+        "failure_class": "data",
+        "message": "API_SECRET of prod/bybit/api breaks its rule min_length = 16",
+        "advice": "correct the secret, then: secretsctl reload trading-bot",
+        "secret": "prod/bybit/api",
+        "variable": "API_SECRET",
+        **fields,
+    }
+
+
+def hold(**fields: object) -> Document:
+    return {
+        "kind": "hold",
+        "since": ago(hours=2),
+        "by": "uid 0",
+        "reason": "until the market closes",
+        "generation": 7,
+        "from_generation": None,
+        "waiting": [f"prod/bybit/api (version {VERSION_2})"],
+        **fields,
+    }
+
+
+def rollback(**fields: object) -> Document:
+    return hold(**{"kind": "rollback", "generation": 8, "from_generation": 7, **fields})
+
+
+def unit(**fields: object) -> Document:
+    return {
+        "unit": "trading-bot.service",
+        "action": "reload",
+        "state": "loaded",
+        "loaded_generation": 7,
+        "message": "",
+        "advice": "",
+        "until": None,
+        "overdue": False,
+        **fields,
+    }
+
+
+def bundle(**fields: object) -> Document:
+    return {
+        "state": "loaded",
+        "generation": 7,
+        "published_at": ago(minutes=4, seconds=10),
+        "confirmed_at": ago(seconds=20),
+        "next_refresh_s": 192.4,
+        "owner": "trading-bot",
+        "variables": ["BYBIT_API_KEY", "BYBIT_API_SECRET", "MAX_POSITION_SIZE"],
+        "defaults": ["MAX_POSITION_SIZE"],
+        "ignored_keys": {"prod/bybit/api": ["old_key"]},
+        "secrets": [
+            {
+                "source": "aws",
+                "id": "prod/bybit/api",
+                "stage": "AWSCURRENT",
+                "version_id": VERSION_1,
+                "created_at": ago(days=3),
+            }
+        ],
+        "failing_since": None,
+        "failures": [],
+        "units": [unit()],
+        "hold": None,
+        "drift": {"count": 0, "last_at": None, "last": [], "repaired": True},
+        **fields,
+    }
+
+
+def drift(**fields: object) -> Document:
+    return {
+        "count": 2,
+        "last_at": ago(minutes=9),
+        "last": ["env: mode is 0644, was published as 0600"],
+        "repaired": True,
+        **fields,
+    }
+
+
+def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Document:
+    return {
+        "schema": 1,
+        "daemon": {
+            "version": "0.1.0",
+            "pid": 4711,
+            "ready": True,
+            "memory": "tmpfs noswap",
+            "warnings": [],
+            **daemon,
+        },
+        "bundles": {"trading-bot": bundle()} if bundles is None else bundles,
+    }
+
+
+def failing(**fields: object) -> Document:
+    return bundle(failures=[failure()], failing_since=ago(minutes=30), **fields)
+
+
+def everything() -> Document:
+    """A status in which each key that can be there is there."""
+    bundles = {
+        "trading-bot": failing(hold=rollback(), drift=drift(), units=[unit(until=later(hours=3))]),
+        "market-maker": bundle(),
+        "arbitrage": bundle(state="published", units=[unit(), unit(unit="arb.service", state="failed")]),
+        "new-bot": failing(
+            state="missing", generation=None, published_at=None, confirmed_at=None, secrets=[], units=[]
+        ),
+    }
+    return status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+
+
+PLAN: Document = {
+    "schema": 1,
+    "steps": [
+        {
+            "step": "PublishBundle",
+            "bundle": "market-maker",
+            "generation": 8,
+            "reason": "its content changed",
+        },
+        {"step": "NotifyUnit", "bundle": "maker", "generation": 8, "unit": "mm.service", "action": "reload"},
+        {"step": "KeepPublished", "bundle": "quiet"},
+        {"step": "KeepStale", "bundle": "trading-bot", "failures": [failure()]},
+        {
+            "step": "RestoreBundle",
+            "bundle": "altered",
+            "copy_of": 3,
+            "generation": 4,
+            "reason": "its published files were altered",
+        },
+        {"step": "KeepHeld", "bundle": "held"},
+        {"step": "RemoveBundle", "bundle": "gone", "reason": "the configuration no longer names it"},
+    ],
+}
+
+DIFF: Document = {
+    "schema": 1,
+    "bundle": "trading-bot",
+    "added": ["SLACK_WEBHOOK"],
+    "changed": ["BYBIT_API_KEY", "BYBIT_API_SECRET"],
+    "removed": ["OLD_NAME"],
+    "files": [{"path": "env", "what": "mode is 0644, was published as 0600"}],
+    "versions": [
+        {
+            "source": "aws",
+            "id": "prod/bybit/api",
+            "stage": "AWSCURRENT",
+            "published": VERSION_1,
+            "source_has": VERSION_2,
+        },
+        {"source": "aws", "id": "new", "stage": None, "published": None, "source_has": VERSION_1},
+    ],
+    "failures": [failure()],
+}
+
+
+def _generation(number: int, state: str, **fields: object) -> Document:
+    return {
+        "generation": number,
+        "published_at": ago(hours=10 - number),
+        "reason": "its content changed",
+        "copy_of": None,
+        "by": None,
+        "state": state,
+        "versions": [
+            {
+                "source": "aws",
+                "id": "prod/bybit/api",
+                "stage": "AWSCURRENT",
+                "version_id": VERSION_1,
+                "created_at": ago(days=3),
+            }
+        ],
+        **fields,
+    }
+
+
+HISTORY: Document = {
+    "schema": 1,
+    "bundle": "trading-bot",
+    "hold": rollback(),
+    "generations": [
+        _generation(8, "published", copy_of=6, by="uid 0", reason="rolled back"),
+        _generation(7, "kept"),
+        _generation(6, "kept"),
+        _generation(5, "gone", reason="it was not published yet"),
+    ],
+}
+
+WORK: Document = {"schema": 1, "code": 75, "message": "up to date and loaded: 0 of 1 bundles", "lines": ["x"]}
+
+
+def without(document: Document, *keys: str) -> Document:
+    """The document as a daemon sends it that does not know these keys of a bundle yet."""
+    older = copy.deepcopy(document)
+    for each in older.get("bundles", {}).values():
+        for key in keys:
+            each.pop(key, None)
+    return older
+
+
+SCHEMA: Document = {
+    "schema": 1,
+    "bundle": "trading-bot",
+    "variables": {"API_KEY": {"min_length": 16, "required": True}, "MODE": {"type": "string"}},
+    "left_out": [{"key": "nested", "secret": "prod/bybit/api", "reason": "nested"}],
+}
+
+ANSWERS: dict[str, Document] = {
+    "status": everything(),
+    "plan": PLAN,
+    "diff": DIFF,
+    "history": HISTORY,
+    "schema": SCHEMA,
+}

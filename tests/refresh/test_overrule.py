@@ -1,0 +1,296 @@
+"""Rollback, hold and resume, whatever the source, the daemon and the host do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import Any
+
+import pytest
+
+from secretsd.control.commands import Commands
+from secretsd.control.protocol import Reply
+from secretsd.errors import ExitCode, FailureClass, TryAgainError
+from secretsd.refresh import tree
+from tests.refresh.daemon import UNIT, Daemon, Home, live
+from tests.refresh.fakes import failure
+
+
+def token(number: int) -> bytes:
+    return f"TOKEN='fake-token-{number}'\n".encode()
+
+
+async def ask(daemon: Daemon, command: str, **request: object) -> Reply:
+    return await Commands(daemon.conductor).run(
+        command, "bot", {"timeout": "5s", "by": "uid 1000", **request}
+    )
+
+
+async def rotate(home: Home, daemon: Daemon, number: int) -> None:
+    home.vault.put("prod/bot", {"TOKEN": f"fake-token-{number}"})
+    await daemon.refresh()
+    await daemon.loaded()
+
+
+async def history(daemon: Daemon) -> list[tuple[int, int | None, str, Any]]:
+    body: Any = (await ask(daemon, "history")).body
+    return [(g["generation"], g["copy_of"], g["state"], g["by"]) for g in body["generations"]]
+
+
+def test_a_rollback_shows_the_earlier_content_tells_the_unit_and_stays(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper, Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            reply = await ask(daemon, "rollback", reason="fake orders were refused")
+            assert reply.code is ExitCode.OK
+            assert reply.message.startswith("bot shows generation 1 again, as generation 3; it stays until")
+            assert home.env() == token(1)
+            assert helper.told == [(UNIT, 1), (UNIT, 2), (UNIT, 3)]
+            for _ in range(2):
+                await daemon.refresh()
+            assert (home.env(), daemon.generation()) == (token(1), 3)
+            hold = daemon.status()["hold"]
+            assert (hold["kind"], hold["by"], hold["reason"]) == (
+                "rollback", "uid 1000", "fake orders were refused",
+            )  # fmt: skip
+            assert (hold["generation"], hold["from_generation"]) == (3, 2)
+            assert hold["waiting"] == ["prod/bot (version v2)"]
+            assert (await history(daemon))[0] == (3, 1, "published", "uid 1000")
+
+    live(scenario())
+
+
+def test_a_rollback_holds_over_restarts_and_ends_with_a_newer_version(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper:
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await ask(daemon, "rollback")
+            for _ in range(2):
+                async with Daemon(home) as daemon:
+                    await daemon.settled()
+                    assert (home.env(), daemon.generation()) == (token(1), 3)
+                    assert daemon.status()["hold"]["kind"] == "rollback"
+            async with Daemon(home) as daemon:
+                await rotate(home, daemon, 4)
+                assert (home.env(), daemon.status()["hold"]) == (token(4), None)
+            assert helper.told[-1] == (UNIT, 4)
+
+    live(scenario())
+
+
+def test_a_rollback_works_while_the_source_is_out_and_may_be_resumed_when_it_is_back(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            home.vault.fail("prod/bot")
+            await daemon.refresh()
+            assert (await ask(daemon, "rollback")).code is ExitCode.OK
+            assert home.env() == token(1)
+            assert (await ask(daemon, "resume")).code is ExitCode.UNAVAILABLE
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            reply = await ask(daemon, "resume")
+            assert reply.message == "bot was not held; generation 4 is published and loaded"
+            assert home.env() == token(2)
+
+    live(scenario())
+
+
+def test_resume_publishes_what_the_source_has(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            await ask(daemon, "rollback")
+            reply = await ask(daemon, "resume")
+            assert (reply.code, reply.message) == (
+                ExitCode.OK,
+                "bot is no longer held; generation 4 is published and loaded",
+            )
+            assert home.env() == token(2)
+            assert daemon.status()["hold"] is None
+
+    live(scenario())
+
+
+def test_a_hold_keeps_what_is_published_whatever_is_rotated(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper:
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                reply = await ask(daemon, "hold", reason="market is moving")
+                assert reply.message == "bot stays on generation 1 until secretsctl resume bot"
+                for number in (2, 3):
+                    home.vault.put("prod/bot", {"TOKEN": f"fake-token-{number}"})
+                    await daemon.refresh()
+            async with Daemon(home) as daemon:
+                await daemon.settled()
+                assert (home.env(), daemon.generation()) == (token(1), 1)
+                assert daemon.status()["hold"]["waiting"] == ["prod/bot (version v3)"]
+                assert (await ask(daemon, "wait", max_age="1h")).code is ExitCode.OK
+                await ask(daemon, "resume")
+                assert home.env() == token(3)
+            assert helper.told == [(UNIT, 1), (UNIT, 2)]
+
+    live(scenario())
+
+
+def test_a_held_bundle_that_is_altered_is_repaired_to_what_is_held(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await ask(daemon, "hold")
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            await daemon.refresh()
+            (home.runtime_dir / "bot" / "env").unlink()
+            await daemon.until(lambda: daemon.generation() == 2)
+            assert home.env() == token(1)
+            await daemon.refresh()
+            assert home.env() == token(1)
+
+    live(scenario())
+
+
+def test_two_rollbacks_in_a_row_go_two_contents_back(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            await rotate(home, daemon, 3)
+            await ask(daemon, "rollback")
+            assert home.env() == token(2)
+            await ask(daemon, "rollback")
+            assert home.env() == token(1)
+            await daemon.refresh()
+            assert home.env() == token(1), "what was refused first is still refused"
+            reply = await ask(daemon, "rollback")
+            assert (reply.code, reply.message) == (
+                ExitCode.DATA,
+                "bot was not rolled back: no earlier content is kept on this host",
+            )
+            assert (await ask(daemon, "rollback", to=3)).code is ExitCode.OK
+            assert home.env() == token(3)
+
+    live(scenario())
+
+
+def test_after_a_reboot_what_was_rolled_back_to_is_fetched_by_its_version(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await ask(daemon, "rollback")
+            shutil.rmtree(home.runtime_dir)
+            home.vault.pinned["prod/bot", "v1"] = b'{"TOKEN": "fake-token-1"}'
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                assert home.env() == token(1)
+                await daemon.refresh()
+                assert home.env() == token(1)
+                assert daemon.status()["hold"]["waiting"] == ["prod/bot (version v2)"]
+            async with Daemon(home) as daemon:
+                await rotate(home, daemon, 3)
+                assert home.env() == token(3)
+
+    live(scenario())
+
+
+def test_a_kill_between_the_word_and_the_deed_leaves_a_rollback_that_is_done_at_the_next_start(
+    home: Home,
+) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                daemon.conductor.bundles.restores.begin({"bot": None})  # type: ignore[dict-item]
+                asking = asyncio.create_task(ask(daemon, "rollback"))
+                await asyncio.sleep(0)
+                daemon.conductor.bundles.restores._under_way.clear()
+                daemon.conductor.bundles.restores.publishing.add("elsewhere")
+                daemon.conductor.bundles.restores.due = lambda _: {}  # type: ignore[method-assign]
+                daemon.conductor.changes.announce()
+                await daemon.until(lambda: daemon.state().entry.hold is not None)
+                await daemon.conductor.bundles.notebook.write()
+                asking.cancel()
+            assert home.env() == token(2)
+            async with Daemon(home) as daemon:
+                await daemon.until(lambda: daemon.generation() == 3)
+                assert home.env() == token(1)
+
+    live(scenario())
+
+
+def test_a_rollback_whose_copy_is_gone_is_taken_back_and_said(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            (home.runtime_dir / tree.COPIES / "bot" / "1" / "0").unlink()
+            reply = await ask(daemon, "rollback")
+            assert reply.code is ExitCode.IO
+            assert "cannot be read" in reply.message
+            assert (home.env(), daemon.status()["hold"]) == (token(2), None)
+
+    live(scenario())
+
+
+def test_nothing_published_is_nothing_to_hold(home: Home) -> None:
+    home.vault.fail("prod/bot")
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            for command in ("hold", "rollback"):
+                with pytest.raises(TryAgainError, match="bot is not published"):
+                    await ask(daemon, command)
+
+    live(scenario())
+
+
+def test_withdraw_removes_every_generation_and_ends_a_hold(home: Home) -> None:
+    from tests.refresh.daemon import a_bundle
+
+    home.configure(a_bundle(keys='on_refusal = "withdraw"'))
+
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await ask(daemon, "rollback")
+                home.vault.fail("prod/bot", FailureClass.REFUSAL)
+                await daemon.refresh()
+                for kind in (tree.GENERATIONS, tree.COPIES):
+                    assert not (home.runtime_dir / kind / "bot").exists()
+                assert not (home.runtime_dir / "bot").is_symlink()
+                assert daemon.status()["hold"] is None
+            async with Daemon(home) as daemon:
+                await daemon.settled()
+                assert daemon.generation() is None
+
+    live(scenario())
+
+
+def test_diff_names_what_changes_and_no_value(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            (home.runtime_dir / "bot" / "env").chmod(0o640)
+            body: Any = (await ask(daemon, "diff")).body
+            assert (body["added"], body["changed"], body["removed"]) == ([], ["TOKEN"], [])
+            assert body["versions"][0]["published"] == "v1"
+            assert body["versions"][0]["source_has"] == "v2"
+            assert "fake-token" not in str(body)
+            home.vault.secrets["prod/bot"] = failure(secret="prod/bot")
+            reply = await ask(daemon, "diff")
+            assert (reply.code, reply.message) == (
+                ExitCode.UNAVAILABLE,
+                "bot cannot be compared: a fake failure",
+            )
+
+    live(scenario())

@@ -1,0 +1,217 @@
+"""Drift: whoever touches a published file is heard or seen within two seconds, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from secretsd.refresh import conductor
+from secretsd.refresh.watch import Watch
+from tests.refresh.daemon import Daemon, Home, a_bundle, live
+from tests.refresh.test_repair import DAMAGES, GOOD, Damage, damaged
+
+FOUND_WITHIN_S = 2.0
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sets a limit of inotify")
+
+
+def edit_and_restore_mtime(run: Path) -> None:
+    path = run / "bot" / "env"
+    before = path.stat()
+    path.write_bytes(b"TOKEN='fake-evil-1'\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def open_the_directory(run: Path) -> None:
+    (run / (run / "bot").readlink()).chmod(0o777)
+
+
+def give_away(run: Path) -> None:
+    os.chown(run / "bot" / "env", 65534, 65534)
+
+
+ALL_DAMAGES = [*DAMAGES, edit_and_restore_mtime, open_the_directory]
+if os.geteuid() == 0:
+    ALL_DAMAGES.append(give_away)
+
+
+async def repaired(daemon: Daemon, generation: int) -> float:
+    """How long it took until that generation was shown, in seconds."""
+    began = time.monotonic()
+    await daemon.until(lambda: daemon.generation() == generation)
+    assert daemon.home.env() == GOOD
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("damage", ALL_DAMAGES)
+def test_drift_is_heard_at_once_and_repaired_also_after_many_generations(
+    home: Home, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "LOOK_INTERVAL_S", 3600.0)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            for number in (1, 2, 3, 1):
+                home.vault.put("prod/bot", {"TOKEN": f"fake-token-{number}"})
+                await daemon.refresh()
+            generation = daemon.generation() or 0
+            await damaged(home, damage)
+            assert await repaired(daemon, generation + 1) < FOUND_WITHIN_S
+
+    live(scenario())
+
+
+@pytest.mark.parametrize("damage", ALL_DAMAGES)
+def test_drift_is_seen_although_nobody_listens(
+    home: Home, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "keep_up", lambda *_: None)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await damaged(home, damage)
+            assert await repaired(daemon, 2) < FOUND_WITHIN_S
+
+    live(scenario())
+
+
+def test_drift_is_recorded_with_what_it_was(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await asyncio.sleep(0.02)
+            (home.runtime_dir / "bot" / "env").chmod(0o644)
+            await repaired(daemon, 2)
+            seen = daemon.status()["drift"]
+            what = "env has mode 0644, was published with 0600"
+            assert (seen["count"], seen["last"], seen["repaired"]) == (1, [what], True)
+            last = daemon.state().entry.history[-1]
+            assert (last.generation, last.copy_of) == (2, 1)
+            assert last.reason == f"its published files were altered: {what}"
+            assert [record.__dict__["what"] for record in caplog.records if "altered" in record.msg] == [what]
+
+    live(scenario())
+
+
+def test_drift_of_the_time_without_a_daemon_is_found_at_its_start_and_recorded(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+            home.vault.hang("prod/bot")
+            await damaged(home, edit_and_restore_mtime)
+            async with Daemon(home, ready=False) as daemon:
+                assert await repaired(daemon, 2) < FOUND_WITHIN_S
+                assert daemon.status()["drift"]["count"] == 1
+                home.vault.open_gate.set()
+
+    live(scenario())
+
+
+def test_a_link_that_was_removed_without_a_daemon_is_restored_in_an_outage(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+            home.vault.fail("prod/bot")
+            (home.runtime_dir / "bot").unlink()
+            async with Daemon(home) as daemon:
+                await repaired(daemon, 2)
+
+    live(scenario())
+
+
+@pytest.fixture
+def short_queue() -> Iterator[None]:
+    """inotify instances that are made meanwhile drop events beyond the sixteenth."""
+    before = QUEUE.read_text()
+    QUEUE.write_text("16")
+    yield
+    QUEUE.write_text(before)
+
+
+@needs_root
+def test_a_burst_that_overflows_inotify_hides_no_drift(
+    home: Home, short_queue: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.configure(a_bundle(), a_bundle("noisy", more=""))
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            noisy = home.runtime_dir / "noisy"
+            script = (
+                "import os, sys, time\n"
+                "os.chdir(sys.argv[1])\n"
+                "end = time.monotonic() + 3\n"
+                "while time.monotonic() < end:\n"
+                "    for name in map(str, range(99)): open(name, 'w').close(); os.unlink(name)"
+            )
+            burst = await asyncio.create_subprocess_exec(sys.executable, "-c", script, noisy)
+            await asyncio.sleep(0.5)
+            await damaged(home, edit_and_restore_mtime)
+            assert await repaired(daemon, 2) < FOUND_WITHIN_S
+            burst.terminate()
+            await burst.wait()
+
+    with caplog.at_level(logging.WARNING, logger="watchdog"):
+        live(scenario())
+    assert any("overflow" in record.getMessage() for record in caplog.records), "no burst was planted"
+
+
+def test_who_touches_its_file_without_end_is_not_listened_to_for_a_while(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            path, watch = home.runtime_dir / "bot" / "env", daemon.conductor.watch
+            assert watch._observer is not None
+            end = time.monotonic() + 5
+            while watch._observer is not None:
+                assert time.monotonic() < end
+                for mode in (0o600, 0o400) * 200:
+                    path.chmod(mode)
+                await asyncio.sleep(0.01)
+            watch.keep_up(time.monotonic() + 60)
+            assert watch._observer is not None
+
+    live(scenario())
+
+
+def test_a_fight_over_a_file_does_not_wear_out_the_host(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper, Daemon(home) as daemon:
+            await daemon.loaded()
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                await asyncio.sleep(0.02)
+                (home.runtime_dir / "bot" / "env").chmod(0o644)
+            assert 10 <= (daemon.generation() or 0) <= 24
+            assert len(helper.told) == 1, "the content is the same: nobody is told"
+
+    live(scenario())
+
+
+def test_a_limit_of_inotify_is_told_and_files_are_looked_at_all_the_same(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("secretsd.refresh.watch.Observer", refuse)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            assert "not watched" in daemon.conductor.watch.problem
+            await damaged(home, edit_and_restore_mtime)
+            assert await repaired(daemon, 2) < FOUND_WITHIN_S
+
+    live(scenario())
