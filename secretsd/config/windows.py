@@ -60,10 +60,13 @@ class Closed:
 
 
 def opening(windows: Sequence[Window], now: float) -> Open | Closed:
-    """Whether one of `windows` is open at `now` (seconds since the epoch). Windows that touch are one.
+    """Whether one of `windows` is open at `now` (seconds since the epoch); without any it is always open.
 
-    A window in a zone that this host does not know is never open: better late than at the wrong hour.
+    Windows that touch are one. A window in a zone that this host does not know is never open: better late
+    than at the wrong hour.
     """
+    if not windows:
+        return Open(0.0)
     until = None
     for start, end in _merged(sorted(span for window in windows for span in _spans(window, now))):
         if start <= now < end:

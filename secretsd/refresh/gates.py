@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from secretsd.config.on_change import OnChange
-from secretsd.config.windows import Closed, Open, opening
+from secretsd.config.windows import Closed, opening
 
 HOUR_S = 3600.0
 # A unit that waits is looked at this often: somebody may have restarted it, or edited its windows.
@@ -50,14 +50,11 @@ def gate(
     Times are seconds since the epoch; `host` is this host's name; `restarts` is when secretsd restarted the
     unit lately.
     """
-    since = published_at
-    if entry.windows:
-        match opening(entry.windows, now):
-            case Closed(until):
-                return WaitUntil(Reason.WINDOW, until)
-            case Open(opened):
-                # Else all hosts whose publish lies before the window would be told as one when it opens.
-                since = max(since, opened)
+    window = opening(entry.windows, now)
+    if isinstance(window, Closed):
+        return WaitUntil(Reason.WINDOW, window.until)
+    # Else all hosts whose publish lies before the window would be told as one when it opens.
+    since = max(published_at, window.since)
     staggered = since + stagger_delay_s(entry.stagger_s, host=host, bundle=bundle, unit=entry.unit)
     # What was published in the future was published before the clock was set back: it has waited enough.
     if since <= now < staggered:

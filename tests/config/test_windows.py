@@ -115,6 +115,10 @@ def test_the_clock_on_the_wall_decides(text: str, moment: str, expected: bool) -
     assert is_open(text, at(moment)) is expected
 
 
+def test_without_windows_it_is_always_open() -> None:
+    assert opening([], at("2026-11-23 12:00:00")) == Open(0.0)
+
+
 def test_a_zone_is_that_of_the_exchange_and_not_of_the_host() -> None:
     assert is_open("Mon 21:00-22:00 Europe/Berlin", at("2026-11-23 20:30:00"))
     assert is_open("Mon 21:00-22:00 Europe/Berlin", at("2026-07-20 19:30:00"))
