@@ -59,6 +59,7 @@ def unit(**fields: object) -> Document:
         "message": "",
         "advice": "",
         "until": None,
+        "overdue": False,
         **fields,
     }
 

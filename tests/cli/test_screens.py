@@ -83,6 +83,14 @@ def test_a_unit_that_waits_for_its_window_says_until_when() -> None:
     assert "  told from 06:00 to 06:30 (in 3h)" in screen
 
 
+def test_a_unit_that_has_waited_for_too_long_is_trouble() -> None:
+    overdue = unit(state="waiting for before", overdue=True, message="drain.sh has not succeeded for 2h")
+    screen = overview(COLOR, late=bundle(state="published", units=[overdue]))
+    assert "1 bundle: 1 not loaded" in screen
+    assert "trading-bot.service waiting for before, overdue" in screen
+    assert "\x1b[31mpublished\x1b[0m" in screen
+
+
 def test_many_units_are_counted_and_those_in_trouble_are_named() -> None:
     units = [unit(), unit(unit="b.service", state="failed"), unit(unit="c.service"), unit(state="inactive")]
     assert row(overview(bot=bundle(units=units)), "bot").endswith("b.service failed, 2 loaded, 1 inactive")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.cli.main import every_command
+from secretsd.cli.render import DIALECTS
 from tests.packaging.shells import BUNDLES, ROOT, Home, completion, in_bash, in_fish, in_zsh
 
 Ask = Callable[[Home, str], list[str]]
@@ -39,6 +40,8 @@ def home(tmp_path: Path) -> Home:
         ("secretsctl --sock", ["--socket"]),
         ("secretsctl check-config conf", ["config.toml"]),
         ("secretsctl status --config conf", ["config.toml"]),
+        ("secretsctl render --dialect ", sorted(DIALECTS)),
+        ("secretsctl render --dialect do", ["docker", "dotenv"]),
         ("secretsctl ack trading-bot ", []),
         ("secretsctl reload --timeout ", []),
         ("secretsctl status trading-bot ", []),
@@ -59,6 +62,7 @@ def test_a_shell_offers_what_can_stand_there(home: Home, ask: Ask, line: str, of
         ("secretsctl status --no", ["status", "--no-color"]),
         ("secretsctl wait --timeout 5s tra", ["wait", "--timeout", "5s", "trading-bot"]),
         ("secretsctl check-config conf", ["check-config", "config.toml"]),
+        ("secretsctl render --dialect uni", ["render", "--dialect", "universal"]),
         ("secretsctl reload --timeout conf", ["reload", "--timeout", "conf"]),
     ],
 )

@@ -38,7 +38,7 @@ def state(bundle: Bundle) -> str:
 def worst(bundle: Bundle) -> str:
     """The one word for the summary: what is most in need of somebody."""
     words = {*state(bundle).split(", ")}
-    if "published" in words and any(unit.get("state") == "failed" for unit in units(bundle)):
+    if "published" in words and any(is_late(unit) for unit in units(bundle)):
         words.add("not loaded")
     return min(words, key=_rank)
 
@@ -55,8 +55,13 @@ def color(bundle: Bundle) -> str:
     return _COLORS.get(worst(bundle), RED)
 
 
+def is_late(unit: Mapping[str, Any]) -> bool:
+    """Whether somebody should see to it that the unit loads what is published."""
+    return unit.get("state") == "failed" or bool(unit.get("overdue"))
+
+
 def unit_color(unit: Mapping[str, Any]) -> str:
-    return _COLORS_OF_UNITS.get(str(unit.get("state")), YELLOW)
+    return RED if is_late(unit) else _COLORS_OF_UNITS.get(str(unit.get("state")), YELLOW)
 
 
 def summary(bundles: Iterable[Bundle]) -> str:
@@ -87,6 +92,7 @@ def units_in_short(name: str, bundle: Bundle, view: View) -> str:
 
 def unit_state(unit: Mapping[str, Any], view: View) -> str:
     word, until = str(unit.get("state", "?")), relative(unit.get("until"), view.now)
+    word = f"{word}, overdue" if unit.get("overdue") else word
     return f"{word}, {until}" if until.startswith("in ") else word
 
 
