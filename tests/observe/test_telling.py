@@ -128,8 +128,8 @@ def test_the_gravest_is_told_first() -> None:
         wrong("stale", trouble=Trouble("a", "refresh")),
         wrong("not-loaded", trouble=Trouble("b", "b.service")),
         wrong("drift", trouble=Trouble("c", "files")),
-        wrong("failed", trouble=Trouble("d", "refresh"), since=9.0),
-        wrong("failed", trouble=Trouble("e", "refresh"), since=5.0),
+        wrong("failed", trouble=Trouble("d", "refresh"), since=9.0, distinction="one"),
+        wrong("failed", trouble=Trouble("e", "refresh"), since=5.0, distinction="two"),
         wrong("refused", trouble=Trouble("f", "refresh")),
     ]
     desk = Desk()
@@ -225,10 +225,7 @@ def test_one_outage_is_one_message_however_many_bundles_it_meets() -> None:
 
 def test_only_what_has_the_same_cause_and_the_same_listener_is_told_together() -> None:
     desk = Desk()
-    denied = [
-        wrong(trouble=Trouble(f"bot-{number}", "refresh"), distinction=f"secret-{number}")
-        for number in (1, 2)
-    ]
+    denied = [wrong(trouble=Trouble(name, "refresh"), distinction=name) for name in ("one", "two")]
     units = [wrong("not-loaded", trouble=Trouble("a", f"{name}.service")) for name in "ab"]
     told = desk.look(*denied, *units, *outage(["x", "y", "apart"]))
     assert sorted(told) == ["not-loaded", "not-loaded", "refused", "refused", "stale", "stale"]
