@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secretsd.cli import asking, fast, local_checks, unit_checks
-from secretsd.cli.text import GREEN, RED, YELLOW, View, printable
+from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, sentence
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
 from secretsd.control.check import Check, exit_code, fail, ok, warn
@@ -20,6 +20,9 @@ __all__ = ["document", "examine", "exit_code", "screen"]
 # The daemon gives a source 9 s and the notify helper 20 s.
 TIMEOUT_S = 60.0
 
+_GAP = "  "
+_WORD = 4  # characters of the longest state
+_WIDEST_NAME = 40  # a full ARN does not push all the others aside
 _COLORS = {"ok": GREEN, "warn": YELLOW, "fail": RED}
 
 
@@ -77,13 +80,14 @@ def _of_another_version(reply: Reply) -> Check:
 
 def screen(checks: Sequence[Check], view: View) -> str:
     """A line for each check, aligned, and below it the fix where there is one."""
-    width = max(len(each.check) for each in checks)
+    wide = min(_WIDEST_NAME, max(len(each.check) for each in checks))
+    indent = " " * (_WORD + wide + 2 * len(_GAP))
     lines = []
     for each in checks:
-        word = f"{each.state:<4}"
-        if view.color:
-            word = f"\x1b[{_COLORS[each.state]}m{word}\x1b[0m"
-        lines.append(f"{word}  {printable(each.check):<{width}}  {printable(each.detail)}")
+        word = paint(each.state.ljust(_WORD), _COLORS[each.state], view)
+        head = f"{word}{_GAP}{printable(each.check).ljust(wide)}{_GAP}"
+        first, *more = sentence(printable(each.detail), view, indent=indent)
+        lines += [head + first.removeprefix(indent), *more]
         if each.fix:
-            lines.append(f"{'':<{width + 6}}  fix: {printable(each.fix)}")
+            lines += sentence(f"fix: {printable(each.fix)}", view, indent=indent)
     return "\n".join(lines)

@@ -22,6 +22,7 @@ _ENDPOINT = frozenset(
     {"unreachable", "tls-failed", "bad-endpoint", "no-region", "no-answer", "incomplete-answer"}
 )
 _CLOCK = frozenset({"clock-skew"})
+_IF_IT_STAYS = "If it stays: "
 
 
 def source_checks(source: str, config: Config, found: Findings, *, now: float) -> Iterator[Check]:
@@ -72,7 +73,10 @@ def _endpoint(source: str, found: Findings) -> Iterator[Check]:
         fix = "check the network path and the endpoint of the source; journalctl -u secretsd -n 50"
         yield fail(check, found.lost, fix, ExitCode.UNAVAILABLE)
     elif failure is not None:
-        yield failed(check, failure)
+        # The refresh's own text speaks of one secret, and of what is tried again by itself.
+        where = found.view.endpoint or f"the endpoint of {source}"
+        fix = failure.advice.partition(_IF_IT_STAYS)[2] or failure.advice
+        yield fail(check, f"{where}: {failure.code}", fix[:1].upper() + fix[1:], failure.exit_code)
     elif answered and found.view.endpoint is not None:
         yield ok(check, f"{found.view.endpoint} answers")
 

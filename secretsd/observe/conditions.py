@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.errors import Failure, FailureClass
-from secretsd.observe.telling import Condition, EventName, Situation, Trouble
+from secretsd.observe.telling import REFRESH, Condition, EventName, Situation, Trouble
 from secretsd.refresh.plan import must_load
 from secretsd.refresh.state import BundleState, Delivery
 
-REFRESH = "refresh"
 FILES = "files"
 UNDER_WAY_S = 60.0  # a unit that has not failed is given this long at least
 QUIET_S = 60.0  # files that were altered are well when they have been left alone for this long
@@ -93,6 +92,9 @@ def _distinction(event: EventName, failure: Failure) -> str:
     # An outage has many faces (a timeout, a 500, a reset) and one cause.
     if event == "stale":
         return ""
+    # Who we are, and this host, are the same for every secret.
+    if failure.failure_class not in _AT_ONCE:
+        return failure.code
     return " ".join(filter(None, (failure.code, failure.secret, failure.variable)))
 
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from secretsd.observe.conditions import FILES, QUIET_S, REFRESH
-from secretsd.observe.telling import Event, Trouble
+from secretsd.observe.conditions import FILES, QUIET_S
+from secretsd.observe.telling import REFRESH, Event, Trouble
 from secretsd.refresh.state import BundleState
 
 SCHEMA = 1
+
+_NAMED = 5  # of the bundles that share a trouble, in the sentence; the field has all
 
 
 def document(event: Event, states: Mapping[str, BundleState], *, host: str, now: float) -> dict[str, object]:
@@ -19,19 +21,21 @@ def document(event: Event, states: Mapping[str, BundleState], *, host: str, now:
     state = states.get(trouble.bundle)
     common = _common(event.event, trouble.bundle, host=host, now=now)
     common |= {"unit": _unit(trouble), "trouble": str(trouble), "suppressed": event.suppressed}
+    common["also"] = [str(each.trouble) for each in event.also]
+    others = _others([each.trouble.bundle for each in event.also])
     if condition is not None:
         return common | {
             "generation": condition.generation,
             "class": condition.failure_class,
             "code": condition.code,
-            "message": condition.message,
+            "message": condition.message + others,
             "advice": condition.advice,
             "since": _iso(condition.since),
         }
     was = event.was
     return common | {
         "generation": state.record.generation if state and state.record else None,
-        "message": f"{_over(trouble, state)}; it was {was.event}: {was.message}" if was else "",
+        "message": f"{_over(trouble, state)}; it was {was.event}: {was.message}{others}" if was else "",
         "since": _iso(was.since) if was else None,
         "was": was.event if was else None,
     }
@@ -63,9 +67,17 @@ def _common(event: str, bundle: str | None, *, host: str, now: float) -> dict[st
         "advice": "",
         "since": None,
         "trouble": None,
+        "also": [],
         "was": None,
         "suppressed": 0,
     }
+
+
+def _others(bundles: list[str]) -> str:
+    if not bundles:
+        return ""
+    more = " ..." if len(bundles) > _NAMED else ""
+    return f"; the same for {len(bundles)} more: {', '.join(bundles[:_NAMED])}{more}"
 
 
 def _unit(trouble: Trouble) -> str | None:

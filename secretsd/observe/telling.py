@@ -20,6 +20,7 @@ Command = tuple[str, ...]
 # The order in which events are told when several are due.
 URGENCY: tuple[EventName, ...] = ("refused", "failed", "drift", "not-loaded", "stale", "recovered")
 
+REFRESH = "refresh"  # the trouble of a bundle whose cause other bundles can share
 ALL_BUNDLES = 5  # times the limit of one: how much all of them together may be told
 _HOUR_S = 3600.0
 _FIRST_RETRY_S = 30.0  # after a command that failed; then twice as long each time
@@ -31,7 +32,7 @@ class Trouble:
     """What can be well or not: a bundle's refreshes, its files, or one of its units."""
 
     bundle: str
-    what: str  # "refresh", "files" or the unit's name
+    what: str  # REFRESH, "files" or the unit's name
 
     def __str__(self) -> str:
         return f"{self.bundle}/{self.what}"
@@ -83,14 +84,19 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What one run of an alert command is about. `was` is what a "recovered" ends."""
+    """What one run of an alert command is about. `was` is what a "recovered" ends.
+
+    `also` are events of other bundles with the same cause: one outage of a source is one message, however
+    many bundles it keeps from being refreshed.
+    """
 
     trouble: Trouble
     event: EventName
     command: Command
     condition: Condition | None
     was: Told | None
-    suppressed: int  # events of this bundle that came and went since the last one, untold
+    suppressed: int = 0  # events of this bundle that came and went since the last one, untold
+    also: tuple[Event, ...] = ()
 
     @property
     def rank(self) -> tuple[int, float, Trouble]:
@@ -101,6 +107,15 @@ class Event:
     @property
     def kind(self) -> tuple[str, str]:
         return self.condition.kind if self.condition else (self.event, "")
+
+    def shares_cause_with(self, other: Event) -> bool:
+        """Whether one message can tell both."""
+        return (
+            self.trouble != other.trouble
+            and self.trouble.what == other.trouble.what == REFRESH
+            and (self.kind, self.command) == (other.kind, other.command)
+            and (self.was.kind if self.was else None) == (other.was.kind if other.was else None)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +182,9 @@ def look(memory: Memory, situation: Situation, now: float) -> tuple[Memory, Even
     ready = [event for event in events if _may_be_told(memory, event, situation.limit, now)]
     first = min(ready, key=lambda event: event.rank, default=None)
     if first is not None:
-        first = replace(first, suppressed=memory.suppressed.get(first.trouble.bundle, 0))
+        also = sorted(filter(first.shares_cause_with, events), key=lambda event: event.rank)
+        suppressed = memory.suppressed.get(first.trouble.bundle, 0)
+        first = replace(first, suppressed=suppressed, also=tuple(also))
     return memory, first
 
 
@@ -181,17 +198,19 @@ def spend(memory: Memory, event: Event, limit: int, now: float) -> Memory:
 
 
 def succeed(memory: Memory, event: Event) -> Memory:
-    """The command was told of `event`."""
-    trouble, told = event.trouble, dict(memory.told)
-    told.pop(trouble, None)
-    if event.condition is not None:
-        what = event.condition
-        told[trouble] = Told(what.event, what.distinction, what.since, what.message)
+    """The command was told of `event` and of what goes with it."""
+    told, due = dict(memory.told), dict(memory.due)
+    for each in (event, *event.also):
+        told.pop(each.trouble, None)
+        due.pop(each.trouble, None)
+        if each.condition is not None:
+            what = each.condition
+            told[each.trouble] = Told(what.event, what.distinction, what.since, what.message)
     return replace(
         memory,
         told=told,
-        due=_without(memory.due, trouble),
-        suppressed=_without(memory.suppressed, trouble.bundle),
+        due=due,
+        suppressed=_without(memory.suppressed, event.trouble.bundle),
         broken=_without(memory.broken, event.command),
     )
 
@@ -219,11 +238,11 @@ def _due(memory: Memory, situation: Situation, now: float) -> Iterable[Event]:
         lasted_s = now - (seen.since if was is None else seen.kind_since)
         is_news = was is None or was.kind != condition.kind
         if command is not None and is_news and lasted_s >= condition.delay_s:
-            yield Event(trouble, condition.event, command, condition, was, 0)
+            yield Event(trouble, condition.event, command, condition, was)
     for trouble in memory.told.keys() - situation.conditions.keys() - set(situation.unknown):
         command = _command_of(trouble, situation)
         if command is not None:
-            yield Event(trouble, "recovered", command, None, memory.told[trouble], 0)
+            yield Event(trouble, "recovered", command, None, memory.told[trouble])
 
 
 def _command_of(trouble: Trouble, situation: Situation) -> Command | None:

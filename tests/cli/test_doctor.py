@@ -125,6 +125,15 @@ def test_lines_are_aligned_and_fixes_stand_below_them() -> None:
     ]
 
 
+def test_a_narrow_terminal_and_a_name_as_long_as_an_arn_still_make_columns() -> None:
+    long = fail("secret " + "x" * 90, "denied", "allow it, and then do many more things", ExitCode.REFUSED)
+    lines = doctor.screen([ok("config", "fine"), long], View(NOW, columns=72)).splitlines()
+    assert lines[0] == f"ok    {'config':<40}  fine"
+    assert lines[1].endswith("x  denied")
+    assert all(line.startswith(" " * 48) for line in lines[2:])
+    assert len(lines) > 3, "the fix is wrapped"
+
+
 def test_colour_is_on_the_word_alone_and_names_cannot_steer_the_terminal() -> None:
     text = doctor.screen([*CHECKS, ok("secret \x1b[2J", "a\nb")], View(NOW, color=True))
     assert "\x1b[32mok  \x1b[0m" in text

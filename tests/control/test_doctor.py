@@ -149,7 +149,8 @@ def test_an_endpoint_that_is_away_is_one_line_and_not_one_for_each_secret(
     proxy.stop()
     checks = examined(config)
     assert states(checks, "endpoint aws", *SECRETS) == ["fail", "warn", "warn"]
-    assert "could not be reached" in checks["endpoint aws"].detail
+    assert checks["endpoint aws"].detail == f"{proxy.url}: unreachable"
+    assert checks["endpoint aws"].fix.startswith("Check DNS")
     assert exit_code(checks.values()) is ExitCode.UNAVAILABLE
 
 

@@ -24,7 +24,7 @@ __all__ = ["home", "vault"]
 
 FIELDS = {
     *("schema", "event", "time", "host", "bundle", "unit", "generation", "class", "code", "message"),
-    *("advice", "since", "trouble", "was", "suppressed"),
+    *("advice", "since", "trouble", "also", "was", "suppressed"),
 }
 
 
@@ -259,5 +259,20 @@ def test_an_operator_can_try_the_command(home: Home) -> None:
         home.configure(a_bundle())
         async with home.helper(), Served(home, home.directory / "c") as silent:
             assert (await silent.ask("alert-test", "bot")).code is ExitCode.CONFIG
+
+    live(scenario())
+
+
+def test_bundles_of_one_outage_are_told_together_by_name(home: Home) -> None:
+    async def scenario() -> None:
+        names = [f"bot-{number}" for number in range(1, 8)]
+        for name in names:
+            home.vault.fail(f"prod/{name}")
+        bundles = [a_bundle(name, secret=f"prod/{name}", more="") for name in names]
+        async with home.helper(), Told(home, *bundles, keys="alert_after = '300ms'") as daemon:
+            event = await daemon.heard("stale")
+            assert event["trouble"] == "bot-1/refresh"
+            assert event["also"] == [f"{name}/refresh" for name in names[1:]]
+            assert event["message"].endswith("; the same for 6 more: bot-2, bot-3, bot-4, bot-5, bot-6 ...")
 
     live(scenario())

@@ -103,6 +103,9 @@ def test_another_secret_that_fails_is_another_event_and_another_kind_of_outage_i
 
     denied = Failure("access-denied", FailureClass.REFUSAL, "no", "ask", "prod/bot")
     assert kind(denied) != kind(replace(denied, secret="prod/other"))
+    unknown = Failure("unknown-credentials", FailureClass.IDENTITY, "no", "ask", "prod/bot")
+    assert kind(unknown) == kind(replace(unknown, secret="prod/other")), "it is about who we are"
+    assert kind(unknown) != kind(replace(unknown, code="expired-credentials"))
     away = Failure("unreachable", FailureClass.TRANSIENT, "no", "wait", "prod/bot")
     assert kind(away) == kind(replace(away, code="throttled", secret="prod/other"))
 

@@ -44,7 +44,7 @@ def now_wrong(*conditions: Condition, unknown: Iterable[Trouble] = (), limit: in
     return Situation(
         {condition.trouble: condition for condition in conditions},
         frozenset(unknown),
-        {"": COMMAND, "bot": COMMAND},
+        {"": COMMAND, "bot": COMMAND, "apart": ("/bin/other",)},
         limit,
     )
 
@@ -128,8 +128,8 @@ def test_the_gravest_is_told_first() -> None:
         wrong("stale", trouble=Trouble("a", "refresh")),
         wrong("not-loaded", trouble=Trouble("b", "b.service")),
         wrong("drift", trouble=Trouble("c", "files")),
-        wrong("failed", trouble=Trouble("d", "refresh"), since=9.0),
-        wrong("failed", trouble=Trouble("e", "refresh"), since=5.0),
+        wrong("failed", trouble=Trouble("d", "refresh"), since=9.0, distinction="one"),
+        wrong("failed", trouble=Trouble("e", "refresh"), since=5.0, distinction="two"),
         wrong("refused", trouble=Trouble("f", "refresh")),
     ]
     desk = Desk()
@@ -195,7 +195,10 @@ def test_a_bundle_that_flaps_does_not_silence_another() -> None:
 
 def test_all_bundles_together_are_limited_too() -> None:
     desk = Desk()
-    troubles = [wrong(trouble=Trouble(f"bot-{number}", "refresh")) for number in range(200)]
+    troubles = [
+        wrong(trouble=Trouble(f"bot-{number}", "refresh"), distinction=f"secret-{number}")
+        for number in range(200)
+    ]
     desk.look(*troubles)
     assert len(desk.heard) == ALL_BUNDLES * LIMIT / 2
     for _ in range(60):
@@ -204,6 +207,46 @@ def test_all_bundles_together_are_limited_too() -> None:
     for _ in range(6 * 60):
         desk.later(60).look(*troubles)
     assert {event.trouble for event in desk.heard} == {trouble.trouble for trouble in troubles}, "all in time"
+
+
+def outage(bundles: Iterable[str], **of: str) -> list[Condition]:
+    return [wrong("stale", trouble=Trouble(name, "refresh"), **of) for name in bundles]  # type: ignore[arg-type]
+
+
+def test_one_outage_is_one_message_however_many_bundles_it_meets() -> None:
+    desk, names = Desk(), [f"bot-{number}" for number in range(200)]
+    assert desk.look(*outage(names)) == ["stale"]
+    assert len(desk.heard[0].also) == 199
+    assert desk.later(60).look(*outage(names)) == []
+    assert desk.later(60).look() == ["recovered"]
+    assert len(desk.heard[1].also) == 199
+    assert desk.memory.is_at_rest
+
+
+def test_only_what_has_the_same_cause_and_the_same_listener_is_told_together() -> None:
+    desk = Desk()
+    denied = [wrong(trouble=Trouble(name, "refresh"), distinction=name) for name in ("one", "two")]
+    units = [wrong("not-loaded", trouble=Trouble("a", f"{name}.service")) for name in "ab"]
+    told = desk.look(*denied, *units, *outage(["x", "y", "apart"]))
+    assert sorted(told) == ["not-loaded", "not-loaded", "refused", "refused", "stale", "stale"]
+    assert sorted(len(event.also) for event in desk.heard) == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_bundle_that_joins_an_outage_later_is_told_then_and_all_recover_together() -> None:
+    desk = Desk()
+    desk.look(*outage(["a"]))
+    assert desk.later(5).look(*outage(["a", "b", "c"])) == ["stale"]
+    assert [event.trouble.bundle for event in desk.heard[1].also] == ["c"]
+    assert desk.later(5).look() == ["recovered"]
+    assert len(desk.heard[2].also) == 2
+
+
+def test_when_the_command_fails_nobody_counts_as_told() -> None:
+    desk = Desk(deaf=True)
+    desk.look(*outage(["a", "b"]))
+    desk.deaf = False
+    assert desk.later(60).look(*outage(["b"])) == ["stale"]
+    assert desk.heard[0].trouble.bundle == "b"
 
 
 def test_a_command_that_fails_is_tried_again_with_what_is_true_then() -> None:
