@@ -22,7 +22,7 @@ from secretsd.config.windows import WindowText
 class OnChange(Table):
     """What happens to a unit when its bundle has changed. An inactive unit is never started."""
 
-    unit: UnitName = Field(description="The full name of a service.", examples=["trading-bot.service"])
+    unit: UnitName = Field(description="The service that reads the files.", examples=["trading-bot.service"])
     action: Literal["reload", "restart", "signal", "none"] = Field(
         description="What is done to the unit. A reload or a signal does not change a running process's"
         " environment: the bot must read its file again.",

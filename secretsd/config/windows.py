@@ -176,4 +176,4 @@ def _times(text: str) -> tuple[int, int]:
     return start_min, end_min if end_min > start_min else end_min + _DAY_MIN
 
 
-WindowText = Annotated[Window, Kind("window of the week"), BeforeValidator(parse_window)]
+WindowText = Annotated[Window, Kind("windows of the week"), BeforeValidator(parse_window)]

@@ -19,7 +19,6 @@ from secretsd.refresh.conductor import Conductor
 
 _CAP_CHOWN = 1 << 0  # capability.h
 _LITTLE_BYTES = 1024 * 1024
-_NO_INVOCATION = "0" * 32  # no run of a unit has it: the helper looks, and has nothing to confirm
 _HELPER_FIX = "systemctl restart secretsd-notify.socket; journalctl -u secretsd-notify -n 50"
 
 
@@ -119,8 +118,9 @@ async def _helper(config: Config) -> list[Check]:
     if not told:
         return []
     bundle, unit = told[0]
-    report = await client.confirm(
-        str(config.daemon.notify_socket), bundle=bundle, unit=unit, invocation=_NO_INVOCATION
+    # Of a moment long ago: whatever runs is newer than that.
+    report = await client.look(
+        str(config.daemon.notify_socket), bundle=bundle, unit=unit, generation=0, published_monotonic=0.0
     )
     if "notify helper" in report.message:
         return [fail("helper", report.message, report.advice or _HELPER_FIX, ExitCode.TRY_AGAIN)]

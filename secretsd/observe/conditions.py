@@ -121,7 +121,9 @@ def _not_loaded(
     report = delivery.report if delivery.generation == generation else None
     if report is not None and report.outcome in _AS_CONFIGURED and not delivery.is_overdue:
         return
-    told = delivery.last_failure if report is not None and delivery.last_failure else report
+    # What it failed of before says more than that it is starting once more, but not more than an alarm.
+    said_before = delivery.last_failure if report is not None and not delivery.is_overdue else None
+    told = said_before or report
     outcome = told.outcome if told is not None else "pending"
     why = (told.message if told is not None else "") or _UNDER_WAY.get(outcome, "it has not been told yet")
     published_at = state.record.published_at if state.record else None

@@ -507,7 +507,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"[bundles.b]\nalert_command = ['alert', '--x']\nalert_after = 'soon'\n{BODY}"
         f"[bundles.c]\nalert_command = '/bin/true'\n{BODY}",
         [
-            "13: 'alert_command' must start with the absolute path of a program, without \"..\"",
+            "13: 'alert_command' must begin with the absolute path of a program,"
+            ' such as ["/usr/local/bin/is-flat"]',
             f"14: 'alert_after' {SPAN}",
             "18: 'alert_command' must be an array",
         ],

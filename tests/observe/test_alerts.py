@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,13 @@ class Told(Served):
             assert time.monotonic() < deadline, f"heard {self.events()}"
             await asyncio.sleep(0.02)
         return self.events()[-1]
+
+    async def until_written(self, is_there: Callable[[str], bool]) -> None:
+        book = self.home.state_dir / "alerts.json"
+        deadline = time.monotonic() + SOON_S
+        while not (book.exists() and is_there(book.read_text())):
+            assert time.monotonic() < deadline, "it was never written"
+            await asyncio.sleep(0.01)
 
 
 def test_a_refusal_and_its_end_are_told_with_every_field(home: Home) -> None:
@@ -139,6 +147,8 @@ def test_the_end_of_what_was_told_before_a_restart_is_told_after_it(home: Home) 
         home.vault.fail("prod/bot", FailureClass.REFUSAL)
         async with home.helper(), Told(home) as daemon:
             await daemon.heard("refused")
+            # One that dies between the two tells it twice: better than never.
+            await daemon.until_written(lambda text: '"refused"' in text)
         async with home.helper(), Told(home) as daemon:
             await asyncio.sleep(0.3)
             await daemon.heard("refused")

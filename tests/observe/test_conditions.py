@@ -173,7 +173,8 @@ def test_a_unit_that_waits_as_it_was_configured_to_is_well() -> None:
 
 def test_a_unit_that_its_before_command_holds_back_for_too_long_is_told_at_once() -> None:
     assert not_loaded(UnitReport("waiting")) == []
-    (condition,) = not_loaded(UnitReport("waiting"), is_overdue=True)
+    failure = UnitReport("failed", "the job failed")
+    (condition,) = not_loaded(UnitReport("waiting"), is_overdue=True, last_failure=failure)
     assert (condition.code, condition.delay_s) == ("held-back", 0.0)
     assert "its before command has said no for too long" in condition.message
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import faults
 from tests.lab.httpd import Handler, Httpd
-from tests.system.machine import Machine, eventually, on_bookworm
+from tests.system.machine import RELOAD, Machine, eventually, on_bookworm
 
 pytestmark = pytest.mark.system
 
@@ -37,8 +37,9 @@ def _alerting(machine: Machine, program: str, *arguments: str, more: str = "") -
 
 
 def _events(machine: Machine) -> list[dict[str, Any]]:
+    """What was told of the bot; a witness has troubles of its own."""
     lines = machine.host.sh(f"cat {_LOG} 2>/dev/null || true").splitlines()
-    return [json.loads(line) for line in lines]
+    return [event for line in lines if (event := json.loads(line))["bundle"] == "bot"]
 
 
 def _heard(machine: Machine) -> list[tuple[str, str | None]]:
@@ -86,12 +87,15 @@ def test_an_operator_hears_of_each_kind_of_trouble_and_of_its_end(machine: Machi
     with machine.proxy.broken(faults.SERVER_ERROR):
         assert machine.secretsctl("reload", "bot")[0] == 69
         assert then(("stale", None))["class"] == "transient"
+        # Between what the command has written and the end of the command, a restart would tell it twice.
+        book = "/var/lib/secretsd/alerts.json"
+        eventually(lambda: '"stale"' in machine.host.read(book), "it is kept that it was told")
         machine.restart_secretsd()
         assert _heard(machine) == expected, "a restart tells nothing twice"
     machine.secretsctl("reload")
     then(("recovered", None))
     assert "fake-key" not in machine.host.sh(f"cat {_LOG}")
-    assert machine.host.journal().count("alert told") == len(expected)
+    assert machine.host.journal().count("alert told: bundle=bot ") == len(expected)
 
 
 def test_an_alert_command_has_none_of_the_daemons_rights_and_none_of_its_credentials(
@@ -117,6 +121,23 @@ def test_an_alert_command_has_none_of_the_daemons_rights_and_none_of_its_credent
     assert "fake-key" not in seen
     descriptors = [line for line in seen.splitlines() if " -> " in line]
     assert not any(each in line for line in descriptors for each in (".lock", "socket:", "anon_inode"))
+
+
+@on_bookworm
+def test_a_unit_that_its_before_command_holds_back_for_too_long_is_told(machine: Machine) -> None:
+    machine.add_bot("bot", "fake-key-1", f'{RELOAD}\nbefore = ["/bin/false"]\nbefore_alarm = "1s"')
+    _alerting(machine, _NOTE, more="alert_limit = 60")
+    machine.restart_secretsd()
+    machine.host.systemctl("start", "bot")
+    machine.rotate("bot", "fake-key-2")
+    assert machine.secretsctl("reload")[0] == 75
+    eventually(lambda: _heard(machine), "it is told", timeout_s=30)
+    (event,) = _events(machine)
+    assert (event["event"], event["code"], event["unit"]) == ("not-loaded", "held-back", "bot.service")
+    assert "before_alarm" in event["message"]
+    machine.host.systemctl("restart", "bot")
+    eventually(lambda: len(_heard(machine)) == 2, "the bot runs on what is published", timeout_s=90)
+    assert _events(machine)[-1]["was"] == "not-loaded"
 
 
 @contextmanager
