@@ -180,7 +180,10 @@ def test_the_core_never_touches_the_world() -> None:
         ("secretsd.__main__", {"botocore", "boto3", "urllib3", "tenacity"}),
         ("secretsd.notify.helper", {"pydantic", "asyncio", "logging", "argparse"}),
         # Asked again and again, by people and by programs.
-        ("secretsd.cli.main", {"pydantic", "asyncio", "logging", "shutil", "difflib", "subprocess"}),
+        (
+            "secretsd.cli.main",
+            {"pydantic", "asyncio", "logging", "shutil", "difflib", "subprocess", "decimal"},
+        ),
         # Stands before every start of a bot: each of these costs milliseconds.
         ("secretsd.cli.__main__", {"json", "socket", "re", "argparse", "pydantic", "typing", "enum"}),
     ],

@@ -7,7 +7,6 @@ import argparse
 from secretsd.cli import asking
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_bundle, add_color, add_json
-from secretsd.cli.screens import schema
 
 
 def _arguments(parser: Parser) -> None:
@@ -19,6 +18,8 @@ def _arguments(parser: Parser) -> None:
 
 
 def _schema(options: argparse.Namespace) -> int:
+    from secretsd.cli.screens import schema  # with it comes decimal
+
     reply = asking.ask_source(options, "schema", bundle=options.bundle, source=options.source, id=options.id)
     return asking.show(reply, options, schema.screen)
 

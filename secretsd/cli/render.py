@@ -13,10 +13,7 @@ from collections.abc import Mapping
 from secretsd.cli import fast
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command
-from secretsd.config.names import shown
 from secretsd.errors import ExitCode
-from secretsd.refresh.formats.interface import ITSELF, UnwritableError
-from secretsd.refresh.formats.registry import FORMATS
 
 DIALECTS = ("env", "docker", "dotenv", "node", "universal", "json")
 
@@ -31,6 +28,10 @@ def _arguments(parser: Parser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     """The exit code; the file is on stdout only if that is 0."""
+    from secretsd.config.names import shown
+    from secretsd.refresh.formats.interface import ITSELF, UnwritableError
+    from secretsd.refresh.formats.registry import FORMATS
+
     if sys.stdin is None or sys.stdin.isatty():
         return fast.said(ExitCode.USAGE, 'pipe a JSON object {"NAME": "value"} into render')
     try:

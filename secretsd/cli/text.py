@@ -69,18 +69,21 @@ def paint(text: str, color: str, view: View) -> str:
 
 
 def table(rows: Sequence[Sequence[str | Cell]], view: View) -> list[str]:
-    """Aligned lines, the first row as headings. The last column is wrapped to the view's width."""
+    """Aligned lines, the first row as headings.
+
+    The last column is wrapped to the view's width; where it has no room, it goes below its row.
+    """
     widths, start = _widths(rows), start_of_last(rows)
     room = None if view.columns is None else view.columns - start
-    below = room is not None and _is_crowded([text_of(row[-1]) for row in rows], room)
     lines: list[str] = []
     for number, row in enumerate(rows):
         heading = BOLD if number == 0 else ""
         *cells, last = [_cell(cell, heading) for cell in row]
         head = "".join(_padded(cell, wide, view) for cell, wide in zip(cells, widths, strict=True))
-        if below:
-            head, start = f"{head.rstrip()}\n{_INDENT}", len(_INDENT)
-        lines += _with_last(head, start, last, view)
+        if room is None or fits(last.text, room):
+            lines += _with_last(head, start, last, view)
+        else:
+            lines += _with_last(f"{head.rstrip()}\n{_INDENT}", len(_INDENT), last, view)
     return lines
 
 
@@ -92,10 +95,10 @@ def _padded(cell: Cell, wide: int, view: View) -> str:
     return f"{paint(cell.text, cell.color, view)}{' ' * (wide - width(cell.text))}{_GAP}"
 
 
-def _is_crowded(texts: Sequence[str], room: int) -> bool:
-    """Whether the last column needs more room than a few words below each other would."""
-    longest = max(width(word) for text in texts for word in text.split(" "))
-    return longest > room or (room < _NARROWEST and any(width(text) > room for text in texts))
+def fits(text: str, room: int) -> bool:
+    """Whether so many columns are enough for the text, in lines of a few words each."""
+    longest = max(map(width, text.split(" ")))
+    return longest <= room and (room >= _NARROWEST or width(text) <= room)
 
 
 def start_of_last(rows: Sequence[Sequence[str | Cell]]) -> int:

@@ -135,7 +135,9 @@ def _hostile(request: Request) -> Reply:
     return Reply(ExitCode.OK, HOSTILE, bent(body))
 
 
-@pytest.mark.parametrize("name", ["status", "status x", "plan", "diff x", "history x", "reload", "hold x"])
+@pytest.mark.parametrize(
+    "name", ["status", "status x", "plan", "diff x", "history x", "schema x", "reload", "hold x"]
+)
 def test_no_name_from_outside_gives_a_terminal_orders(daemon: FakeDaemon, name: str) -> None:
     daemon.answer = _hostile
     code, written = asking.on_terminal(daemon.path, *name.split())

@@ -156,6 +156,15 @@ def test_a_narrow_terminal_loses_the_columns_that_matter_least() -> None:
     ]
 
 
+def test_one_bundle_with_much_to_say_costs_the_others_nothing() -> None:
+    words = "waiting for " + "its " * 3 + "turn"
+    fine = {f"bot-{number}": bundle(units=[unit(unit=f"bot-{number}.service")]) for number in range(20)}
+    screen = overview(NARROW, **fine, long=bundle(units=[unit(unit="a-very-long-name.service", state=words)]))
+    assert "CONFIRMED" in screen
+    assert row(screen, "bot-1").endswith("in 3m  loaded")
+    assert f"\n    a-very-long-name.service {words}" in screen
+
+
 def test_colour_follows_the_state() -> None:
     screen = overview(COLOR, bad=failing(), good=bundle(), held=bundle(hold=documents.hold()))
     assert "\x1b[31mloaded, failing\x1b[0m" in screen

@@ -56,7 +56,7 @@ def test_the_last_column_is_wrapped_below_itself() -> None:
 
 def test_a_last_column_without_room_goes_below_its_row() -> None:
     lines = table([("A" * 30, "B"), ("name", "trading-bot.service loaded")], NARROW)
-    assert lines == ["A" * 30, "    B", "name", "    trading-bot.service loaded"]
+    assert lines == ["A" * 30 + "  B", "name", "    trading-bot.service loaded"]
 
 
 def test_a_word_is_never_cut_and_what_belongs_together_stays_so() -> None:

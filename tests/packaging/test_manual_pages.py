@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import secretsd
 from secretsd.cli.main import every_command, make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,3 +68,9 @@ def test_examples_can_be_copied() -> None:
     for command in every_command():
         for line in command.examples.splitlines():
             assert line in text, "a hyphen that is no minus, or a quote that was bent"
+
+
+@pytest.mark.parametrize("name", ["secretsctl.1.in", "secretsd.8"])
+def test_a_page_names_the_version_that_it_is_about(name: str) -> None:
+    head = (ROOT / "packaging" / "man" / name).read_text(encoding="utf-8").splitlines()[0]
+    assert f'"secretsd {secretsd.__version__}"' in head

@@ -8,7 +8,19 @@ from typing import Any
 
 from secretsd.cli.screens import bundle as of
 from secretsd.cli.screens.bundle import Bundle
-from secretsd.cli.text import BOLD, Cell, View, paint, sentence, short, start_of_last, table, text_of, width
+from secretsd.cli.text import (
+    BOLD,
+    Cell,
+    View,
+    fits,
+    paint,
+    sentence,
+    short,
+    start_of_last,
+    table,
+    text_of,
+    width,
+)
 from secretsd.cli.times import absolute, relative, span
 
 _HEADINGS = ("BUNDLE", "STATE", "GEN", "PUBLISHED", "CONFIRMED", "NEXT", "UNITS")
@@ -16,6 +28,7 @@ _CONFIRMED, _NEXT, _PUBLISHED = 4, 5, 3
 _SPARED = ((_CONFIRMED,), (_CONFIRMED, _NEXT), (_CONFIRMED, _NEXT, _PUBLISHED))
 _DRIFT_SHOWN_S = 24 * 3600.0  # afterwards only the bundle's own screen tells of it
 _NAMES_SHOWN = 5
+_MOST = 10  # of so many rows one may need a line more
 
 
 def all_bundles(document: Mapping[str, Any], view: View) -> str:
@@ -72,12 +85,16 @@ def _row(name: str, bundle: Bundle, view: View) -> tuple[str | Cell, ...]:
 
 def _fitting(rows: Sequence[Sequence[str | Cell]], view: View) -> Sequence[Sequence[str | Cell]]:
     """The rows without the columns that a narrow terminal has no room for: first those that matter least."""
+    if view.columns is None:
+        return rows
     fewer = rows
     for spared in ((), *_SPARED):
         fewer = [[cell for number, cell in enumerate(row) if number not in spared] for row in rows]
-        words = [width(word) for row in fewer for word in text_of(row[-1]).split(" ")]
-        if view.columns is None or max(words) <= view.columns - start_of_last(fewer):
-            return fewer
+        room = view.columns - start_of_last(fewer)
+        crowded = sum(not fits(text_of(row[-1]), room) for row in fewer)
+        # A few rows with much to say are no reason to tell less of all the others.
+        if crowded * _MOST <= len(rows):
+            break
     return fewer
 
 
@@ -97,7 +114,7 @@ def _failures(bundles: Mapping[str, Bundle], view: View) -> list[str]:
             shared.setdefault((*words, _kept(bundle)), []).append(name)
     lines: list[str] = []
     for (failure_class, code, message, advice, kept), names in shared.items():
-        since = min(str(bundles[name].get("failing_since") or "") for name in names)
+        since = min(filter(None, (bundles[name].get("failing_since") for name in names)), default=None)
         text = f"{_some(names)}: {failure_class}, {code}, since {relative(since, view.now)}; {kept}"
         lines += ["", *sentence(text, view, indent=""), *sentence(message, view)]
         lines += sentence(f"fix: {advice}", view) if advice else []
