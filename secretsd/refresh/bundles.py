@@ -295,7 +295,8 @@ class Bundles:
     # --- steps -----------------------------------------------------------------------------------------
 
     def _plan(self, name: str, result: Candidate | Rejected | None) -> tuple[Step, ...]:
-        seen = self.states[name].observed(result=result, intact=result is None or self.is_intact(name))
+        is_altered = result is not None and self.restores.look(name)
+        seen = self.states[name].observed(result=result, intact=not is_altered)
         return plan({name: self.config.bundles[name]}, {name: seen}, time.monotonic())
 
     def plan_notifications(self, name: str) -> None:

@@ -38,7 +38,9 @@ class Restores:
         found = {}
         for name in bundles.keys() & self._states.keys() - self.publishing - self._under_way:
             state = self._states[name]
-            is_altered = self._look(name, state)
+            is_altered = self.look(name)
+            if not is_altered and state.entry.hold is None:
+                continue
             if is_altered and time.monotonic() < _not_before(state.drift):
                 continue
             seen = state.observed(result=None, intact=not is_altered)
@@ -47,8 +49,9 @@ class Restores:
                     found[name] = step
         return found
 
-    def _look(self, name: str, state: BundleState) -> bool:
+    def look(self, name: str) -> bool:
         """Whether the published files are no longer what was published; writes down what is new about it."""
+        state = self._states[name]
         found = drift.differences(self._runtime_dir, state.record) if state.record is not None else ()
         seen = state.drift
         if found:

@@ -189,6 +189,7 @@ def test_nobody_of_the_daemons_own_uid_attaches_and_an_abort_leaves_no_core(mach
     daemon = machine.main_pid("secretsd")
     (zygote,) = machine.children(daemon)
     machine.host.start(["sleep", "60"], user="secretsd")
+    eventually(lambda: machine.host.run(["pgrep", "-x", "sleep"], check=False).stdout, "sleep runs")
     plain = int(machine.host.sh("pgrep -x sleep"))
     for pid, can in ((plain, True), (daemon, False), (zygote, False)):
         attached = machine.host.run(
