@@ -56,6 +56,7 @@ def test_a_rollback_shows_the_earlier_content_tells_the_unit_and_stays(home: Hom
             )  # fmt: skip
             assert (hold["generation"], hold["from_generation"]) == (3, 2)
             assert hold["waiting"] == ["prod/bot (version v2)"]
+            assert [secret["version_id"] for secret in daemon.status()["secrets"]] == ["v1"]
             assert (await history(daemon))[0] == (3, 1, "published", "uid 1000")
 
     live(scenario())
