@@ -78,7 +78,7 @@ def python_dotenv(files: Mapping[str, bytes]) -> Read:
 
 
 def debian_dotenv(files: Mapping[str, bytes]) -> Read:
-    """The same of Debian's own Python: 0.21 on Debian 12, where a backslash before a quote differs."""
+    """The same of Debian's own Python: on 12 it is 0.21, which takes a backslash before a quote otherwise."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(files[_ITSELF])
         file.flush()
