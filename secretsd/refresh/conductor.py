@@ -220,13 +220,12 @@ class Conductor:
             # Somebody may have taken away what every publish needs; what cannot be mended fails there.
             published.prepare(Path(self.config.daemon.runtime_dir))
         self.bundles.begin(names, dice=random.random())
-        task = asyncio.create_task(self._fly(names), name=f"round of {', '.join(sorted(sources))}")
+        # Now: by the time that the task begins, a reload may have let go of some.
+        config, wanted = self.config, {name: self.bundles.wanted(name) for name in sorted(names)}
+        flight = self._rounds.run(config, wanted, self.bundles)
+        task = asyncio.create_task(flight, name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
         self._flights[sources] = _Flight(names, task)
-
-    async def _fly(self, names: frozenset[str]) -> None:
-        wanted = {name: self.bundles.wanted(name) for name in sorted(names)}
-        await self._rounds.run(self.config, wanted, self.bundles)
 
     async def _restore(self) -> None:
         """Looks at every bundle if it is time to; one worker restores all that are to be."""
@@ -235,9 +234,10 @@ class Conductor:
         if now < self._next_look or self._restoring is not None:
             return
         self._next_look = now + LOOK_INTERVAL_S
-        if steps := self.bundles.restores.due(self.config.bundles):
+        config = self.config  # a reload meanwhile may let go of some
+        if steps := self.bundles.restores.due(config.bundles):
             await self.bundles.begin_restores(steps)
-            task = asyncio.create_task(self._rounds.restore(self.config, steps, self.bundles), name="restore")
+            task = asyncio.create_task(self._rounds.restore(config, steps, self.bundles), name="restore")
             task.add_done_callback(lambda _: self._wake.set())
             self._restoring = _Flight(frozenset(steps), task)
 

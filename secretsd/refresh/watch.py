@@ -84,17 +84,27 @@ class Watch:
     def _start(self, now: float) -> None:
         self._ear.is_lost = False
         try:
-            observer = Observer()
+            self._observer = self._begun()
+        except (OSError, RuntimeError) as error:
+            # Most likely a limit of inotify (fs.inotify.max_user_watches, max_user_instances) or of threads.
+            self._deaf_until = now + _DEAF_S
+            problem = f"published files are not watched, only looked at: {type(error).__name__}"
+            if problem != self.problem:
+                self.problem = problem
+                log.warning("published files are not watched", extra={"reason": problem})
+            return
+        self.problem = ""
+
+    def _begun(self) -> BaseObserver:
+        observer = Observer()
+        try:
             observer.schedule(self._ear, str(self._runtime_dir), event_filter=_CHANGES)
             observer.schedule(self._ear, self._ear.generations, recursive=True, event_filter=_CHANGES)
             observer.start()
-        except (OSError, RuntimeError) as error:
-            # Most likely a limit of inotify (fs.inotify.max_user_watches, max_user_instances) or of threads.
-            self.problem = f"published files are not watched, only looked at: {type(error).__name__}"
-            self._deaf_until = now + _DEAF_S
-            return
-        self.problem = ""
-        self._observer = observer
+        except BaseException:
+            observer.stop()  # one of the two may have begun, with a thread and a descriptor of its own
+            raise
+        return observer
 
     def stop(self) -> None:
         observer, self._observer = self._observer, None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import conductor
+from secretsd.refresh import conductor, tree
 from secretsd.refresh.watch import Watch
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.test_repair import DAMAGES, GOOD, Damage, damaged
@@ -215,3 +215,25 @@ def test_a_limit_of_inotify_is_told_and_files_are_looked_at_all_the_same(
             assert await repaired(daemon, 2) < FOUND_WITHIN_S
 
     live(scenario())
+
+
+def test_a_watch_that_cannot_begin_leaves_nothing_open_however_often_it_is_tried(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, lambda: None)  # a runtime directory without generations
+    watch.keep_up(0.0)
+    assert "FileNotFoundError" in watch.problem
+    until_calm = time.monotonic() + FOUND_WITHIN_S
+    before = open_descriptors()
+    for number in range(1, 6):
+        watch.keep_up(number * 31.0)
+    while open_descriptors() > before and time.monotonic() < until_calm:
+        time.sleep(0.01)
+    assert open_descriptors() <= before
+    (tmp_path / tree.GENERATIONS).mkdir()
+    watch.keep_up(10 * 31.0)
+    assert watch.problem == ""
+    assert open_descriptors() > before
+    watch.stop()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
