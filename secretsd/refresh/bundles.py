@@ -218,7 +218,8 @@ class Bundles:
     async def on_ended(self, name: str, result: Result) -> None:
         """As rounds.Listener."""
         await self.restores.ended(name)
-        self.restores.publishing.discard(name)
+        # Until the end of this: what is about to be withdrawn is not restored.
+        self.restores.publishing.add(name)
         state = self.states[name]
         if name in self.config.bundles:  # or a reload has just let go of it
             if isinstance(result, tuple):
@@ -226,6 +227,7 @@ class Bundles:
             else:
                 self._report_ignored(name, result)
                 state.confirm(result, wall=time.time(), monotonic=time.monotonic())
+        self.restores.publishing.discard(name)
         state.ended = state.begun  # last: who waits for it finds all of it done
         self.changes.announce()
         self.plan_notifications(name)

@@ -221,13 +221,12 @@ class Conductor:
             # Somebody may have taken away what every publish needs; what cannot be mended fails there.
             published.prepare(Path(self.config.daemon.runtime_dir))
         self.bundles.begin(names, dice=random.random())
-        task = asyncio.create_task(self._fly(names), name=f"round of {', '.join(sorted(sources))}")
+        # Now: by the time that the task begins, a reload may have let go of some.
+        config, wanted = self.config, {name: self.bundles.wanted(name) for name in sorted(names)}
+        flight = self._rounds.run(config, wanted, self.bundles)
+        task = asyncio.create_task(flight, name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
         self._flights[sources] = _Flight(names, task)
-
-    async def _fly(self, names: frozenset[str]) -> None:
-        wanted = {name: self.bundles.wanted(name) for name in sorted(names)}
-        await self._rounds.run(self.config, wanted, self.bundles)
 
     async def _restore(self) -> None:
         """Looks at every bundle if it is time to; one worker restores all that are to be."""
@@ -235,13 +234,13 @@ class Conductor:
         self.watch.keep_up(now)
         if now < self._next_look or self._restoring is not None:
             return
-        restores = self.bundles.restores
-        steps = restores.due(self.config.bundles)
+        config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
+        steps = restores.due(config.bundles)
         is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:
             await self.bundles.begin_restores(steps)
-            task = asyncio.create_task(self._rounds.restore(self.config, steps, self.bundles), name="restore")
+            task = asyncio.create_task(self._rounds.restore(config, steps, self.bundles), name="restore")
             task.add_done_callback(lambda _: self._wake.set())
             self._restoring = _Flight(frozenset(steps), task)
 

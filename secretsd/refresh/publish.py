@@ -103,7 +103,7 @@ def _publish(
             raise
         record = replace(record, published_at=time.time(), published_monotonic=time.monotonic())
         with contextlib.suppress(OSError):
-            _remove_others(shown, copies, generation, before or 0)
+            _remove_others(shown, copies, generation, before)
     return record
 
 
@@ -212,8 +212,11 @@ def _remove_unshown(root: int, bundle: str, generation: int, shown: int, copies:
         tree.remove_tree(str(generation), dir_fd=parent)
 
 
-def _remove_others(shown: int, copies: int, generation: int, before: int) -> None:
-    """Removes what no longer stays now that `generation` is shown and no longer `before` (0: nothing)."""
+def _remove_others(shown: int, copies: int, generation: int, before: int | None) -> None:
+    """Removes what no longer stays now that `generation` is shown and no longer `before`.
+
+    None: there was no link, perhaps since somebody has removed it, which must not take away more than that.
+    """
     numbers = {int(name) for name in os.listdir(shown) if name.isdecimal()}
     keep = generations.to_keep(generation, numbers, generations.digests(copies), before=before)
     names = {str(number) for number in keep}

@@ -28,7 +28,7 @@ class Restores:
     """Knows which bundles a worker publishes right now, so that no two workers ever show the same bundle."""
 
     def __init__(self, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes) -> None:
-        self.publishing: set[str] = set()  # a round's worker has been told to publish them
+        self.publishing: set[str] = set()  # a round publishes them, or takes them away
         self._runtime_dir = runtime_dir
         self._states = states
         self._changes = changes

@@ -94,16 +94,27 @@ class Watch:
     def _start(self, now: float) -> None:
         self._ear.is_lost = False
         try:
-            observer = Observer()
+            self._observer = self._begun()
+        except (OSError, RuntimeError) as error:
+            # Most likely a limit of inotify (fs.inotify.max_user_watches, max_user_instances) or of threads.
+            self._deaf_until = now + _DEAF_S
+            problem = f"published files ({type(error).__name__}) {_NOT_WATCHED}"
+            if problem != self.problem:
+                self.problem = problem
+                log.warning("published files are not watched", extra={"reason": problem})
+        else:
+            self.problem = ""
+
+    def _begun(self) -> BaseObserver:
+        observer = Observer()
+        try:
             observer.schedule(self._ear, str(self._runtime_dir), event_filter=_CHANGES)
             observer.schedule(self._ear, self._ear.generations, recursive=True, event_filter=_CHANGES)
             observer.start()
-        except (OSError, RuntimeError) as error:
-            # Most likely a limit of inotify (fs.inotify.max_user_watches, max_user_instances) or of threads.
-            self.problem = f"published files ({type(error).__name__}) {_NOT_WATCHED}"
-            self._deaf_until = now + _DEAF_S
-            return
-        self._observer = observer
+        except BaseException:
+            observer.stop()  # one of the two may have begun, with a thread and a descriptor of its own
+            raise
+        return observer
 
     def is_sure(self, directories: Collection[int], now: float) -> bool:
         """Whether every change in these directories (inodes) would be heard; `now` is monotonic seconds."""

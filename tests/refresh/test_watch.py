@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import conductor, watch
+from secretsd.refresh import conductor, tree, watch
 from secretsd.refresh.watch import Watch, watched_inodes
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.test_repair import DAMAGES, GOOD, Damage, damaged
@@ -255,3 +255,25 @@ async def rest(daemon: Daemon) -> None:
     while daemon.conductor._next_look - time.monotonic() < 60:
         assert time.monotonic() < end, "it goes on looking"
         await asyncio.sleep(0.05)
+
+
+def test_a_watch_that_cannot_begin_leaves_nothing_open_however_often_it_is_tried(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, lambda: None)  # a runtime directory without generations
+    watch.keep_up(0.0)
+    assert "FileNotFoundError" in watch.problem
+    until_calm = time.monotonic() + FOUND_WITHIN_S
+    before = open_descriptors()
+    for number in range(1, 6):
+        watch.keep_up(number * 31.0)
+    while open_descriptors() > before and time.monotonic() < until_calm:
+        time.sleep(0.01)
+    assert open_descriptors() <= before
+    (tmp_path / tree.GENERATIONS).mkdir()
+    watch.keep_up(10 * 31.0)
+    assert watch.problem == ""
+    assert open_descriptors() > before
+    watch.stop()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
