@@ -124,7 +124,8 @@ class Commands:
             raise UsageError("ack needs a generation")
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()
-        return Reply(ExitCode.DATA, f"generation {generation} is not what {bundle} has published")
+        sentence = f"generation {generation} is not what {bundle} has published"
+        return Reply(ExitCode.DATA, f"{sentence}: read the files again")
 
     async def _alert_test(self, bundle: str | None, _request: Request) -> Reply:
         wrong = await self._conductor.alerts.test(bundle)

@@ -73,7 +73,7 @@ def _not_rolled_back(name: str, state: BundleState, word: Hold) -> Reply:
     return Reply(ExitCode.IO, sentence, {"advice": "see journalctl -u secretsd; " + _SEE_HISTORY + name})
 
 
-_SEE_HISTORY = "what is kept here: secretsctl history "
+_SEE_HISTORY = "see secretsctl history "
 
 
 async def history(conductor: Conductor, name: str, _request: Request) -> Reply:

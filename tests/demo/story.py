@@ -28,7 +28,7 @@ def tell(stage: Stage) -> int:
         try:
             scene(stage)
         except UnexpectedError as unexpected:
-            print(f"   WRONG: {unexpected}", file=sys.stderr)
+            print(f"   WRONG, this was to be: {unexpected}", file=sys.stderr)
             return 1
     return 0
 
@@ -100,6 +100,8 @@ def _a_rollback_holds(stage: Stage) -> None:
     _run(stage, "status", "bot", expect=0)
     _expect_key(stage, "fake-key-4")
     _say("AWS still has the bad key as current; the bot keeps the good one")
+    # The local AWS dates versions in whole seconds, and newer is what has a later date.
+    time.sleep(1)
     stage.rotate({"API_KEY": "fake-key-6"})
     _run(stage, "reload", expect=0)
     _expect_key(stage, "fake-key-6")
