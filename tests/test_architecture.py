@@ -30,7 +30,14 @@ FLOORS = (
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.notebook", "refresh.attempt", "refresh.delivery", "refresh.restores", "refresh.bundles"),
+        *(
+            "refresh.notebook",
+            "refresh.attempt",
+            "refresh.delivery",
+            "refresh.starts",
+            "refresh.restores",
+            "refresh.bundles",
+        ),
         *("refresh.overrule", "refresh.conductor"),
         "observe",
     ),

@@ -76,7 +76,7 @@ class Commands:
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
         # Most likely before a start of the unit, which makes waiting for a window needless.
-        self._conductor.bundles.deliveries.look_soon(bundle)
+        self._conductor.bundles.expect_start(bundle)
         return Reply(body={"generation": state.record.generation if state.record else None})
 
     async def _is_served(self, bundle: str, deadline: float) -> bool:

@@ -35,6 +35,7 @@ from secretsd.refresh.publish import io_failure
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
+from secretsd.refresh.starts import Starts
 from secretsd.refresh.state import BundleState, Changes, Intent
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Bundles:
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
         self.restores = Restores(Path(config.daemon.runtime_dir), self.states, self.changes)
+        self.starts = Starts(self.states, self.changes)
         self.ready = False  # before READY nobody is told
         self._needy: set[str] = set()  # of a refresh, since their copies are of no use
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
@@ -128,6 +130,12 @@ class Bundles:
                 await self.notebook.record_loaded(bundle, entry.unit, generation)
         self.changes.announce()
         return True
+
+    def expect_start(self, name: str) -> None:
+        """Somebody has asked for the bundle, most likely a unit that is about to start on it."""
+        self.deliveries.look_soon(name)
+        if name in self.states:
+            self.starts.expect(name, self.config)
 
     def is_intact(self, name: str) -> bool:
         """Whether the bundle is published and every file still is what was published. Opens no file."""

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secretsd.config.load import load_checked
@@ -114,6 +114,7 @@ class Conductor:
 
     async def stop(self) -> None:
         await self.bundles.deliveries.stop()
+        await self.bundles.starts.stop()
         flights = [*self._flights.values(), *([self._restoring] if self._restoring else [])]
         for flight in flights:
             flight.task.cancel()
@@ -168,6 +169,7 @@ class Conductor:
         """Tells units now that would be told later."""
         for name in names:
             self.bundles.deliveries.hurry(name)
+            self.bundles.expect_start(name)
             self.bundles.plan_notifications(name)
 
     async def dry_run(self, names: Collection[str]) -> tuple[Step, ...]:
@@ -178,7 +180,10 @@ class Conductor:
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
-            name: self.states[name].observed(result=result, intact=self.bundles.is_intact(name))
+            # Units that wait for another try are told on such a refresh, if an operator asks for it.
+            name: replace(
+                self.states[name].observed(result=result, intact=self.bundles.is_intact(name)), retry_at={}
+            )
             for name, result in results.items()
         }
         return plan({name: config.bundles[name] for name in results}, observed, time.monotonic())

@@ -24,7 +24,8 @@ def supersedes(versions: Sequence[SecretVersion], hold: Hold) -> bool:
         old = refused.get(key)
         if old is None or version.version_id in (old.version_id, pinned.get(key)):
             continue
-        if version.created_at is None or old.created_at is None or version.created_at > old.created_at:
+        # Dates may be of whole seconds: two rotations within one are told apart by their ids alone.
+        if version.created_at is None or old.created_at is None or version.created_at >= old.created_at:
             return True
     return False
 

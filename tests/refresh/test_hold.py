@@ -34,6 +34,7 @@ def rolled_back(good: SecretVersion, bad: SecretVersion) -> Hold:
         (version("good", 10.0), False),
         (version("older", 5.0), False),
         (version("newer", 30.0), True),
+        (version("of the same second", 20.0), True),
         (version("undated"), True),
         (SecretVersion(SecretRef("aws", "other"), "x", 99.0), False),
     ],
