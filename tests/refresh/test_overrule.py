@@ -11,7 +11,7 @@ import pytest
 from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, TryAgainError
-from secretsd.refresh import tree
+from secretsd.refresh import journal, notebook, tree
 from tests.refresh.daemon import UNIT, Daemon, Home, live
 from tests.refresh.fakes import failure
 
@@ -293,5 +293,30 @@ def test_diff_names_what_changes_and_no_value(home: Home) -> None:
                 ExitCode.UNAVAILABLE,
                 "bot cannot be compared: a fake failure",
             )
+
+    live(scenario())
+
+
+@pytest.mark.parametrize("command", ["hold", "rollback"])
+def test_a_word_that_the_disk_does_not_take_is_no_success_and_is_written_when_it_does(
+    home: Home, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "_RETRY_S", 0.1)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            home.state_dir.rename(away := home.directory / "away")
+            reply = await ask(daemon, command)
+            assert reply.code is ExitCode.IO
+            assert "a restart of secretsd now would forget it: cannot write the journal" in reply.message
+            assert daemon.status()["hold"]["kind"] == command
+            away.rename(home.state_dir)
+            await asyncio.sleep(0.5)
+            hold = journal.read(home.state_dir)["bot"].hold
+            assert hold is not None
+            assert hold.kind == command
+            assert daemon.conductor.bundles.notebook.problem == ""
 
     live(scenario())
