@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -44,6 +45,8 @@ class Notebook:
             self._former = journal.read(self._state_dir)
         except LocalIOError as error:
             self._note("journal is unreadable", error)
+            with contextlib.suppress(OSError):
+                journal.set_aside(self._state_dir)
 
     def take(self, name: str) -> Entry:
         """What is known of a bundle that is taken on."""

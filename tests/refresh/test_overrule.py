@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from typing import Any
 
 import pytest
@@ -318,5 +319,39 @@ def test_a_word_that_the_disk_does_not_take_is_no_success_and_is_written_when_it
             assert hold is not None
             assert hold.kind == command
             assert daemon.conductor.bundles.notebook.problem == ""
+
+    live(scenario())
+
+
+@pytest.mark.parametrize("command", ["hold", "rollback"])
+def test_what_was_held_is_not_said_to_be_held_when_a_reboot_has_lost_it(home: Home, command: str) -> None:
+    """A source without versions gives what it has now, whatever it is asked for."""
+
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await ask(daemon, command)
+            shutil.rmtree(home.runtime_dir)
+            home.vault.ignores_versions = True
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                assert (home.env(), daemon.status()["hold"]) == (token(3), None)
+
+    live(scenario())
+
+
+def test_a_rollback_does_not_wait_for_whoever_alters_the_files_again_and_again(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            drift = daemon.conductor.states["bot"].drift
+            drift.repairs, drift.repaired_at = 1000, time.monotonic()  # the next repair is a minute away
+            (home.runtime_dir / "bot" / "env").write_bytes(b"TOKEN='fake-edited'\n")
+            assert (await ask(daemon, "rollback")).code is ExitCode.OK
+            assert home.env() == token(1)
 
     live(scenario())
