@@ -22,7 +22,8 @@ _TIMEOUT_S = 60.0
 async def hold(conductor: Conductor, name: str, request: Request) -> Reply:
     word = await overrule.hold(conductor.bundles, name, by=_by(request), reason=text(request, "reason"))
     shown = f"{name} stays on generation {word.generation} until secretsctl resume {name}"
-    return Reply(message=shown, body={"schema": SCHEMA, "bundle": name, "generation": word.generation})
+    reply = Reply(message=shown, body={"schema": SCHEMA, "bundle": name, "generation": word.generation})
+    return _only_if_durable(conductor, reply)
 
 
 async def resume(conductor: Conductor, name: str, request: Request) -> Reply:
@@ -56,7 +57,16 @@ async def rollback(conductor: Conductor, name: str, request: Request) -> Reply:
     reply = await loaded(conductor, name, began=began, deadline=deadline)
     done = f"{name} shows generation {word.generation} again, as generation {state.record.generation}"
     until = f"it stays until a newer version appears or secretsctl resume {name}"
-    return Reply(reply.code, f"{done}; {until}", reply.body)
+    return _only_if_durable(conductor, Reply(reply.code, f"{done}; {until}", reply.body))
+
+
+def _only_if_durable(conductor: Conductor, reply: Reply) -> Reply:
+    """The reply; a failure where a restart would forget what it says, and let a refused secret through."""
+    problem, _, advice = conductor.bundles.notebook.problem.partition("; ")
+    if not problem:
+        return reply
+    sentence = f"{reply.message}; but a restart of secretsd now would forget it: {problem}"
+    return Reply(worst([reply.code, ExitCode.IO]), sentence, {**reply.body, "advice": advice})
 
 
 def _has_ended(state: BundleState, word: Hold) -> bool:

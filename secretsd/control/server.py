@@ -135,8 +135,9 @@ class ControlServer:
 
     async def _run(self, peer: Peer, request: dict[str, object]) -> Reply:
         command, bundle = str(request["command"]), request.get("bundle")
-        if bundle is not None and not isinstance(bundle, str):
-            raise UsageError("bundle must be a string")
+        # Printable, since `schema` takes a name that no configuration has, and an answer repeats it.
+        if bundle is not None and not (isinstance(bundle, str) and bundle.isprintable()):
+            raise UsageError("bundle must be a line of printable characters")
         users = await self._users_for(peer)
         if bundle is None and command == "status" and not users.admins.include(peer):
             return self._own_status(peer, users)

@@ -16,7 +16,7 @@ from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, PublishRecord, Rejected
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
-from secretsd.refresh.hold import after_reboot, made_as, pinned
+from secretsd.refresh.hold import after_reboot, holds_any, made_as, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
     ROLLED_BACK,
@@ -197,6 +197,9 @@ class Bundles:
             return
         if ends_hold(hold, candidate):
             log.info("rollback ended: the source has a newer version", extra={"bundle": name})
+            await self.notebook.hold(name, None)
+        elif not holds_any(hold, candidate.versions):
+            log.warning("hold ended: what it held was lost and cannot be fetched", extra={"bundle": name})
             await self.notebook.hold(name, None)
         else:
             await self.notebook.hold(name, after_reboot(hold, candidate.digest))

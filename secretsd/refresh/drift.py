@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from secretsd.model import PublishedFile, PublishRecord
 from secretsd.refresh import tree
@@ -50,7 +50,8 @@ def _differences(runtime_dir: Path, record: PublishRecord) -> Iterator[Differenc
     parent = runtime_dir / tree.GENERATIONS / record.bundle
     base = parent / str(record.generation)
     gid = record.files[0].gid if record.files else os.getegid()
-    inner = {file.path.rpartition("/")[0] for file in record.files} - {""}
+    # Every one on the way down: whoever may write in one can put another in the place of what it holds.
+    inner = {path for file in record.files for path in PurePosixPath(file.path).parents[:-1]}
     for directory in (parent, base, *(base / path for path in sorted(inner))):
         if found := _directory_difference(directory, gid):
             yield Difference(f"the directory {directory.relative_to(parent.parent)}", found)

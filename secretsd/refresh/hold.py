@@ -96,6 +96,12 @@ def new_hold(shown: PublishRecord, *, now: float, by: str, reason: str) -> Hold:
     return Hold("hold", now, by, reason, shown.generation, shown.digest, shown.versions)
 
 
+def holds_any(hold: Hold, versions: Sequence[SecretVersion]) -> bool:
+    """Whether any of `versions` is one that is held; not so where a source has no versions to ask for."""
+    held = {(_key(version.ref), version.version_id) for version in hold.pinned}
+    return any((_key(version.ref), version.version_id) in held for version in versions)
+
+
 def after_reboot(hold: Hold, digest: str) -> Hold:
     """The same word about the same content, whose digest is keyed anew on each boot."""
     return replace(hold, digest=digest)

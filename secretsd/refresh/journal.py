@@ -97,8 +97,16 @@ def _document(entry: Entry) -> dict[str, object]:
 def _unreadable(path: Path, reason: str) -> LocalIOError:
     return LocalIOError(
         f"cannot read the journal {path}: {reason}",
-        advice=f"move {path} away: every unit is then told once of what it may know already",
+        advice=f"its holds and rollbacks are no longer in force: see {path}.unreadable; units are told again",
     )
+
+
+def set_aside(state_dir: Path) -> None:
+    """Keeps a journal that cannot be understood from being replaced: it may hold an operator's word.
+
+    Raises: OSError.
+    """
+    os.replace(state_dir / _FILE, state_dir / (_FILE + ".unreadable"))
 
 
 def write(state_dir: Path, entries: Entries) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_HISTORY = 20  # generations of a bundle
 _SOON_S = 0.2
+_RETRY_S = 5.0  # after a write that failed: a full disk is emptied without anybody telling us
 
 
 class Notebook:
@@ -43,6 +45,8 @@ class Notebook:
             self._former = journal.read(self._state_dir)
         except LocalIOError as error:
             self._note("journal is unreadable", error)
+            with contextlib.suppress(OSError):
+                journal.set_aside(self._state_dir)
 
     def take(self, name: str) -> Entry:
         """What is known of a bundle that is taken on."""
@@ -148,7 +152,7 @@ class Notebook:
     async def _write_later(self) -> None:
         while self._is_dirty:
             # A round publishes many bundles, and what is written when a unit has loaded one holds all of it.
-            await asyncio.sleep(_SOON_S)
+            await asyncio.sleep(_RETRY_S if self.problem else _SOON_S)
             if self._is_dirty:
                 await self.write()
 
@@ -159,6 +163,8 @@ class Notebook:
             await asyncio.gather(self._writer, return_exceptions=True)
         if self._is_dirty:
             await self.write()
+        if self._writer is not None:
+            self._writer.cancel()  # the last write has failed, too, and would be tried again
 
     async def _write(self) -> None:
         async with self._lock:
@@ -168,6 +174,7 @@ class Notebook:
                 await asyncio.to_thread(journal.write, self._state_dir, entries)
             except LocalIOError as error:
                 self._note("journal was not written", error)
+                self._write_soon()
             else:
                 self.problem = ""
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from secretsd.config.models import Bundle
 from secretsd.refresh import drift, tree
-from secretsd.refresh.plan import RestoreBundle, plan
+from secretsd.refresh.plan import ALTERED, RestoreBundle, plan
 from secretsd.refresh.state import BundleState, Changes, Drift
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ class Restores:
             is_altered = self.look(name)
             if not is_altered and state.entry.hold is None:
                 continue
-            if is_altered and time.monotonic() < _not_before(state.drift):
-                continue
+            now, pause_ends = time.monotonic(), _not_before(state.drift)
             seen = state.observed(result=None, intact=not is_altered)
-            for step in plan({name: bundles[name]}, {name: seen}, time.monotonic()):
-                if isinstance(step, RestoreBundle):
+            for step in plan({name: bundles[name]}, {name: seen}, now):
+                # An operator's rollback does not wait for whoever alters the files.
+                if isinstance(step, RestoreBundle) and (step.reason != ALTERED or now >= pause_ends):
                     found[name] = step
         return found
 

@@ -107,6 +107,8 @@ def test_a_member_of_the_admin_group_may_do_everything_also_if_it_is_not_his_fir
         b'{"command": "ack", "bundle": "bot", "generation": "1"}\n',
         b'{"command": "status", "bundle": "\\ud800"}\n',
         b'{"command": "\\ud800"}\n',
+        b'{"command": "schema", "bundle": "\\ud800", "source": "aws", "id": "x"}\n',
+        b'{"command": "schema", "bundle": "\\u001b[31mbot", "source": "aws", "id": "x"}\n',
         b'{"command": "wait", "bundle": "bot", "timeout": "\\ud800"}\n',
         b"[" * 4000 + b"\n",
         b"x" * 4097 + b"\n",

@@ -64,6 +64,7 @@ class FakeVault:
     open_gate: threading.Event = field(default_factory=threading.Event)
     hanging: set[str] = field(default_factory=set)
     pinned: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by id and version
+    ignores_versions: bool = False  # as the sources of this host
 
     def __post_init__(self) -> None:
         self.open_gate.set()
@@ -103,7 +104,7 @@ class FakeSource:
                 self._vault.fetching.set()
                 self._vault.open_gate.wait(10)
             refused = failure(FailureClass.REFUSAL, secret=str(ref))
-            if ref.version is not None:
+            if ref.version is not None and not self._vault.ignores_versions:
                 value = self._vault.pinned.get((ref.id, ref.version), refused)
                 yield (
                     FetchedSecret(ref, ref.version, None, value)

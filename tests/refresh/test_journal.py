@@ -57,7 +57,7 @@ def test_a_damaged_journal_is_told_with_what_to_do_and_never_believed(tmp_path: 
     ) as caught:
         journal.read(tmp_path)
     assert caught.value.exit_code is ExitCode.IO
-    assert "move" in caught.value.advice
+    assert "journal.json.unreadable" in caught.value.advice
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, TryAgainError
-from secretsd.refresh import tree
+from secretsd.refresh import journal, notebook, tree
 from tests.refresh.daemon import UNIT, Daemon, Home, live
 from tests.refresh.fakes import failure
 
@@ -294,5 +295,64 @@ def test_diff_names_what_changes_and_no_value(home: Home) -> None:
                 ExitCode.UNAVAILABLE,
                 "bot cannot be compared: a fake failure",
             )
+
+    live(scenario())
+
+
+@pytest.mark.parametrize("command", ["hold", "rollback"])
+def test_a_word_that_the_disk_does_not_take_is_no_success_and_is_written_when_it_does(
+    home: Home, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "_RETRY_S", 0.1)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            home.state_dir.rename(away := home.directory / "away")
+            reply = await ask(daemon, command)
+            assert reply.code is ExitCode.IO
+            assert "a restart of secretsd now would forget it: cannot write the journal" in reply.message
+            assert daemon.status()["hold"]["kind"] == command
+            away.rename(home.state_dir)
+            await asyncio.sleep(0.5)
+            hold = journal.read(home.state_dir)["bot"].hold
+            assert hold is not None
+            assert hold.kind == command
+            assert daemon.conductor.bundles.notebook.problem == ""
+
+    live(scenario())
+
+
+@pytest.mark.parametrize("command", ["hold", "rollback"])
+def test_what_was_held_is_not_said_to_be_held_when_a_reboot_has_lost_it(home: Home, command: str) -> None:
+    """A source without versions gives what it has now, whatever it is asked for."""
+
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await ask(daemon, command)
+            shutil.rmtree(home.runtime_dir)
+            home.vault.ignores_versions = True
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                assert (home.env(), daemon.status()["hold"]) == (token(3), None)
+
+    live(scenario())
+
+
+def test_a_rollback_does_not_wait_for_whoever_alters_the_files_again_and_again(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            drift = daemon.conductor.states["bot"].drift
+            drift.repairs, drift.repaired_at = 1000, time.monotonic()  # the next repair is a minute away
+            (home.runtime_dir / "bot" / "env").write_bytes(b"TOKEN='fake-edited'\n")
+            assert (await ask(daemon, "rollback")).code is ExitCode.OK
+            assert home.env() == token(1)
 
     live(scenario())

@@ -21,7 +21,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def show(run: Path, generation: int = 1, name: str = "bot") -> PublishRecord:
-    files = (RenderedFile("env", b"fake-token"), RenderedFile("deep/key", b"fake-key"))
+    files = (RenderedFile("env", b"fake-token"), RenderedFile("deep/er/key", b"fake-key"))
     return publish(run, candidate(name), generation, files, Owner())
 
 
@@ -48,6 +48,11 @@ def _remove_deep(base: Path) -> None:
     shutil.rmtree(base / "deep")
 
 
+def _put_a_link_on_the_way(base: Path) -> None:
+    os.rename(base / "deep", base / "moved")
+    (base / "deep").symlink_to("moved")
+
+
 def _remove_all(base: Path) -> None:
     shutil.rmtree(base)
 
@@ -65,6 +70,9 @@ def _link(base: Path) -> None:
         _replace,
         _remove_deep,
         _link,
+        _put_a_link_on_the_way,
+        lambda base: (base / "deep").chmod(0o777),
+        lambda base: (base / "deep" / "er").chmod(0o777),
         lambda base: (base / "env").unlink(),
         lambda base: (base / "env").chmod(0o644),
         lambda base: os.link(base / "env", base / "second"),
