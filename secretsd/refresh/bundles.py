@@ -16,7 +16,7 @@ from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, PublishRecord, Rejected
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
-from secretsd.refresh.hold import after_reboot, made_as, pinned
+from secretsd.refresh.hold import after_reboot, is_kept_by, made_as, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
     ROLLED_BACK,
@@ -190,8 +190,13 @@ class Bundles:
         if ends_hold(hold, candidate):
             log.info("rollback ended: the source has a newer version", extra={"bundle": name})
             await self.notebook.hold(name, None)
-        else:
+        elif is_kept_by(hold, candidate.versions):
             await self.notebook.hold(name, after_reboot(hold, candidate.digest))
+        else:
+            # To go on would be to call something held that nobody has ever held.
+            reason = "a reboot has lost its content, and the source gives no earlier version"
+            log.warning("hold ended", extra={"bundle": name, "reason": reason})
+            await self.notebook.hold(name, None)
 
     def _detailed(self, name: str, reason: str) -> str:
         seen = self.states[name].drift

@@ -39,6 +39,12 @@ def pinned(bundle: Bundle, versions: Sequence[SecretVersion]) -> Bundle:
     return bundle.model_copy(update={"secrets": secrets})
 
 
+def is_kept_by(hold: Hold, versions: Sequence[SecretVersion]) -> bool:
+    """Whether `versions` are those that the hold is about, wherever it is about the same secrets."""
+    found = {_key(version.ref): version.version_id for version in versions}
+    return all(found.get(_key(kept.ref), kept.version_id) == kept.version_id for kept in hold.pinned)
+
+
 def rollback_target(
     kept: Mapping[int, PublishRecord], shown: PublishRecord, history: Sequence[Showing], to: int | None
 ) -> PublishRecord | str:
