@@ -18,8 +18,9 @@ from tests.lab.proxy import FaultProxy
 
 pytest_plugins = ["tests.skips"]
 _JOURNAL_CHARACTERS = 20_000
-# Under nohup it is ignored, and every process that a test starts would inherit that.
+# Under nohup, or behind a shell's `&`, they are ignored, and every process of a test would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -101,7 +101,10 @@ def hold_document(state: BundleState) -> dict[str, object] | None:
         "reason": hold.reason,
         "generation": state.record.generation if state.record else None,
         "from_generation": hold.from_generation,
-        "waiting": [f"{version.ref.id} (version {version.version_id})" for version in state.held_back],
+        # Until the source has answered again, it has what was rolled back from.
+        "waiting": [
+            f"{version.ref.id} (version {version.version_id})" for version in state.held_back or hold.refused
+        ],
     }
 
 

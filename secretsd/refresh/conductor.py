@@ -32,7 +32,8 @@ from secretsd.refresh.workers import Workers
 log = logging.getLogger(__name__)
 
 FIRST_ROUND_S = 10.0  # READY comes after this long even if a source still hangs
-LOOK_INTERVAL_S = 1.5  # between two looks at the published files; what the watch hears is looked at sooner
+# Between two looks at the published files: while something is going on or nobody listens, and else.
+LOOK_INTERVAL_S, QUIET_LOOK_S = 1.5, 300.0
 _LOOK_PAUSE_S = 0.05  # a change seldom comes alone
 
 Sources = frozenset[str]
@@ -233,9 +234,11 @@ class Conductor:
         self.watch.keep_up(now)
         if now < self._next_look or self._restoring is not None:
             return
-        self._next_look = now + LOOK_INTERVAL_S
-        config = self.config  # a reload meanwhile may let go of some
-        if steps := self.bundles.restores.due(config.bundles):
+        config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
+        steps = restores.due(config.bundles)
+        is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
+        self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
+        if steps:
             await self.bundles.begin_restores(steps)
             task = asyncio.create_task(self._rounds.restore(config, steps, self.bundles), name="restore")
             task.add_done_callback(lambda _: self._wake.set())

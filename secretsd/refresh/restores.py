@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from secretsd.config.models import Bundle
-from secretsd.refresh import drift
+from secretsd.refresh import drift, tree
 from secretsd.refresh.plan import RestoreBundle, plan
 from secretsd.refresh.state import BundleState, Changes, Drift
 
@@ -65,6 +66,19 @@ class Restores:
             self._changes.announce()
         return bool(found)
 
+    def directories(self) -> set[int]:
+        """The inodes of what must be watched for every change to be heard; -1 for one that is gone."""
+        wanted = {self._runtime_dir}
+        for name, state in self._states.items():
+            if state.record is not None:
+                base = self._runtime_dir / tree.GENERATIONS / name / str(state.record.generation)
+                wanted |= {base, *(base / PurePosixPath(file.path).parent for file in state.record.files)}
+        return {_inode(directory) for directory in wanted}
+
+    def is_unfinished(self) -> bool:
+        """Whether something is altered that waits for its repair."""
+        return bool(self._under_way) or any(state.drift.is_open for state in self._states.values())
+
     def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
         now = time.monotonic()
         self._under_way |= steps.keys()
@@ -89,6 +103,13 @@ class Restores:
         """Returns when no worker is about to show another generation of the bundle."""
         busy = (self.publishing, self._under_way)
         await self._changes.until(lambda: not any(name in names for names in busy), _LONGEST_RESTORE_S)
+
+
+def _inode(directory: Path) -> int:
+    try:
+        return os.lstat(directory).st_ino
+    except OSError:
+        return -1
 
 
 def _not_before(seen: Drift) -> float:

@@ -1,16 +1,19 @@
 """Hears at once when somebody touches the published files; `Restores` then looks what it was.
 
-It is an ear, not the truth: the kernel drops events when they come too fast (IN_Q_OVERFLOW) or when a limit
-of inotify is reached, so the conductor looks at every file at short intervals anyway.
+It is an ear, not the truth. What the kernel drops when events come too fast (IN_Q_OVERFLOW) is seen all the
+same, since whatever was heard makes the conductor look at everything; but a directory that nobody watches is
+silent. So `is_sure` asks the kernel which ones are watched, and while it is not sure the conductor looks at
+short intervals.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from watchdog.events import (
@@ -54,6 +57,13 @@ _CHANGES: list[type[FileSystemEvent]] = [
 # while: looking at intervals costs the same whatever it does.
 _MOST_EVENTS = 500
 _DEAF_S = 30.0
+# A directory that has just been made is watched a moment later: until then nobody is sure of it.
+_SETTLING_S = 1.0
+
+
+_NOT_WATCHED = (
+    "are not watched, only looked at each 1.5 s: raise fs.inotify.max_user_watches and max_user_instances"
+)
 
 
 class Watch:
@@ -88,12 +98,12 @@ class Watch:
         except (OSError, RuntimeError) as error:
             # Most likely a limit of inotify (fs.inotify.max_user_watches, max_user_instances) or of threads.
             self._deaf_until = now + _DEAF_S
-            problem = f"published files are not watched, only looked at: {type(error).__name__}"
+            problem = f"published files ({type(error).__name__}) {_NOT_WATCHED}"
             if problem != self.problem:
                 self.problem = problem
                 log.warning("published files are not watched", extra={"reason": problem})
-            return
-        self.problem = ""
+        else:
+            self.problem = ""
 
     def _begun(self) -> BaseObserver:
         observer = Observer()
@@ -106,11 +116,36 @@ class Watch:
             raise
         return observer
 
+    def is_sure(self, directories: Collection[int], now: float) -> bool:
+        """Whether every change in these directories (inodes) would be heard; `now` is monotonic seconds."""
+        if self._observer is None or now - self._ear.heard_at < _SETTLING_S:
+            return False
+        unheard = set(directories) - watched_inodes()
+        self.problem = f"{len(unheard)} directories {_NOT_WATCHED}" if unheard else ""
+        return not unheard
+
     def stop(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None:
             # Not joined: its threads end by themselves, and the event loop does not wait for them.
             observer.stop()
+
+
+def watched_inodes() -> set[int]:
+    """The inodes that this process's inotify instances watch, as the kernel says: proc_pid_fdinfo(5)."""
+    found: set[int] = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{descriptor}") != "anon_inode:inotify":
+                continue
+            lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue  # closed meanwhile
+        for line in lines:
+            fields = dict(field.split(":", 1) for field in line.split() if ":" in field)
+            if line.startswith("inotify ") and "ino" in fields:
+                found.add(int(fields["ino"], 16))
+    return found
 
 
 class _Ear(FileSystemEventHandler):
@@ -119,6 +154,7 @@ class _Ear(FileSystemEventHandler):
     def __init__(self, on_change: Callable[[], None], generations: str) -> None:
         self.is_flooded = False
         self.is_lost = False  # the directory was removed, and with it its watch
+        self.heard_at = 0.0  # monotonic seconds
         self.generations = generations
         self._on_change = on_change
         self._lock = threading.Lock()
@@ -126,7 +162,8 @@ class _Ear(FileSystemEventHandler):
         self._count = 0
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        second = int(time.monotonic())
+        self.heard_at = time.monotonic()
+        second = int(self.heard_at)
         with self._lock:
             self._count = self._count + 1 if second == self._second else 1
             self._second = second

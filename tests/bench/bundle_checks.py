@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from secretsd.refresh import tree
+from secretsd.refresh.generations import EARLIER_CONTENTS
 from tests.bench import daemon_user
 from tests.bench.daemon_user import GID, UID
 
@@ -116,18 +117,24 @@ def _directory_findings(directory: int) -> list[str]:
 
 
 def leftover_findings(runtime_dir: Path) -> list[str]:
-    """After a start: only the generation that is shown and the one before it, nothing unfinished."""
+    """After a start: what is shown and three earlier contents at most, with their copies; nothing else."""
     findings = [f"left over: {name}" for name in sorted(set(os.listdir(runtime_dir)) - _ROOT_NAMES)]
     for kind in (tree.GENERATIONS, tree.COPIES):
         for bundle in (runtime_dir / kind).iterdir():
             names = set(os.listdir(bundle))
             expected = _kept(runtime_dir, names) if bundle.name == BUNDLE else set()
             findings += [f"left over: {kind}/{bundle.name}/{name}" for name in sorted(names - expected)]
+    shown, copies = (_listed(runtime_dir / kind / BUNDLE) for kind in (tree.GENERATIONS, tree.COPIES))
+    findings += [f"nothing to go back to: {name}" for name in sorted(shown ^ copies)]
     for parent, directories, files in os.walk(runtime_dir):
         for name in (*directories, *files):
             if name.startswith(tree.TEMPORARY_PREFIX):
                 findings.append(f"left over: {Path(parent, name).relative_to(runtime_dir)}")
     return findings
+
+
+def _listed(directory: Path) -> set[str]:
+    return set(os.listdir(directory)) if directory.is_dir() else set()
 
 
 def _kept(runtime_dir: Path, names: set[str]) -> set[str]:
@@ -136,7 +143,7 @@ def _kept(runtime_dir: Path, names: set[str]) -> set[str]:
     except FileNotFoundError:
         return set()
     older = [int(name) for name in names if name.isdecimal() and int(name) < current]
-    return {str(current), *(str(number) for number in sorted(older)[-1:])}
+    return {str(current), *(str(number) for number in sorted(older)[-EARLIER_CONTENTS:])}
 
 
 # --- the checks themselves are checked -------------------------------------------------------------------
@@ -210,6 +217,10 @@ def _leftover_directory(place: Path) -> None:
     (place / tree.COPIES / BUNDLE / f"{tree.TEMPORARY_PREFIX}0123").mkdir()
 
 
+def _lost_copy(place: Path) -> None:
+    shutil.rmtree(place / tree.COPIES / BUNDLE / "1")
+
+
 def _leftover_generation(place: Path) -> None:
     (place / tree.GENERATIONS / BUNDLE / "3").mkdir()
 
@@ -226,4 +237,5 @@ _PLANTS: Mapping[str, Callable[[Path], None]] = {
     "an unfinished link": _leftover_link,
     "an unfinished copy": _leftover_directory,
     "a generation that was never shown": _leftover_generation,
+    "a generation that no copy can show again": _lost_copy,
 }

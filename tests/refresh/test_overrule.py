@@ -47,6 +47,7 @@ def test_a_rollback_shows_the_earlier_content_tells_the_unit_and_stays(home: Hom
             assert reply.message.startswith("bot shows generation 1 again, as generation 3; it stays until")
             assert home.env() == token(1)
             assert helper.told == [(UNIT, 1), (UNIT, 2), (UNIT, 3)]
+            assert daemon.status()["hold"]["waiting"] == ["prod/bot (version v2)"]
             for _ in range(2):
                 await daemon.refresh()
             assert (home.env(), daemon.generation()) == (token(1), 3)

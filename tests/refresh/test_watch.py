@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import conductor, tree
-from secretsd.refresh.watch import Watch
+from secretsd.refresh import conductor, tree, watch
+from secretsd.refresh.watch import Watch, watched_inodes
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.test_repair import DAMAGES, GOOD, Damage, damaged
 
@@ -215,6 +215,46 @@ def test_a_limit_of_inotify_is_told_and_files_are_looked_at_all_the_same(
             assert await repaired(daemon, 2) < FOUND_WITHIN_S
 
     live(scenario())
+
+
+def test_who_is_sure_has_asked_the_kernel_and_then_hardly_ever_looks(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rest(daemon)
+            generation = (home.runtime_dir / (home.runtime_dir / "bot").readlink()).stat().st_ino
+            unwatched = home.state_dir.stat().st_ino
+            assert watched_inodes() & {generation, unwatched} == {generation}
+            (home.runtime_dir / "bot" / "env").unlink()
+            assert await repaired(daemon, 2) < FOUND_WITHIN_S
+            await rest(daemon)
+
+    live(scenario())
+
+
+def test_a_directory_that_the_kernel_does_not_watch_is_told_and_looked_at(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "watched_inodes", set)
+    monkeypatch.setattr(watch._Ear, "on_any_event", lambda *_: None)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await asyncio.sleep(0.1)
+            assert "not watched" in daemon.conductor.watch.problem
+            await damaged(home, edit_and_restore_mtime)
+            assert await repaired(daemon, 2) < FOUND_WITHIN_S
+
+    live(scenario())
+
+
+async def rest(daemon: Daemon) -> None:
+    """Waits until the daemon looks at long intervals only."""
+    end = time.monotonic() + 5
+    while daemon.conductor._next_look - time.monotonic() < 60:
+        assert time.monotonic() < end, "it goes on looking"
+        await asyncio.sleep(0.05)
 
 
 def test_a_watch_that_cannot_begin_leaves_nothing_open_however_often_it_is_tried(tmp_path: Path) -> None:
