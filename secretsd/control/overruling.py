@@ -6,8 +6,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from secretsd.config.models import Config
 from secretsd.control.protocol import Reply
-from secretsd.control.report import SCHEMA, failure_document, hold_document, showing_document
+from secretsd.control.report import SCHEMA, failure_document, hold_document, showing_document, stage_of
 from secretsd.control.requests import Request, number, seconds, text
 from secretsd.control.settling import loaded, settled
 from secretsd.errors import ExitCode, worst
@@ -92,7 +93,8 @@ async def history(conductor: Conductor, name: str, _request: Request) -> Reply:
     shown = state.record.generation if state.record else None
     words = dict.fromkeys(kept, "kept") | {shown: "published"}
     generations = [
-        showing_document(each, words.get(each.generation, "gone")) for each in reversed(state.entry.history)
+        showing_document(each, words.get(each.generation, "gone"), conductor.config)
+        for each in reversed(state.entry.history)
     ]
     body = {"schema": SCHEMA, "bundle": name, "hold": hold_document(state), "generations": generations}
     return Reply(body=body)
@@ -121,17 +123,17 @@ async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
     body["added"] = sorted(new.keys() - old.keys())
     body["removed"] = sorted(old.keys() - new.keys())
     body["changed"] = sorted(each for each in new.keys() & old.keys() if new[each] != old[each])
-    body["versions"] = _versions(state, result)
+    body["versions"] = _versions(state, result, conductor.config)
     return Reply(body=body)
 
 
-def _versions(state: BundleState, result: Candidate) -> list[dict[str, object]]:
+def _versions(state: BundleState, result: Candidate, config: Config) -> list[dict[str, object]]:
     shown = {_secret(version): version.version_id for version in state.versions}
     return [
         {
             "source": version.ref.source,
             "id": version.ref.id,
-            "stage": version.ref.stage,
+            "stage": stage_of(version.ref, config),
             "published": shown.get(_secret(version)),
             "source_has": version.version_id,
         }

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import secretsd
 from secretsd import logs
 from secretsd.config.cautions import cautions
+from secretsd.config.models import Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
@@ -58,7 +59,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],
         "ignored_keys": {secret: list(keys) for secret, keys in state.ignored.items()},
-        "secrets": [_version(version) for version in state.versions],
+        "secrets": [_version(version, conductor.config) for version in state.versions],
         "failing_since": _iso(state.failing_since),
         "failures": [failure_document(failure) for failure in state.failures],
         "hold": hold_document(state),
@@ -72,11 +73,17 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
     }
 
 
-def _version(version: SecretVersion) -> dict[str, object]:
+def stage_of(ref: SecretRef, config: Config) -> str | None:
+    """The stage that was read; None where a version was, or where the source knows no stages."""
+    has_stages = isinstance(config.sources.get(ref.source), AwsSecretsManager)
+    return ref.stage if has_stages and ref.version is None else None
+
+
+def _version(version: SecretVersion, config: Config) -> dict[str, object]:
     return {
         "source": version.ref.source,
         "id": version.ref.id,
-        "stage": version.ref.stage if version.ref.version is None else None,
+        "stage": stage_of(version.ref, config),
         "version_id": version.version_id,
         "created_at": _iso(version.created_at),
     }
@@ -101,7 +108,7 @@ def hold_document(state: BundleState) -> dict[str, object] | None:
     }
 
 
-def showing_document(showing: Showing, state: str) -> dict[str, object]:
+def showing_document(showing: Showing, state: str, config: Config) -> dict[str, object]:
     """A line of the history; `state` is "published", "kept" (a rollback can show it again) or "gone"."""
     return {
         "generation": showing.generation,
@@ -110,14 +117,8 @@ def showing_document(showing: Showing, state: str) -> dict[str, object]:
         "copy_of": showing.copy_of,
         "by": showing.by or None,
         "state": state,
-        "versions": [_version(version) for version in showing.versions],
+        "versions": [_version(version, config) for version in showing.versions],
     }
-
-
-def _stage(conductor: Conductor, ref: SecretRef) -> str | None:
-    """The stage that was read; None where a version was, or where the source knows no stages."""
-    has_stages = isinstance(conductor.config.sources.get(ref.source), AwsSecretsManager)
-    return ref.stage if has_stages and ref.version is None else None
 
 
 def state_word(conductor: Conductor, name: str) -> str:

@@ -198,11 +198,13 @@ class Bundles:
         if ends_hold(hold, candidate):
             log.info("rollback ended: the source has a newer version", extra={"bundle": name})
             await self.notebook.hold(name, None)
-        elif not holds_any(hold, candidate.versions):
-            log.warning("hold ended: what it held was lost and cannot be fetched", extra={"bundle": name})
-            await self.notebook.hold(name, None)
-        else:
+        elif holds_any(hold, candidate.versions):
             await self.notebook.hold(name, after_reboot(hold, candidate.digest))
+        else:
+            # To go on would be to call something held that nobody has ever held.
+            reason = "a reboot has lost its content, and the source gives no earlier version"
+            log.warning("hold ended", extra={"bundle": name, "reason": reason})
+            await self.notebook.hold(name, None)
 
     def _detailed(self, name: str, reason: str) -> str:
         seen = self.states[name].drift

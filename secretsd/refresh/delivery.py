@@ -114,8 +114,12 @@ class Deliveries:
             host=self._host,
             asking=self._asking,
             show=partial(self._show, state.delivery(step.unit), step),
-            record_restart=partial(self._notebook.record_restart, step.bundle, step.unit),
+            record_restart=partial(self._record_restart, step, state),
         )
+
+    async def _record_restart(self, step: NotifyUnit, state: BundleState, at: float) -> None:
+        if self._states.get(step.bundle) is state:  # as above
+            await self._notebook.record_restart(step.bundle, step.unit, at)
 
     async def _settle(
         self, step: NotifyUnit, entry: OnChange, state: BundleState, report: UnitReport

@@ -21,6 +21,8 @@ async def hold(bundles: Bundles, name: str, *, by: str, reason: str) -> Hold:
     A rollback that is in force becomes a hold, which only `resume` ends.
     Raises: TryAgainError where nothing is published.
     """
+    # As for a rollback: what a worker has been told to publish is what will be there to keep.
+    await bundles.restores.settled(name)
     word = new_hold(_shown(bundles, name), now=time.time(), by=by, reason=reason)
     await bundles.notebook.hold(name, word)
     log.warning("bundle is held", extra={"bundle": name, "by": by, "reason": reason})

@@ -202,6 +202,40 @@ def test_after_a_reboot_what_was_rolled_back_to_is_fetched_by_its_version(home: 
     live(scenario())
 
 
+@pytest.mark.parametrize(("rotated", "is_held"), [(False, True), (True, False)])
+def test_a_source_without_versions_is_not_said_to_be_held_on_what_it_never_was(
+    home: Home, caplog: pytest.LogCaptureFixture, rotated: bool, is_held: bool
+) -> None:
+    secrets = home.directory / "secrets"
+    secrets.mkdir(mode=0o700)
+    secret = secrets / "bot.json"
+
+    def put(number: int) -> None:
+        secret.write_text(f'{{"TOKEN": "fake-token-{number}"}}')
+
+    local = f'type = "file"\ndirectory = "{secrets}"'
+    text = home.config.read_text().replace('type = "aws-secretsmanager"', local)
+    home.config.write_text(text.replace("prod/bot", "bot.json"))
+
+    async def scenario() -> None:
+        async with home.helper():
+            put(1)
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await ask(daemon, "hold")
+                assert [each["stage"] for each in daemon.status()["secrets"]] == [None]
+            shutil.rmtree(home.runtime_dir)
+            if rotated:
+                put(2)
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                assert home.env() == token(2 if rotated else 1)
+                assert (daemon.status()["hold"] is not None) is is_held
+                assert ("hold ended" in caplog.messages) is not is_held
+
+    live(scenario())
+
+
 def test_a_kill_between_the_word_and_the_deed_leaves_a_rollback_that_is_done_at_the_next_start(
     home: Home,
 ) -> None:
