@@ -75,7 +75,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         asyncio.create_task(conductor.run(), name="refreshing"),
         asyncio.create_task(conductor.alerts.run(), name="alerting"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
-        asyncio.create_task(service.feed_watchdog(), name="watchdog"),
+        asyncio.create_task(service.feed_watchdog(conductor.look), name="watchdog"),
     ]
     try:
         # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.

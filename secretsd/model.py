@@ -105,6 +105,7 @@ class PublishRecord:
     defaults: tuple[str, ...]  # names whose value is the configuration's default
     files: tuple[PublishedFile, ...]
     variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
+    copy_of: int | None = None  # the generation that was first shown with this content, of a restored one
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Candidate:
     defaults: tuple[str, ...]
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that no rule takes
     variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
+    copy_of: int | None = None  # as PublishRecord's
 
 
 @dataclass(frozen=True, slots=True)

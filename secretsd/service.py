@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from sdnotify import SystemdNotifier
 
@@ -27,14 +28,18 @@ class Service:
     def stopping(self) -> None:
         self._notifier.notify("STOPPING=1\nSTATUS=Stopping; the published files stay")
 
-    async def feed_watchdog(self) -> None:
-        """Pings as often as WatchdogSec= needs; a blocked event loop stops pinging, and systemd acts."""
+    async def feed_watchdog(self, on_ping: Callable[[], None]) -> None:
+        """Pings as often as WatchdogSec= needs; a blocked event loop stops pinging, and systemd acts.
+
+        `on_ping` is what else may be done each time without another wake-up.
+        """
         period_s = watchdog_period_s(os.environ.get("WATCHDOG_USEC"))
         if period_s is None:
             await asyncio.Event().wait()
             return
         while True:
             self._notifier.notify("WATCHDOG=1")
+            on_ping()
             await asyncio.sleep(period_s)
 
 

@@ -120,7 +120,7 @@ class Commands:
 
     async def _ack(self, bundle: str, request: Request) -> Reply:
         generation = request.get("generation")
-        if not isinstance(generation, int):
+        if not isinstance(generation, int) or isinstance(generation, bool):
             raise UsageError("ack needs a generation")
         if await self._conductor.bundles.acknowledge(bundle, generation):
             return Reply()

@@ -39,7 +39,8 @@ async def resume(conductor: Conductor, name: str, request: Request) -> Reply:
     record = conductor.states[name].record if name in conductor.states else None
     shown = f"generation {record.generation}" if record else "nothing"
     what = "is no longer held" if ended else "was not held"
-    return Reply(message=f"{name} {what}; {shown} is published and loaded", body=reply.body)
+    done = Reply(message=f"{name} {what}; {shown} is published and loaded", body=reply.body)
+    return _only_if_durable(conductor, done)
 
 
 async def rollback(conductor: Conductor, name: str, request: Request) -> Reply:
@@ -77,7 +78,8 @@ def _has_ended(state: BundleState, word: Hold) -> bool:
 
 def _not_rolled_back(name: str, state: BundleState, word: Hold) -> Reply:
     if state.entry.hold == word:
-        sentence = f"{name} is not rolled back yet: the rollback goes on by itself"
+        why = f": {state.failures[-1].message}" if state.failures else ""
+        sentence = f"{name} is not rolled back yet, it is tried again{why}"
         return Reply(ExitCode.TRY_AGAIN, sentence, {"advice": f"secretsctl status {name}"})
     reason = state.failures[-1].message if state.failures else "it was taken back meanwhile"
     sentence = f"{name} was not rolled back: {reason}"

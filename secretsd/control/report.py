@@ -41,7 +41,8 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
 def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
-    troubles = (conductor.bundles.notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    notebook = conductor.bundles.notebook
+    troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
     texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
     return [text for text in texts if text]
 

@@ -7,16 +7,17 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
-from secretsd.errors import Failure, LocalIOError
+from secretsd.errors import Failure, FailureClass, LocalIOError
 from secretsd.model import Candidate, PublishRecord, Rejected
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
-from secretsd.refresh.hold import after_reboot, holds_any, made_as, pinned
+from secretsd.refresh.hold import after_reboot, holds_any, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
     ROLLED_BACK,
@@ -32,6 +33,7 @@ from secretsd.refresh.plan import (
     plan,
 )
 from secretsd.refresh.publish import io_failure
+from secretsd.refresh.published import NO_COPY
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
@@ -217,6 +219,7 @@ class Bundles:
         state = self.states[name]
         former, state.record = state.record, record
         state.drift.is_open = False
+        self.restores.succeeded(name)
         if former is None or former.digest != record.digest:
             state.versions = record.versions  # else those that were confirmed last, which may be newer
         self.notebook.note_shown(name, record)
@@ -247,6 +250,8 @@ class Bundles:
 
     async def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
         state = self.states[name]
+        if state.entry.hold is not None and state.record is None:
+            failures = tuple(map(partial(_of_a_pinned_version, name), failures))
         if failures != state.failures:
             for failure in failures:
                 fields = {"bundle": name, "class": failure.failure_class.value, "code": failure.code}
@@ -283,8 +288,7 @@ class Bundles:
             reason = self._detailed(name, step.reason)
             by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
             log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
-            original = made_as(step.copy_of, state.entry.history)
-            state.intent = Intent(step.generation, reason, original, by)
+            state.intent = Intent(step.generation, reason, by)
             await self.notebook.reserve(name, step.generation, steps)
 
     async def on_not_restored(self, name: str, failure: Failure) -> None:
@@ -294,10 +298,12 @@ class Bundles:
         state = self.states[name]
         if failure not in state.failures:
             state.failures += (failure,)
-        hold = state.entry.hold
-        if hold is not None and state.record is not None and hold.digest != state.record.digest:
-            await self.notebook.hold(name, None)  # what cannot be shown cannot be held
-        self._needy.add(name)
+        self.restores.failed(name)
+        if failure.code == NO_COPY:
+            hold = state.entry.hold
+            if hold is not None and state.record is not None and hold.digest != state.record.digest:
+                await self.notebook.hold(name, None)  # what is not there any more cannot be gone back to
+            self._needy.add(name)
 
     def take_needy(self) -> set[str]:
         """The bundles that only their source can mend, each once."""
@@ -356,6 +362,14 @@ class Bundles:
     @property
     def _runtime_dir(self) -> Path:
         return Path(self.config.daemon.runtime_dir)
+
+
+def _of_a_pinned_version(name: str, failure: Failure) -> Failure:
+    """What to do about a version that an operator holds and that a reboot has made us ask for."""
+    if failure.failure_class is not FailureClass.REFUSAL:
+        return failure
+    advice = f"this version is held, and gone: secretsctl resume {name} publishes what the source has now"
+    return replace(failure, advice=advice)
 
 
 def _not_before_now(record: PublishRecord | None) -> PublishRecord | None:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 FIRST_ROUND_S = 10.0  # READY comes after this long even if a source still hangs
 # Between two looks at the published files: while something is going on or nobody listens, and else.
-LOOK_INTERVAL_S, QUIET_LOOK_S = 1.5, 300.0
+LOOK_INTERVAL_S, QUIET_LOOK_S = 1.5, 10.0
 _LOOK_PAUSE_S = 0.05  # a change seldom comes alone
 
 Sources = frozenset[str]

@@ -31,7 +31,8 @@ class Notebook:
     """
 
     def __init__(self, state_dir: Path, states: Mapping[str, BundleState]) -> None:
-        self.problem = ""  # why the journal could not be read or written; empty when all is well
+        self.problem = ""  # why the journal could not be written last; empty when all is well
+        self.loss = ""  # why the journal could not be read at the start, and what that means until the next
         self._state_dir = state_dir
         self._states = states
         self._former: dict[str, Entry] = {}
@@ -44,7 +45,8 @@ class Notebook:
         try:
             self._former = journal.read(self._state_dir)
         except LocalIOError as error:
-            self._note("journal is unreadable", error)
+            self.loss = f"{error}; {error.advice}"
+            log.error("journal is unreadable", extra={"reason": str(error), "advice": error.advice})
             with contextlib.suppress(OSError):
                 journal.set_aside(self._state_dir)
 
@@ -74,7 +76,7 @@ class Notebook:
             published_at=record.published_at,
             reason=intent.reason,
             versions=record.versions,
-            copy_of=intent.copy_of,
+            copy_of=record.copy_of,
             by=intent.by,
         )
         former = (each for each in state.entry.history if each.generation != record.generation)

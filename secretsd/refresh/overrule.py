@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from secretsd.errors import TryAgainError
@@ -23,7 +24,11 @@ async def hold(bundles: Bundles, name: str, *, by: str, reason: str) -> Hold:
     """
     # As for a rollback: what a worker has been told to publish is what will be there to keep.
     await bundles.restores.settled(name)
-    word = new_hold(_shown(bundles, name), now=time.time(), by=by, reason=reason)
+    shown, former = _shown(bundles, name), bundles.states[name].entry.hold
+    word = new_hold(shown, now=time.time(), by=by, reason=reason)
+    if former is not None and former.digest != shown.digest:
+        # A rollback that was decided and could not be shown yet: that content is what is to stay.
+        word = replace(former, kind="hold", since=word.since, by=by, reason=reason)
     await bundles.notebook.hold(name, word)
     log.warning("bundle is held", extra={"bundle": name, "by": by, "reason": reason})
     bundles.changes.announce()

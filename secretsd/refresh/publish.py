@@ -102,7 +102,8 @@ def _publish(
                 _remove_unshown(root, bundle, generation, shown, copies)
             raise
         record = replace(record, published_at=time.time(), published_monotonic=time.monotonic())
-        with contextlib.suppress(OSError):
+        # The bundle is shown: what could not be tidied up now is tidied up at the next start.
+        with contextlib.suppress(OSError, MemoryError):
             _remove_others(shown, copies, generation, before)
     return record
 
@@ -190,6 +191,7 @@ def _record(candidate: Candidate, generation: int, written: tuple[PublishedFile,
         defaults=candidate.defaults,
         files=written,
         variable_digests=candidate.variable_digests,
+        copy_of=candidate.copy_of,
     )
 
 

@@ -18,6 +18,8 @@ from secretsd.model import PublishRecord
 from secretsd.refresh import generations, messages, tree
 from secretsd.refresh.publish import RenderedFile, current_generation
 
+NO_COPY = "no-copy"  # the code of a failure that no other try will mend
+
 
 def prepare(runtime_dir: Path) -> None:
     """Makes what this boot needs: the digest key, and the runtime directory where systemd did not.
@@ -138,7 +140,7 @@ def _read_record(copy: int, bundle: str, generation: int) -> PublishRecord:
 
 def _no_copy(bundle: str) -> Failure:
     return Failure(
-        code="no-copy",
+        code=NO_COPY,
         failure_class=FailureClass.IO,
         message=f"the daemon's copy of {bundle} that was to be shown again cannot be read",
         advice=f"find out who writes there; the next refresh that succeeds publishes {bundle} anew",

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secretsd.config.models import Bundle
@@ -24,6 +25,14 @@ _QUIET_S = 60.0
 _LONGEST_RESTORE_S = 60.0  # far beyond a worker's deadline
 
 
+@dataclass(frozen=True, slots=True)
+class _Tries:
+    """Restores of a bundle that failed in a row, and when the last one did (monotonic seconds)."""
+
+    count: int
+    at: float
+
+
 class Restores:
     """Knows which bundles a worker publishes right now, so that no two workers ever show the same bundle."""
 
@@ -33,6 +42,7 @@ class Restores:
         self._states = states
         self._changes = changes
         self._under_way: set[str] = set()
+        self._failed: dict[str, _Tries] = {}
 
     def due(self, bundles: Mapping[str, Bundle]) -> dict[str, RestoreBundle]:
         """What is to be shown again now, by bundle. Looks at every published file, opens none."""
@@ -42,13 +52,25 @@ class Restores:
             is_altered = self.look(name)
             if not is_altered and state.entry.hold is None:
                 continue
-            now, pause_ends = time.monotonic(), _not_before(state.drift)
-            seen = state.observed(result=None, intact=not is_altered)
+            now, seen = time.monotonic(), state.observed(result=None, intact=not is_altered)
             for step in plan({name: bundles[name]}, {name: seen}, now):
-                # An operator's rollback does not wait for whoever alters the files.
-                if isinstance(step, RestoreBundle) and (step.reason != ALTERED or now >= pause_ends):
+                if isinstance(step, RestoreBundle) and now >= self._begins_at(name, step, state.drift):
                     found[name] = step
         return found
+
+    def _begins_at(self, name: str, step: RestoreBundle, seen: Drift) -> float:
+        # An operator's rollback does not wait for whoever alters the files, only for this host to recover.
+        tries = self._failed.get(name)
+        retry_at = tries.at + min(_LONGEST_PAUSE_S, 2.0**tries.count) if tries else float("-inf")
+        return max(retry_at, _not_before(seen)) if step.reason == ALTERED else retry_at
+
+    def failed(self, name: str) -> None:
+        """It could not be shown again: it is tried later, and later still."""
+        former = self._failed.get(name)
+        self._failed[name] = _Tries(former.count + 1 if former else 0, time.monotonic())
+
+    def succeeded(self, name: str) -> None:
+        self._failed.pop(name, None)
 
     def look(self, name: str) -> bool:
         """Whether the published files are no longer what was published; writes down what is new about it."""
@@ -76,8 +98,9 @@ class Restores:
         return {_inode(directory) for directory in wanted}
 
     def is_unfinished(self) -> bool:
-        """Whether something is altered that waits for its repair."""
-        return bool(self._under_way) or any(state.drift.is_open for state in self._states.values())
+        """Whether something is still to be shown again."""
+        waiting = any(state.drift.is_open or _is_to_roll_back(state) for state in self._states.values())
+        return waiting or bool(self._under_way)
 
     def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
         now = time.monotonic()
@@ -103,6 +126,11 @@ class Restores:
         """Returns when no worker is about to show another generation of the bundle."""
         busy = (self.publishing, self._under_way)
         await self._changes.until(lambda: not any(name in names for names in busy), _LONGEST_RESTORE_S)
+
+
+def _is_to_roll_back(state: BundleState) -> bool:
+    hold, record = state.entry.hold, state.record
+    return hold is not None and record is not None and hold.digest != record.digest
 
 
 def _inode(directory: Path) -> int:

@@ -63,7 +63,6 @@ class Intent:
 
     generation: int
     reason: str
-    copy_of: int | None = None
     by: str = ""
 
 

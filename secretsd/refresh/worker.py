@@ -108,6 +108,7 @@ class _Refresh:
                 defaults=record.defaults,
                 ignored={},
                 variable_digests=record.variable_digests,
+                copy_of=record.copy_of or step.copy_of,
             )
             self._publish(candidate, step.generation, files, owner)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -388,5 +389,66 @@ def test_a_rollback_does_not_wait_for_whoever_alters_the_files_again_and_again(h
             (home.runtime_dir / "bot" / "env").write_bytes(b"TOKEN='fake-edited'\n")
             assert (await ask(daemon, "rollback")).code is ExitCode.OK
             assert home.env() == token(1)
+
+    live(scenario())
+
+
+def test_a_rollback_that_meets_a_passing_fault_is_tried_again_and_not_forgotten(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            await rotate(home, daemon, 2)
+            (home.runtime_dir / "bot").unlink()
+            (home.runtime_dir / "bot").mkdir()  # no rename replaces a directory
+            reply = await ask(daemon, "rollback", timeout="500ms")
+            assert (reply.code, reply.message.partition(":")[0]) == (
+                ExitCode.TRY_AGAIN,
+                "bot is not rolled back yet, it is tried again",
+            )
+            assert daemon.status()["hold"]["kind"] == "rollback"
+            assert (await ask(daemon, "hold")).code is ExitCode.OK
+            (home.runtime_dir / "bot").rmdir()
+            await daemon.until(lambda: (daemon.generation() or 0) > 2)
+            assert home.env() == token(1), "what was gone back to is held, not what was refused"
+            assert daemon.status()["hold"]["kind"] == "hold"
+
+    live(scenario())
+
+
+def test_a_held_version_that_is_gone_after_a_reboot_says_how_to_go_on(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await ask(daemon, "hold")
+            shutil.rmtree(home.runtime_dir)
+            async with Daemon(home) as daemon:
+                (failed,) = daemon.status()["failures"]
+                assert failed["failure_class"] == "refusal"
+                assert "secretsctl resume bot" in failed["advice"]
+                await ask(daemon, "resume")
+                assert home.env() == token(1)
+
+    live(scenario())
+
+
+def test_a_crash_before_the_history_is_written_does_not_change_where_the_next_rollback_goes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                await rotate(home, daemon, 2)
+                await rotate(home, daemon, 3)
+                await ask(daemon, "rollback")
+                entry = daemon.state().entry
+                daemon.state().entry = replace(entry, history=entry.history[:-1])
+                await daemon.conductor.bundles.notebook.write()
+            async with Daemon(home) as daemon:
+                await daemon.settled()
+                assert (await history(daemon))[0][:2] == (4, 2)
+                await ask(daemon, "rollback")
+                assert home.env() == token(1)
 
     live(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import mmap
 import os
 import sys
 import time
@@ -249,10 +250,27 @@ def test_a_directory_that_the_kernel_does_not_watch_is_told_and_looked_at(
     live(scenario())
 
 
+def test_a_write_through_a_memory_map_of_which_inotify_says_nothing_is_found_at_the_next_look(
+    home: Home,
+) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            with (home.runtime_dir / "bot" / "env").open("r+b") as file:
+                mapped = mmap.mmap(file.fileno(), 0)
+            await rest(daemon)
+            mapped[7:11] = b"evil"
+            mapped.close()
+            daemon.conductor.look()  # as with each ping of systemd's watchdog
+            await repaired(daemon, 2)
+
+    live(scenario())
+
+
 async def rest(daemon: Daemon) -> None:
     """Waits until the daemon looks at long intervals only."""
     end = time.monotonic() + 5
-    while daemon.conductor._next_look - time.monotonic() < 60:
+    while daemon.conductor._next_look - time.monotonic() < 5:
         assert time.monotonic() < end, "it goes on looking"
         await asyncio.sleep(0.05)
 
