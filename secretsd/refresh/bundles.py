@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from secretsd.refresh.delivery import Deliveries
 from secretsd.refresh.hold import after_reboot, holds_any, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
-    ROLLED_BACK,
     KeepHeld,
     KeepPublished,
     KeepStale,
@@ -33,7 +32,6 @@ from secretsd.refresh.plan import (
     plan,
 )
 from secretsd.refresh.publish import io_failure
-from secretsd.refresh.published import NO_COPY
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
@@ -52,10 +50,9 @@ class Bundles:
         self.changes = Changes()
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
-        self.restores = Restores(Path(config.daemon.runtime_dir), self.states, self.changes)
+        self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook)
         self.starts = Starts(self.states, self.changes)
         self.ready = False  # before READY nobody is told
-        self._needy: set[str] = set()  # of a refresh, since their copies are of no use
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
 
     def open(self) -> None:
@@ -180,7 +177,7 @@ class Bundles:
                 case PublishBundle(generation=generation, reason=reason):
                     log.info("publishing", extra={"bundle": name, "generation": generation, "reason": reason})
                     self.restores.publishing.add(name)
-                    self.states[name].intent = Intent(generation, self._detailed(name, reason))
+                    self.states[name].intent = Intent(generation, self.restores.detailed(name, reason))
                     await self._settle_hold(name, candidate)
                     await self.notebook.reserve(name, generation, self._flying[name])
                     return generation
@@ -207,10 +204,6 @@ class Bundles:
             reason = "a reboot has lost its content, and the source gives no earlier version"
             log.warning("hold ended", extra={"bundle": name, "reason": reason})
             await self.notebook.hold(name, None)
-
-    def _detailed(self, name: str, reason: str) -> str:
-        seen = self.states[name].drift
-        return f"{reason}: {'; '.join(seen.last)}" if seen.is_open and reason != ROLLED_BACK else reason
 
     async def on_published(self, record: PublishRecord) -> None:
         """As rounds.Listener."""
@@ -278,37 +271,9 @@ class Bundles:
                 fields = {"bundle": name, "secret": secret, "keys": ", ".join(keys)}
                 log.info("keys that the bundle does not name are not published", extra=fields)
 
-    # --- restores --------------------------------------------------------------------------------------
-
-    async def begin_restores(self, steps: Mapping[str, RestoreBundle]) -> None:
-        """Their numbers are durable when this returns."""
-        self.restores.begin(steps)
-        for name, step in steps.items():
-            state = self.states[name]
-            reason = self._detailed(name, step.reason)
-            by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
-            log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
-            state.intent = Intent(step.generation, reason, by)
-            await self.notebook.reserve(name, step.generation, steps)
-
     async def on_not_restored(self, name: str, failure: Failure) -> None:
         """As rounds.Listener."""
-        reason = {"reason": failure.message, "advice": failure.advice}
-        log.error("bundle was not restored", extra={"bundle": name, **reason})
-        state = self.states[name]
-        if failure not in state.failures:
-            state.failures += (failure,)
-        self.restores.failed(name)
-        if failure.code == NO_COPY:
-            hold = state.entry.hold
-            if hold is not None and state.record is not None and hold.digest != state.record.digest:
-                await self.notebook.hold(name, None)  # what is not there any more cannot be gone back to
-            self._needy.add(name)
-
-    def take_needy(self) -> set[str]:
-        """The bundles that only their source can mend, each once."""
-        needy, self._needy = self._needy, set()
-        return needy & self.config.bundles.keys()
+        await self.restores.on_failed(name, failure)
 
     def end_restores(self, names: Collection[str]) -> None:
         self.restores.end(names)

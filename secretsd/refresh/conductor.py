@@ -105,7 +105,7 @@ class Conductor:
                 self._land_flights()
                 await self.bundles.remove_unwanted()
                 await self._restore()
-                self._requested |= self.bundles.take_needy()
+                self._requested |= self.bundles.restores.take_needy() & self.config.bundles.keys()
                 for sources, names in self._grounded(self._due() | self._requested).items():
                     self._take_off(sources, names | self._going_along(sources))
                 await self._sleep()
@@ -244,7 +244,7 @@ class Conductor:
         is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:
-            await self.bundles.begin_restores(steps)
+            await restores.begin(steps)
             task = asyncio.create_task(self._rounds.restore(config, steps, self.bundles), name="restore")
             task.add_done_callback(lambda _: self._wake.set())
             self._restoring = _Flight(frozenset(steps), task)

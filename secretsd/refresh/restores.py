@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secretsd.config.models import Bundle
+from secretsd.errors import Failure
 from secretsd.refresh import drift, tree
-from secretsd.refresh.plan import ALTERED, RestoreBundle, plan
-from secretsd.refresh.state import BundleState, Changes, Drift
+from secretsd.refresh.notebook import Notebook
+from secretsd.refresh.plan import ALTERED, ROLLED_BACK, RestoreBundle, plan
+from secretsd.refresh.published import NO_COPY
+from secretsd.refresh.state import BundleState, Changes, Drift, Intent
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +39,15 @@ class _Tries:
 class Restores:
     """Knows which bundles a worker publishes right now, so that no two workers ever show the same bundle."""
 
-    def __init__(self, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes) -> None:
+    def __init__(
+        self, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes, notebook: Notebook
+    ) -> None:
         self.publishing: set[str] = set()  # a round publishes them, or takes them away
         self._runtime_dir = runtime_dir
         self._states = states
         self._changes = changes
+        self._notebook = notebook
+        self._needy: set[str] = set()
         self._under_way: set[str] = set()
         self._failed: dict[str, _Tries] = {}
 
@@ -63,11 +70,6 @@ class Restores:
         tries = self._failed.get(name)
         retry_at = tries.at + min(_LONGEST_PAUSE_S, 2.0**tries.count) if tries else float("-inf")
         return max(retry_at, _not_before(seen)) if step.reason == ALTERED else retry_at
-
-    def failed(self, name: str) -> None:
-        """It could not be shown again: it is tried later, and later still."""
-        former = self._failed.get(name)
-        self._failed[name] = _Tries(former.count + 1 if former else 0, time.monotonic())
 
     def succeeded(self, name: str) -> None:
         self._failed.pop(name, None)
@@ -102,14 +104,44 @@ class Restores:
         waiting = any(state.drift.is_open or _is_to_roll_back(state) for state in self._states.values())
         return waiting or bool(self._under_way)
 
-    def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
+    async def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
+        """Their numbers are durable when this returns."""
         now = time.monotonic()
         self._under_way |= steps.keys()
-        for name in steps:
-            seen = self._states[name].drift
-            if seen.is_open:
-                seen.repairs = 1 if now - seen.repaired_at > _QUIET_S else seen.repairs + 1
-                seen.repaired_at = now
+        for name, step in steps.items():
+            state = self._states[name]
+            if state.drift.is_open:
+                in_a_row = now - state.drift.repaired_at <= _QUIET_S
+                state.drift.repairs = state.drift.repairs + 1 if in_a_row else 1
+                state.drift.repaired_at = now
+            reason = self.detailed(name, step.reason)
+            by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
+            log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
+            state.intent = Intent(step.generation, reason, by)
+            await self._notebook.reserve(name, step.generation, steps)
+
+    def detailed(self, name: str, reason: str) -> str:
+        """The reason, with what was altered where that is the reason."""
+        seen = self._states[name].drift
+        return f"{reason}: {'; '.join(seen.last)}" if seen.is_open and reason != ROLLED_BACK else reason
+
+    async def on_failed(self, name: str, failure: Failure) -> None:
+        """It is tried later, and later still; where there is no copy, its source must help."""
+        reason = {"reason": failure.message, "advice": failure.advice}
+        log.error("bundle was not restored", extra={"bundle": name, **reason})
+        state, former = self._states[name], self._failed.get(name)
+        self._failed[name] = _Tries(former.count + 1 if former else 0, time.monotonic())
+        if failure not in state.failures:
+            state.failures += (failure,)
+        if failure.code == NO_COPY:
+            if _is_to_roll_back(state):
+                await self._notebook.hold(name, None)  # what is not there any more cannot be gone back to
+            self._needy.add(name)
+
+    def take_needy(self) -> set[str]:
+        """The bundles that only their source can mend, each once."""
+        needy, self._needy = self._needy, set()
+        return needy
 
     def end(self, names: Collection[str]) -> None:
         self._under_way -= set(names)

@@ -245,7 +245,7 @@ def test_a_kill_between_the_word_and_the_deed_leaves_a_rollback_that_is_done_at_
             async with Daemon(home) as daemon:
                 await daemon.loaded()
                 await rotate(home, daemon, 2)
-                daemon.conductor.bundles.restores.begin({"bot": None})  # type: ignore[dict-item]
+                daemon.conductor.bundles.restores._under_way.add("bot")
                 asking = asyncio.create_task(ask(daemon, "rollback"))
                 await asyncio.sleep(0)
                 daemon.conductor.bundles.restores._under_way.clear()
