@@ -210,11 +210,10 @@ class Bundles:
         name, generation = record.bundle, record.generation
         log.info("published", extra={"bundle": name, "generation": generation})
         state = self.states[name]
-        former, state.record = state.record, record
+        former = state.record
+        state.show(record)
         state.drift.is_open = False
         self.restores.succeeded(name)
-        if former is None or former.digest != record.digest:
-            state.versions = record.versions  # else those that were confirmed last, which may be newer
         self.notebook.note_shown(name, record)
         if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.

@@ -99,6 +99,8 @@ class Deliveries:
             report = await self._attempt(step, entry, state, config).run()
             # A reload may have let go of the bundle meanwhile, and even have taken it on again.
             if self._states.get(step.bundle) is state:
+                # Altered files may have been repaired meanwhile: the unit was told of that content, too.
+                step = replace(step, generation=state.shown_as(step.generation))
                 await self._settle(step, entry, state, report)
         finally:
             delivery.in_progress = False

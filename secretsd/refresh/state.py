@@ -88,6 +88,7 @@ class BundleState:
     next_due: float = 0.0  # monotonic seconds
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
+    same_content: set[int] = field(default_factory=set)  # former generations with what is shown now
     intent: Intent | None = None  # of the generation that was given last
     held_back: tuple[SecretVersion, ...] = ()  # what the source has while an operator holds something else
 
@@ -128,9 +129,24 @@ class BundleState:
         self.failing_since = None
         self.failed_attempts = 0
 
+    def show(self, record: PublishRecord) -> None:
+        """`record` is what is published from now on."""
+        former, self.record = self.record, record
+        if former is not None and former.digest == record.digest:
+            self.same_content.add(former.generation)
+        else:
+            self.same_content.clear()
+            self.versions = record.versions  # else those that were confirmed last, which may be newer
+
+    def shown_as(self, generation: int) -> int:
+        """The generation that shows the content of `generation` now, if one does, and else itself."""
+        is_shown = self.record is not None and generation in self.same_content
+        return self.record.generation if self.record is not None and is_shown else generation
+
     def forget(self) -> None:
         """Nothing is published any more."""
         self.record = None
+        self.same_content.clear()
         self.intent = None
         self.drift.is_open = False
         self.versions = self.held_back = ()

@@ -148,3 +148,22 @@ def test_a_unit_that_is_restarted_while_its_bundle_is_let_go_of_is_no_bug(
             assert not [record for record in caplog.records if "bug" in record.msg]
 
     live(scenario())
+
+
+def test_a_unit_that_is_being_told_while_its_files_are_repaired_is_not_told_again(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper() as helper:
+            helper.gate.clear()
+            async with Daemon(home) as daemon:
+                await helper.asked.wait()
+                await damaged(home, rewrite)
+                await daemon.until(lambda: daemon.generation() == 2)
+                helper.gate.set()
+                await daemon.loaded(generation=2)
+                assert helper.told == [(UNIT, 1)]
+                home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+                await daemon.refresh()
+                await daemon.loaded(generation=3)
+            assert helper.told == [(UNIT, 1), (UNIT, 3)]
+
+    live(scenario())
