@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from secretsd.control.report import SCHEMA, failure_document, hold_document, sho
 from secretsd.control.requests import Request, number, seconds, text
 from secretsd.control.settling import loaded, settled
 from secretsd.errors import ExitCode, worst
-from secretsd.model import Candidate, Hold, Rejected, SecretVersion
+from secretsd.model import Candidate, Hold, PublishRecord, Rejected, SecretVersion
 from secretsd.refresh import drift, overrule, published
 from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.notebook import shown_earlier
 from secretsd.refresh.state import BundleState
 
 _TIMEOUT_S = 60.0
@@ -94,9 +96,12 @@ async def history(conductor: Conductor, name: str, _request: Request) -> Reply:
     kept = published.kept_records(Path(conductor.config.daemon.runtime_dir), name)
     shown = state.record.generation if state.record else None
     words = dict.fromkeys(kept, "kept") | {shown: "published"}
+    # A journal that was lost, or written by an earlier secretsd, does not know all that is kept.
+    known = {number: shown_earlier(record) for number, record in kept.items()}
+    known |= {each.generation: each for each in state.entry.history}
     generations = [
-        showing_document(each, words.get(each.generation, "gone"), conductor.config)
-        for each in reversed(state.entry.history)
+        showing_document(known[number], words.get(number, "gone"), conductor.config)
+        for number in sorted(known, reverse=True)
     ]
     body = {"schema": SCHEMA, "bundle": name, "hold": hold_document(state), "generations": generations}
     return Reply(body=body)
@@ -120,13 +125,20 @@ async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
         body["failures"] = [failure_document(failure) for failure in result.failures]
         first = result.failures[0]
         return Reply(code, f"{name} cannot be compared: {first.message}", {**body, "advice": first.advice})
-    old = record.variable_digests if record else {}
     new = result.variable_digests
+    old = _variable_digests(record, result) if record else {}
     body["added"] = sorted(new.keys() - old.keys())
     body["removed"] = sorted(old.keys() - new.keys())
     body["changed"] = sorted(each for each in new.keys() & old.keys() if new[each] != old[each])
     body["versions"] = _versions(state, result, conductor.config)
     return Reply(body=body)
+
+
+def _variable_digests(record: PublishRecord, result: Candidate) -> Mapping[str, str]:
+    """What was published, by variable. An earlier secretsd has written down no more than the names."""
+    if record.variable_digests:
+        return record.variable_digests
+    return result.variable_digests if record.digest == result.digest else dict.fromkeys(record.variables, "")
 
 
 def _versions(state: BundleState, result: Candidate, config: Config) -> list[dict[str, object]]:

@@ -97,6 +97,8 @@ def _end(state: UnitState, before: Before) -> str:
             return "could not be started (203): is it there, and may its owner run it?"
         case "exit-code", status:
             return f"says no: it exited with {status}"
+        case "timeout", "0":
+            return f"exited with 0, but what it has left running did not end within {STOP_TIMEOUT_S:g} s"
         case "timeout", _:
             return f"did not end within {before.timeout_s:g} s (before_timeout), and was ended"
         case _:

@@ -54,6 +54,7 @@ class Bundles:
         self.starts = Starts(self.states, self.changes)
         self.ready = False  # before READY nobody is told
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
+        self._pinned: set[str] = set()  # their round asks for what is held, not for what the source has now
 
     def open(self) -> None:
         """Takes over what a former run left. Raises: LocalIOError."""
@@ -107,6 +108,7 @@ class Bundles:
         state, bundle = self.states[name], self.config.bundles[name]
         if state.entry.hold is None or state.record is not None:
             return bundle
+        self._pinned.add(name)
         return pinned(bundle, state.entry.hold.pinned)
 
     async def remove_unwanted(self) -> None:
@@ -158,7 +160,10 @@ class Bundles:
         for name in names:
             del self._flying[name]
             if name in self.config.bundles:
-                self.states[name].next_due = self._next_due(name, now)
+                # What the source has now, which may end a rollback, was not asked for yet.
+                is_half_done = name in self._pinned and self.states[name].record is not None
+                self.states[name].next_due = now if is_half_done else self._next_due(name, now)
+        self._pinned -= names
         self.changes.announce()
 
     @property

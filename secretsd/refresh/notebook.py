@@ -15,13 +15,24 @@ from secretsd.refresh import journal
 from secretsd.refresh.gates import recent
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
-from secretsd.refresh.state import BundleState, Intent
+from secretsd.refresh.state import BundleState
 
 log = logging.getLogger(__name__)
 
 _LONGEST_HISTORY = 20  # generations of a bundle
 _SOON_S = 0.2
 _RETRY_S = 5.0  # after a write that failed: a full disk is emptied without anybody telling us
+
+
+def shown_earlier(record: PublishRecord) -> Showing:
+    """A line of the history for what nobody remembers to have published."""
+    return Showing(
+        generation=record.generation,
+        published_at=record.published_at,
+        reason="shown by an earlier run of secretsd",
+        versions=record.versions,
+        copy_of=record.copy_of,
+    )
 
 
 class Notebook:
@@ -69,16 +80,9 @@ class Notebook:
         """
         state = self._states[name]
         intent = state.intent
-        if intent is None or intent.generation != record.generation:
-            intent = Intent(record.generation, "shown by an earlier run of secretsd")
-        showing = Showing(
-            generation=record.generation,
-            published_at=record.published_at,
-            reason=intent.reason,
-            versions=record.versions,
-            copy_of=record.copy_of,
-            by=intent.by,
-        )
+        showing = shown_earlier(record)
+        if intent is not None and intent.generation == record.generation:
+            showing = replace(showing, reason=intent.reason, by=intent.by)
         former = (each for each in state.entry.history if each.generation != record.generation)
         history = (*former, showing)[-_LONGEST_HISTORY:]
         state.entry = replace(state.entry, shown=record.generation, history=history)

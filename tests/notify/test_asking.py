@@ -49,6 +49,10 @@ def test_it_is_run_by_systemd_with_limits_and_without_rights(systemd: FakeSystem
     [
         ({"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3}, "says no: it exited with 3"),
         ({"Result": "timeout", "ExecMainCode": 2, "ExecMainStatus": 9}, "did not end within 2 s"),
+        (
+            {"Result": "timeout", "ExecMainCode": 1, "ExecMainStatus": 0},
+            "exited with 0, but what it has left",
+        ),
         ({"Result": "signal", "ExecMainCode": 2, "ExecMainStatus": 11}, "says no: signal, signal 11"),
         ({"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 203}, "could not be started"),
     ],

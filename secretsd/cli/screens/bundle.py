@@ -107,9 +107,12 @@ def hold_in_words(bundle: Bundle, view: View) -> list[str]:
     if not hold:
         return []
     shown, before = hold.get("generation"), hold.get("from_generation")
-    what = f"held at generation {shown}"
+    # After a reboot nothing is shown until the source has answered.
+    where = f"generation {shown}" if shown else "a version that is not published yet"
+    what = f"held at {where}"
     if hold.get("kind") == "rollback":
-        what = f"rolled back from generation {before} to {shown}" if before else f"rolled back to {shown}"
+        origin = f" from generation {before}" if before else ""
+        what = f"rolled back{origin} to {shown if shown and before else where}"
     why = f": {hold['reason']}" if hold.get("reason") else ""
     lines = [f"{what}, {relative(hold.get('since'), view.now)}, by {hold.get('by') or 'somebody'}{why}"]
     if waiting := hold.get("waiting"):
