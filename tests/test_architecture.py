@@ -42,7 +42,7 @@ FLOORS = (
         "observe",
     ),
     (
-        *("control.report", "control.settling", "control.overruling", "control.drafting"),
+        *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks"),
     ),

@@ -117,7 +117,7 @@ the source has a version newer than the one rolled back from. secretsctl history
 that can be shown again (`kept`).""",
         examples="""\
 secretsctl rollback trading-bot
-secretsctl rollback trading-bot --to 5 --reason "order entry fails with the new key\"""",
+secretsctl rollback trading-bot --to 5 --reason "bad key\"""",
         codes={
             0: "the older generation is published and loaded",
             65: "there is no such generation on this host any more: see secretsctl history",

@@ -26,7 +26,10 @@ class Parser(argparse.ArgumentParser):
         self._positionals.title = "arguments"
 
     def error(self, message: str) -> NoReturn:
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}: see {self.prog} --help\n")
+        from secretsd.cli.paper import fitted  # only for who has mistyped
+
+        text = fitted(f"{self.prog}: {message}: see {self.prog} --help", sys.stderr)
+        self.exit(ExitCode.USAGE, f"{text}\n")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:

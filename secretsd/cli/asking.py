@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from secretsd.cli import fast
+from secretsd.cli.paper import columns, fitted
 from secretsd.cli.spinner import spinning
-from secretsd.cli.text import View, clean, printable, sentence
+from secretsd.cli.text import View, clean, printable
 from secretsd.control import client
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, SecretsdError
@@ -99,10 +100,9 @@ def end(reply: Reply) -> int:
 def _print_lines(lines: list[str], stream: TextIO | None) -> None:
     if stream is None:
         return
-    paper = View(datetime.now(UTC), _columns(stream))
     for line in map(printable, lines):
         text = line.lstrip(" ")
-        print("\n".join(sentence(text, paper, indent=" " * (len(line) - len(text)))), file=stream)
+        print(fitted(text, stream, indent=" " * (len(line) - len(text))), file=stream)
 
 
 def complain(message: str, advice: str = "") -> None:
@@ -110,7 +110,7 @@ def complain(message: str, advice: str = "") -> None:
 
 
 def fall_short(error: SecretsdError) -> int:
-    """Says what went wrong, on one line, and returns the code for it."""
+    """Says what went wrong, on one line where it is no terminal, and returns the code for it."""
     complain(str(error), error.advice)
     return error.exit_code
 
@@ -129,14 +129,4 @@ def view(options: argparse.Namespace) -> View:
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     color = is_terminal and not options.no_color and not os.environ.get("NO_COLOR")
     dumb = os.environ.get("TERM") == "dumb"
-    return View(datetime.now(UTC), _columns(sys.stdout), color=color and not dumb)
-
-
-def _columns(stream: TextIO | None) -> int | None:
-    """How wide the terminal is; None for what is none."""
-    if stream is None or not stream.isatty():
-        return None
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or None
-    except OSError:
-        return None
+    return View(datetime.now(UTC), columns(sys.stdout), color=color and not dumb)

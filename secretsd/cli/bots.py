@@ -77,7 +77,7 @@ secretsctl wait trading-bot --max-age 1h --allow-stale""",
 For bots whose bundle has require_ack = true: the bundle counts as loaded only once the bot has said so.
 The generation is the last part of what the link /run/secretsd/BUNDLE points at.""",
         examples="""\
-secretsctl ack trading-bot "$(basename "$(readlink /run/secretsd/trading-bot)")\"""",
+secretsctl ack bot "$(basename "$(readlink /run/secretsd/bot)")\"""",
         codes={
             0: "noted",
             65: "that generation is not the one that is published: read the files again",

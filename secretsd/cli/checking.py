@@ -9,6 +9,7 @@ from pathlib import Path
 from secretsd.cli import asking
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_color, add_json
+from secretsd.cli.paper import fitted
 from secretsd.cli.spinner import spinning
 from secretsd.errors import ConfigError, ExitCode
 
@@ -34,11 +35,11 @@ def _check_config(options: argparse.Namespace) -> int:
         config = load_checked(options.file)
     except ConfigError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            print(fitted(problem, sys.stderr), file=sys.stderr)
         return error.exit_code
     secrets = sum(len(bundle.secrets) for bundle in config.bundles.values())
     for caution in cautions(config):
-        print(f"warning: {caution}", file=sys.stderr)
+        print(fitted(f"warning: {caution}", sys.stderr), file=sys.stderr)
     print(f"{options.file}: no mistakes; bundles: {len(config.bundles)}, secrets: {secrets}")
     return ExitCode.OK
 

@@ -37,7 +37,7 @@ With --source and --id the bundle need not be configured yet; its name is then t
         examples="""\
 secretsctl schema trading-bot
 # before the bundle exists
-secretsctl schema trading-bot --source aws --id trading-bot/production""",
+secretsctl schema trading-bot --source aws --id trading-bot/live""",
         codes={
             0: "drafted",
             69: "the source does not answer now",

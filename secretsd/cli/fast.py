@@ -87,13 +87,21 @@ def _is_published(runtime_dir: str, bundle: str) -> bool:
 
 
 def said(code: int, message: str) -> int:
-    """Prints the message on stderr, as one line that no terminal obeys, and returns the code."""
+    """Prints the message on stderr, in characters that no terminal obeys, and returns the code.
+
+    It is one line, but for a terminal, where it is broken between words.
+    """
     if not message.isprintable():
         message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
     # A closed or full stderr must not keep a bot from starting: what counts is the code.
     if message and sys.stderr is not None:
+        text = f"secretsctl: {message}"
         try:
-            sys.stderr.write(f"secretsctl: {message}\n")
+            if sys.stderr.isatty():
+                from secretsd.cli.paper import fitted  # only for a person, as in `wait`
+
+                text = fitted(text, sys.stderr)
+            sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
         except OSError:
             pass

@@ -137,7 +137,7 @@ all of systemd, shells, python-dotenv and node alike, `json` for one object of s
 What the dialect cannot hold is named on standard error, `NAME: REASON`, a line each; nothing is written
 then.""",
         examples="""\
-echo '{"API_KEY": "not-a-real-key"}' | secretsctl render --dialect docker > bot.env""",
+echo '{"API_KEY": "not-a-real-key"}' | secretsctl render --dialect docker""",
         codes={0: "written", 65: "standard input is no such object, or a value cannot be written", 74: "I/O"},
         arguments=_arguments,
         run=_run,

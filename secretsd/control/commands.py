@@ -9,8 +9,9 @@ from functools import partial
 from secretsd.control import check, doctor
 from secretsd.control.drafting import schema
 from secretsd.control.overruling import diff, history, hold, resume, rollback
+from secretsd.control.planning import describe_plan
 from secretsd.control.protocol import Reply
-from secretsd.control.report import describe_step, document
+from secretsd.control.report import document
 from secretsd.control.requests import Request, must_know, seconds
 from secretsd.control.settling import settled
 from secretsd.errors import ConfigError, ExitCode, UsageError
@@ -116,7 +117,7 @@ class Commands:
     async def _plan(self, bundle: str | None, _request: Request) -> Reply:
         names = self._names(bundle)
         steps = await self._conductor.dry_run(names)
-        return Reply(body={"steps": [describe_step(step) for step in steps]})
+        return Reply(body={"steps": describe_plan(self._conductor, steps)})
 
     async def _ack(self, bundle: str, request: Request) -> Reply:
         generation = request.get("generation")

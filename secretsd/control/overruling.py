@@ -36,11 +36,11 @@ async def resume(conductor: Conductor, name: str, request: Request) -> Reply:
     targets = conductor.request_refresh([name])
     conductor.hurry_deliveries([name])
     reply = await settled(conductor, targets, began=began, deadline=deadline)
+    what = "is no longer held" if ended else "was not held"
     if reply.code is not ExitCode.OK:
-        return reply
+        return _only_if_durable(conductor, Reply(reply.code, f"{name} {what}; {reply.message}", reply.body))
     record = conductor.states[name].record if name in conductor.states else None
     shown = f"generation {record.generation}" if record else "nothing"
-    what = "is no longer held" if ended else "was not held"
     done = Reply(message=f"{name} {what}; {shown} is published and loaded", body=reply.body)
     return _only_if_durable(conductor, done)
 

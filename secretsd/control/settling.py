@@ -26,7 +26,19 @@ async def settled(
     shortfalls = [line for name, target in targets.items() if (line := shortfall(conductor, name, target))]
     code = worst([code for code, _ in shortfalls])
     done = f"up to date and loaded: {len(targets) - len(shortfalls)} of {len(targets)} bundles"
-    return Reply(code, done, {"lines": [line for _, lines in shortfalls for line in lines]})
+    lines = [line for _, lines in shortfalls for line in lines]
+    lines += [line for name in targets for line in _held_back(conductor, name)]
+    return Reply(code, done, {"lines": lines})
+
+
+def _held_back(conductor: Conductor, name: str) -> list[str]:
+    """That the source has something newer which is not published: no shortfall, somebody asked for it."""
+    state = conductor.states.get(name)
+    if state is None or state.entry.hold is None or not state.held_back:
+        return []
+    waiting = ", ".join(f"{version.ref} (version {version.version_id})" for version in state.held_back)
+    held = f"{name}: an operator holds it, so this waits: {waiting}"
+    return [held, f"  to end it: secretsctl resume {name}"]
 
 
 async def loaded(conductor: Conductor, name: str, *, began: float, deadline: float) -> Reply:

@@ -98,6 +98,8 @@ def _clock(source: str, found: Findings) -> Iterator[Check]:
 
 def _secrets(source: str, config: Config, found: Findings) -> Iterator[Check]:
     of_the_source = _CREDENTIALS | _ENDPOINT | _CLOCK
+    if _denied_everything(found):
+        of_the_source |= {"access-denied"}
     for ref, bundles in _wanted(source, config).items():
         check = f"secret {ref}"
         failure = found.secrets.get(ref)

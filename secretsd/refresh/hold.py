@@ -52,20 +52,27 @@ def rollback_target(
         first = made_as(shown.generation, history)
         older = [number for number in others if number < first]
         return others[max(older)] if older else "no earlier content is kept on this host"
-    if to in others:
-        return others[to]
-    if to in kept:
-        return f"generation {to} has the content that is published"
+    # Only the newest copy of a content is kept: whoever names an older one means the same.
+    same = [number for number in kept if to in _line_of(number, history)]
+    if same:
+        found = others.get(max(same))
+        return found or f"generation {to} has the content that is published, as {shown.generation}"
     names = ", ".join(map(str, sorted(others))) or "none"
     return f"generation {to} is not kept on this host; to go back to: {names}"
 
 
 def made_as(generation: int, history: Sequence[Showing]) -> int:
     """The generation in which a content was first shown."""
+    return _line_of(generation, history)[-1]
+
+
+def _line_of(generation: int, history: Sequence[Showing]) -> list[int]:
+    """The generation, the one it is a copy of, and so on to the one that came from the source."""
     copies = {showing.generation: showing.copy_of for showing in history}
-    while (original := copies.get(generation)) is not None and original < generation:
-        generation = original
-    return generation
+    line = [generation]
+    while (original := copies.get(line[-1])) is not None and original < line[-1]:
+        line.append(original)
+    return line
 
 
 def new_rollback(

@@ -25,6 +25,8 @@ async def hold(bundles: Bundles, name: str, *, by: str, reason: str) -> Hold:
     # As for a rollback: what a worker has been told to publish is what will be there to keep.
     await bundles.restores.settled(name)
     shown, former = _shown(bundles, name), bundles.states[name].entry.hold
+    if former is not None and former.kind == "hold":
+        reason = reason or former.reason  # who holds once more without a reason takes none away
     word = new_hold(shown, now=time.time(), by=by, reason=reason)
     if former is not None and former.digest != shown.digest:
         # A rollback that was decided and could not be shown yet: that content is what is to stay.

@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 _LIFE_S = 20.0
 
 
-def command(socket: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "secretsd.cli", *arguments, "--socket", str(socket)]
+def command(socket: Path | None, *arguments: str) -> list[str]:
+    """`socket` is None for a command that asks no daemon."""
+    of_the_daemon = [] if socket is None else ["--socket", str(socket)]
+    return [sys.executable, "-m", "secretsd.cli", *arguments, *of_the_daemon]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -24,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**bare, "PYTHONPATH": str(ROOT), "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
 
 
-def ctl(socket: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
+def ctl(socket: Path | None, *arguments: str, **more: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr, neither of which is a terminal."""
     done = subprocess.run(
         command(socket, *arguments),
@@ -38,10 +41,19 @@ def ctl(socket: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
 
 
 def on_terminal(
-    socket: Path, *arguments: str, act: Callable[[int, str], None] | None = None, **more: str
+    socket: Path | None,
+    *arguments: str,
+    act: Callable[[int, str], None] | None = None,
+    columns: int | None = None,
+    **more: str,
 ) -> tuple[int, str]:
-    """Exit code and all that was written to a terminal; `act(pid, written so far)` is called on the way."""
+    """Exit code and all that was written to a terminal; `act(pid, written so far)` is called on the way.
+
+    A terminal without `columns` does not say how wide it is.
+    """
     ours, theirs = pty.openpty()
+    if columns is not None:
+        termios.tcsetwinsize(theirs, (24, columns))
     child = subprocess.Popen(
         command(socket, *arguments), env=environment(**more), stdin=theirs, stdout=theirs, stderr=theirs
     )

@@ -135,6 +135,11 @@ def everything() -> Document:
     return status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
 
 
+def notify_step(unit: str, **more: object) -> Document:
+    step = {"step": "NotifyUnit", "bundle": "maker", "generation": 8, "unit": unit, "action": "reload"}
+    return {**step, "waits_for": None, "until": None, **more}
+
+
 PLAN: Document = {
     "schema": 1,
     "steps": [
@@ -144,7 +149,9 @@ PLAN: Document = {
             "generation": 8,
             "reason": "its content changed",
         },
-        {"step": "NotifyUnit", "bundle": "maker", "generation": 8, "unit": "mm.service", "action": "reload"},
+        notify_step("mm.service"),
+        notify_step("slow.service", waits_for="window", until="2026-03-02T02:00:00+00:00"),
+        notify_step("flat.service", waits_for="before"),
         {"step": "KeepPublished", "bundle": "quiet"},
         {"step": "KeepStale", "bundle": "trading-bot", "failures": [failure()]},
         {

@@ -156,6 +156,31 @@ def test_no_message_from_outside_gives_a_terminal_orders(daemon: FakeDaemon, nam
     assert "\x1b]" not in written
 
 
+WORDS = " ".join(f"unbreakable-{number}" for number in range(40))
+
+
+@pytest.mark.parametrize(
+    "name", ["reload", "wait x", "status", f"status --{WORDS.replace(' ', ' --')}", "check-config WRONG"]
+)
+def test_a_long_line_is_broken_between_words_on_a_terminal_and_nowhere_else(
+    daemon: FakeDaemon, tmp_path: Path, name: str
+) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[bundles.b]\n" + "".join(f'{word} = ""\n' for word in WORDS.split()))
+    daemon.answer = lambda _: Reply(ExitCode.DATA, WORDS)
+    arguments = [str(wrong) if word == "WRONG" else word for word in name.split()]
+    path = None if name.startswith("check") else daemon.path
+    code, written = asking.on_terminal(path, *arguments, columns=60)
+    assert code != 0
+    lines = written.replace("\r", "").splitlines()
+    assert len(lines) > 3
+    broken = [line for line in lines if len(line) > 60 and " " in line.strip()]
+    assert broken == []
+    _, out, err = asking.ctl(path, *arguments)
+    assert (out + err).split() == written.split()
+    assert (out + err).count("\n") < len(lines)
+
+
 def test_colour_is_for_terminals_and_can_be_refused(daemon: FakeDaemon) -> None:
     assert "\x1b[" not in ctl(daemon, "status")[1]
     assert "\x1b[31m" in asking.on_terminal(daemon.path, "status")[1]

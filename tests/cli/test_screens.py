@@ -208,9 +208,14 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
 def test_a_plan_has_a_line_for_each_step() -> None:
     screen = plan.screen(documents.PLAN, PLAIN)
     assert [line.split()[0] for line in screen.splitlines() if not line.startswith(" ")] == [
-        *("publish", "notify", "keep", "keep", "restore", "hold", "remove")
+        *("publish", "notify", "notify", "notify", "keep", "keep", "restore", "hold", "remove")
     ]
     assert "fix: correct the secret" in screen
+    assert "mm.service of maker generation 8: reload\n" in screen
+    assert (
+        "slow.service of maker generation 8: reload, waits for window until 2026-03-02 02:00:00 UTC" in screen
+    )
+    assert "flat.service of maker generation 8: reload, once its before agrees\n" in screen
     assert plan.screen({"steps": []}, PLAIN) == "nothing to do"
 
 

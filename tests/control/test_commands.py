@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -252,6 +254,44 @@ def test_a_plan_tells_the_steps_and_does_none(home: Home) -> None:
             assert [step["step"] for step in steps] == ["PublishBundle", "NotifyUnit"]
             assert daemon.generation() == 1
             assert helper.told == [(UNIT, 1)]
+
+    live(scenario())
+
+
+OWNED = 'owner = "nobody"' if os.geteuid() == 0 else ""  # `before` never runs as root
+WAITS = """
+[[bundles.NAME.on_change]]
+unit = "patient.service"
+action = "restart"
+confirm = "0"
+KEYS
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason", "is_dated"),
+    [
+        ("", None, False),
+        ('before = ["/bin/true"]', "before", False),
+        ('stagger = "10000d"', "stagger", True),
+        ('windows = ["CLOSED"]', "window", True),
+    ],
+)
+def test_a_plan_says_what_a_unit_would_wait_for(
+    home: Home, keys: str, reason: str | None, *, is_dated: bool
+) -> None:
+    closed = datetime.fromtimestamp(time.time() + 3 * 86400, UTC).strftime("%a")
+    more = WAITS.replace("KEYS", keys.replace("CLOSED", closed))
+    home.configure(a_bundle("bot", keys=OWNED, more=more), a_bundle("another", more=""))
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.until(lambda: daemon.state().record is not None)
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            steps: Any = (await ask(daemon, "plan")).body["steps"]
+            assert [step["bundle"] for step in steps] == ["another", "bot", "bot"]
+            assert steps[-1]["waits_for"] == reason
+            assert (steps[-1]["until"] is not None) is is_dated
 
     live(scenario())
 

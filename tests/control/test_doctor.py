@@ -117,6 +117,8 @@ def test_an_identity_that_may_read_nothing_is_said_of_the_credentials(
         checks = examined(config)
     assert checks["credentials aws"].state == "fail"
     assert "denies everything" in checks["credentials aws"].detail
+    assert states(checks, *SECRETS) == ["warn", "warn"], "one line, and not one for each secret"
+    assert exit_code(checks.values()) is ExitCode.REFUSED
     with proxy.broken(faults.UNKNOWN_CLIENT):
         checks = examined(config)
     assert states(checks, "credentials aws", *SECRETS) == ["fail", "warn", "warn"]

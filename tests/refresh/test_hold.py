@@ -97,5 +97,18 @@ def test_a_repair_in_between_does_not_change_where_a_rollback_goes() -> None:
 def test_where_it_cannot_go_it_says_where_it_can() -> None:
     assert target(1) == "no earlier content is kept on this host"
     assert target(4, to=9) == "generation 9 is not kept on this host; to go back to: 1, 2"
-    assert target(4, to=3) == "generation 3 has the content that is published"
+    assert target(4, to=3) == "generation 3 has the content that is published, as 4"
     assert target(4, to=1) == 1
+
+
+def test_a_generation_of_which_only_a_copy_is_kept_can_still_be_named() -> None:
+    kept = {2: record(2, "bad"), 5: record(5, "a"), 6: record(6, "b")}
+    history = (
+        Showing(4, 1.0, "its published files were altered", (), copy_of=1),
+        Showing(5, 2.0, "it was rolled back", (), copy_of=4),
+    )
+    for to in (1, 4, 5):
+        assert rollback_target(kept, kept[6], history, to) == kept[5]
+    shown = rollback_target(kept, kept[5], history, 1)
+    assert shown == "generation 1 has the content that is published, as 5"
+    assert isinstance(rollback_target(kept, kept[6], history, 3), str), "and no other"

@@ -95,7 +95,11 @@ def test_a_rollback_works_while_the_source_is_out_and_may_be_resumed_when_it_is_
             await daemon.refresh()
             assert (await ask(daemon, "rollback")).code is ExitCode.OK
             assert home.env() == token(1)
-            assert (await ask(daemon, "resume")).code is ExitCode.UNAVAILABLE
+            reply = await ask(daemon, "resume")
+            assert (reply.code, reply.message) == (
+                ExitCode.UNAVAILABLE,
+                "bot is no longer held; up to date and loaded: 0 of 1 bundles",
+            )
             home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
             reply = await ask(daemon, "resume")
             assert reply.message == "bot was not held; generation 4 is published and loaded"
@@ -128,6 +132,8 @@ def test_a_hold_keeps_what_is_published_whatever_is_rotated(home: Home) -> None:
                 await daemon.loaded()
                 reply = await ask(daemon, "hold", reason="market is moving")
                 assert reply.message == "bot stays on generation 1 until secretsctl resume bot"
+                await ask(daemon, "hold")
+                assert daemon.status()["hold"]["reason"] == "market is moving"
                 for number in (2, 3):
                     home.vault.put("prod/bot", {"TOKEN": f"fake-token-{number}"})
                     await daemon.refresh()
@@ -135,6 +141,14 @@ def test_a_hold_keeps_what_is_published_whatever_is_rotated(home: Home) -> None:
                 await daemon.settled()
                 assert (home.env(), daemon.generation()) == (token(1), 1)
                 assert daemon.status()["hold"]["waiting"] == ["prod/bot (version v3)"]
+                reply = await ask(daemon, "reload")
+                assert (reply.code, reply.body["lines"]) == (
+                    ExitCode.OK,
+                    [
+                        "bot: an operator holds it, so this waits: prod/bot (version v3)",
+                        "  to end it: secretsctl resume bot",
+                    ],
+                )
                 assert (await ask(daemon, "wait", max_age="1h")).code is ExitCode.OK
                 await ask(daemon, "resume")
                 assert home.env() == token(3)

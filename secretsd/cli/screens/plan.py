@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, sentence
+from secretsd.cli.times import absolute, relative
 
 _INDENT = " " * 9
 
@@ -37,7 +38,7 @@ def _step(step: Mapping[str, Any], view: View) -> list[str]:
             return _line("remove", RED, f"{bundle}: {reason}", view)
         case "NotifyUnit":
             text = f"{step.get('unit')} of {bundle} generation {step.get('generation')}: {step.get('action')}"
-            return _line("notify", GREEN, text, view)
+            return _line("notify", GREEN, f"{text}{_wait(step, view)}", view)
         case other:  # of a newer daemon: its name and its fields say enough
             fields = ", ".join(
                 f"{key} {value}" for key, value in step.items() if key not in ("step", "bundle")
@@ -53,6 +54,19 @@ def _kept(step: Mapping[str, Any], view: View) -> list[str]:
         if failure.get("advice"):
             lines += sentence(f"fix: {failure['advice']}", view, indent=_INDENT)
     return lines
+
+
+def _wait(step: Mapping[str, Any], view: View) -> str:
+    """What stands before the unit is told; nothing where it would be at once."""
+    match step.get("waits_for"), step.get("until"):
+        case None, _:
+            return ""
+        case "before", _:
+            return ", once its before agrees"
+        case reason, None:
+            return f", waits for {reason}; none is to come"
+        case reason, until:
+            return f", waits for {reason} until {absolute(until)} ({relative(until, view.now)})"
 
 
 def _line(verb: str, color: str, text: str, view: View) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from secretsd.cli.text import View
+from secretsd.cli.text import View, sentence
 from secretsd.config.toml_text import inline, key
 
 _REASONS = {
@@ -20,12 +20,15 @@ _REASONS = {
 }
 
 
-def screen(document: Mapping[str, Any], _view: View) -> str:
+def screen(document: Mapping[str, Any], view: View) -> str:
     """What `schema` answered, as a table. It holds names, types and rounded lengths only."""
     bundle = document["bundle"]
     lines = [
-        f"# Drafted from what the secrets of bundle {bundle} hold now, without any value. It takes the place",
-        "# of the bundle's variables table: see that the next version must satisfy each rule, too.",
+        *_comment(
+            f"Drafted from what the secrets of bundle {bundle} hold now, without any value. It takes the "
+            "place of the bundle's variables table: see that the next version must satisfy each rule, too.",
+            view,
+        ),
         f"[bundles.{key(bundle)}.variables]",
     ]
     lines += [f"{name} = {inline(rule)}" for name, rule in document["variables"].items()]
@@ -33,8 +36,11 @@ def screen(document: Mapping[str, Any], _view: View) -> str:
         lines.append("# Nothing that they hold can be a variable.")
     if document["left_out"]:
         lines += ["", "# Left out:"]
-    lines += [
-        f"# {each['key']} of {each['secret']} {_REASONS.get(each['reason'], each['reason'])}"
-        for each in document["left_out"]
-    ]
+    for each in document["left_out"]:
+        reason = _REASONS.get(each["reason"], each["reason"])
+        lines += _comment(f"{each['key']} of {each['secret']} {reason}", view)
     return "\n".join(lines)
+
+
+def _comment(text: str, view: View) -> list[str]:
+    return sentence(text, view, indent="# ")
