@@ -119,7 +119,7 @@ async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
         code = worst([failure.exit_code for failure in result.failures])
         body["failures"] = [failure_document(failure) for failure in result.failures]
         first = result.failures[0]
-        return Reply(code, f"{name} cannot be compared: {first.message}", {**body, "advice": first.advice})
+        return Reply(code, f"{name} cannot be compared: {first.message}", body)
     old = record.variable_digests if record else {}
     new = result.variable_digests
     body["added"] = sorted(new.keys() - old.keys())
