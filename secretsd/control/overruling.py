@@ -59,9 +59,27 @@ async def rollback(conductor: Conductor, name: str, request: Request) -> Reply:
         return _not_rolled_back(name, state, word)
     conductor.hurry_deliveries([name])
     reply = await loaded(conductor, name, began=began, deadline=deadline)
+    body = {**reply.body, "lines": [*_lines(reply), *_by_hand(conductor, name)]}
     done = f"{name} shows generation {word.generation} again, as generation {state.record.generation}"
     until = f"it stays until a newer version appears or secretsctl resume {name}"
-    return _only_if_durable(conductor, Reply(reply.code, f"{done}; {until}", reply.body))
+    return _only_if_durable(conductor, Reply(reply.code, f"{done}; {until}", body))
+
+
+def _by_hand(conductor: Conductor, name: str) -> list[str]:
+    """What an operator in a hurry may do for units that wait as the configuration says."""
+    state, bundle = conductor.states.get(name), conductor.config.bundles.get(name)
+    waiting = [
+        entry.unit
+        for entry in (bundle.on_change if bundle and state else ())
+        if state is not None and state.delivery(entry.unit).wait is not None
+    ]
+    advice = "until then it runs on what was rolled back from; by hand: systemctl restart"
+    return [f"  {unit}: {advice} {unit}" for unit in waiting]
+
+
+def _lines(reply: Reply) -> list[object]:
+    lines = reply.body.get("lines")
+    return lines if isinstance(lines, list) else []
 
 
 def _only_if_durable(conductor: Conductor, reply: Reply) -> Reply:
@@ -124,7 +142,7 @@ async def diff(conductor: Conductor, name: str, _request: Request) -> Reply:
         code = worst([failure.exit_code for failure in result.failures])
         body["failures"] = [failure_document(failure) for failure in result.failures]
         first = result.failures[0]
-        return Reply(code, f"{name} cannot be compared: {first.message}", {**body, "advice": first.advice})
+        return Reply(code, f"{name} cannot be compared: {first.message}", body)
     new = result.variable_digests
     old = _variable_digests(record, result) if record else {}
     body["added"] = sorted(new.keys() - old.keys())

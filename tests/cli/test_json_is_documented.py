@@ -129,6 +129,7 @@ def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) 
             answers["status"] = await daemon.ask("status")
             home.vault.fail("prod/bot")
             answers["plan"] = await daemon.ask("plan")
+            assert undocumented((await daemon.ask("diff", "bot")).body, documented("diff")) == []
         for title, reply in answers.items():
             body = json.loads(json.dumps(reply.body))
             known = documented(title)

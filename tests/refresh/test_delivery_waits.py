@@ -422,3 +422,21 @@ def test_a_reload_does_not_wait_for_a_window_that_opens_tomorrow(home: Home) -> 
             assert reply.code == ExitCode.OK
 
     live(scenario())
+
+
+def test_a_rollback_whose_unit_waits_says_what_it_runs_on_until_then(home: Home) -> None:
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.loaded()
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            await daemon.refresh()
+            await daemon.loaded(generation=2)
+            configure(home, TOLD + window(CLOSED))
+            await daemon.conductor.reload_configuration()
+            reply = await Commands(daemon.conductor).run("rollback", "bot", {"timeout": "5s"})
+            assert reply.code is ExitCode.TRY_AGAIN
+            assert home.env() == b"TOKEN='fake-token-1'\n"
+            lines: Any = reply.body["lines"]
+            assert lines[-1].endswith(f"by hand: systemctl restart {UNIT}")
+
+    live(scenario())

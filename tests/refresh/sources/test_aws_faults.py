@@ -34,6 +34,11 @@ def verdict(outcome: Outcome) -> tuple[str, FailureClass]:
     return outcome.failure.code, outcome.failure.failure_class
 
 
+def said(outcome: Outcome) -> str:
+    assert isinstance(outcome, FetchFailure), outcome
+    return outcome.failure.message
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -153,6 +158,7 @@ def test_no_listener_and_no_name_end_quickly_for_all(open_source: Open) -> None:
             source = open_source(endpoint_url=url)
             found = list(source.fetch(refs(*(f"s{number}" for number in range(60))), deadline=soon()))
             assert [verdict(outcome) for outcome in found] == [("unreachable", FailureClass.TRANSIENT)] * 60
+            assert all("(no connection: refused, or no such name)" in said(outcome) for outcome in found)
             assert sum(source.calls.values()) <= 5
 
 
@@ -218,6 +224,7 @@ def test_the_last_read_is_cut_to_the_time_that_is_left(aws: ScriptedAws, open_so
     (found,) = source.fetch(refs("a"), deadline=started + 0.8)
     assert time.monotonic() - started < 0.95
     assert verdict(found) == ("unreachable", FailureClass.TRANSIENT)
+    assert said(found) == "Secrets Manager could not be reached for a (it did not answer in time)"
 
 
 def test_nothing_is_begun_after_the_deadline(aws: ScriptedAws, open_source: Open) -> None:
