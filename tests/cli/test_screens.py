@@ -112,13 +112,6 @@ def test_a_hold_over_a_reboot_names_no_generation_before_there_is_one() -> None:
         assert "None" not in screen
 
 
-def test_a_hold_over_a_reboot_names_no_generation_before_there_is_one() -> None:
-    for hold in (documents.rollback(), {**documents.rollback(), "kind": "hold"}):
-        screen = overview(bot=bundle(hold={**hold, "generation": None}))
-        assert "a version that is not published yet, 2h ago" in screen
-        assert "None" not in screen
-
-
 def test_drift_of_late_is_told_and_drift_of_long_ago_only_in_detail() -> None:
     late = bundle(drift=documents.drift())
     old = bundle(drift=documents.drift(last_at=documents.ago(days=30)))

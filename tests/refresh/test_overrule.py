@@ -217,28 +217,8 @@ def test_a_version_that_came_while_the_host_was_down_ends_a_rollback_at_the_boot
             home.vault.pinned["prod/bot", "v1"] = b'{"TOKEN": "fake-token-1"}'
             home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
             async with Daemon(home) as daemon:
-                await daemon.until(lambda: daemon.generation() == 5)
-                assert (home.env(), daemon.status()["hold"]) == (token(3), None)
-
-    live(scenario())
-
-
-def test_a_version_that_came_while_the_host_was_down_ends_a_rollback_at_the_boot(home: Home) -> None:
-    """Not at the next refresh, an hour later: what is fetched first is what was held."""
-
-    async def scenario() -> None:
-        async with home.helper():
-            async with Daemon(home) as daemon:
-                await daemon.loaded()
-                await rotate(home, daemon, 2)
-                await ask(daemon, "rollback")
-            shutil.rmtree(home.runtime_dir)
-            home.vault.pinned["prod/bot", "v1"] = b'{"TOKEN": "fake-token-1"}'
-            home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
-            async with Daemon(home) as daemon:
-                await daemon.until(lambda: daemon.state().entry.hold is None)
-                await daemon.loaded()
-                assert home.env() == token(3)
+                await daemon.until(lambda: daemon.generation() is not None and home.env() == token(3))
+                assert daemon.status()["hold"] is None
 
     live(scenario())
 
@@ -388,46 +368,6 @@ def test_history_has_what_is_kept_also_where_the_journal_does_not_know_it(home: 
             async with Daemon(home) as daemon:
                 await daemon.settled()
                 assert await history(daemon) == [(2, None, "published", None), (1, None, "kept", None)]
-                assert (await ask(daemon, "rollback", to=1)).code is ExitCode.OK
-
-    live(scenario())
-
-
-def forget_variable_digests(home: Home) -> None:
-    """Makes the records those of an earlier secretsd, which wrote down names only."""
-    for path in (home.runtime_dir / tree.COPIES / "bot").glob(f"*/{tree.RECORD}"):
-        record = json.loads(path.read_text())
-        del record["variable_digests"]
-        path.write_text(json.dumps(record))
-
-
-def test_diff_does_not_call_new_what_an_earlier_secretsd_has_published(home: Home) -> None:
-    async def scenario() -> None:
-        async with home.helper():
-            async with Daemon(home) as daemon:
-                await daemon.loaded()
-            forget_variable_digests(home)
-            async with Daemon(home) as daemon:
-                await daemon.settled()
-                body: Any = (await ask(daemon, "diff")).body
-                assert (body["added"], body["changed"], body["removed"]) == ([], [], [])
-                home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
-                body = (await ask(daemon, "diff")).body
-                assert (body["added"], body["changed"], body["removed"]) == ([], ["TOKEN"], [])
-
-    live(scenario())
-
-
-def test_history_has_what_is_kept_also_where_the_journal_does_not_know_it(home: Home) -> None:
-    async def scenario() -> None:
-        async with home.helper():
-            async with Daemon(home) as daemon:
-                await daemon.loaded()
-                await rotate(home, daemon, 2)
-            (home.state_dir / "journal.json").unlink()
-            async with Daemon(home) as daemon:
-                await daemon.settled()
-                assert await history(daemon) == [(2, None, "published", ""), (1, None, "kept", "")]
                 assert (await ask(daemon, "rollback", to=1)).code is ExitCode.OK
 
     live(scenario())
