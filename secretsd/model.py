@@ -132,6 +132,8 @@ class Showing:
     versions: tuple[SecretVersion, ...]
     copy_of: int | None = None  # the generation whose content it has, where it was not made from the source
     by: str = ""  # who asked for it; empty where secretsd did it by itself
+    # After the swap; None where an earlier secretsd wrote it. A unit that started later has read it.
+    published_monotonic: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

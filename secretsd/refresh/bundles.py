@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import assert_never
 from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass, LocalIOError
-from secretsd.model import Candidate, PublishRecord, Rejected
+from secretsd.model import Candidate, PublishRecord, Rejected, Showing
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
 from secretsd.refresh.hold import after_reboot, holds_any, pinned
@@ -96,6 +96,7 @@ class Bundles:
         if record is None and entry.shown:
             # Somebody has removed the link while nobody watched: what it showed is still to be shown.
             record = _not_before_now(published.read_record_of(self._runtime_dir, name, entry.shown))
+        record = _as_noted(record, entry.history)
         given = max(entry.generation, published.highest_generation(self._runtime_dir, name))
         self.states[name] = BundleState(
             record=record, entry=entry, given=given, versions=record.versions if record else ()
@@ -348,6 +349,17 @@ def _not_before_now(record: PublishRecord | None) -> PublishRecord | None:
     loaded this generation is rather told twice than never.
     """
     return replace(record, published_monotonic=time.monotonic()) if record else None
+
+
+def _as_noted(record: PublishRecord | None, history: Sequence[Showing]) -> PublishRecord | None:
+    """With the time that the run which published it has read, if that was written down.
+
+    What it has restarted since is not restarted once more.
+    """
+    noted = {each.generation: each.published_monotonic for each in history}
+    if record is None or (moment := noted.get(record.generation)) is None:
+        return record
+    return replace(record, published_monotonic=min(moment, record.published_monotonic))
 
 
 def _warn_of(config: Config) -> None:

@@ -32,6 +32,7 @@ def shown_earlier(record: PublishRecord) -> Showing:
         reason="shown by an earlier run of secretsd",
         versions=record.versions,
         copy_of=record.copy_of,
+        published_monotonic=record.published_monotonic,
     )
 
 

@@ -42,6 +42,28 @@ def test_a_crash_between_publish_and_notify_notifies_after_the_restart(home: Hom
     live(scenario())
 
 
+def test_what_was_restarted_for_a_generation_is_not_older_than_it_for_the_next_daemon(home: Home) -> None:
+    """Or a stop of the daemon between the restart of a unit and its confirmation restarts the unit twice."""
+
+    async def scenario() -> None:
+        async with home.helper():
+            async with Daemon(home) as daemon:
+                await daemon.loaded()
+                record = daemon.state().record
+                assert record is not None
+            async with Daemon(home) as daemon:
+                again = daemon.state().record
+                assert again is not None
+                assert again.published_monotonic == record.published_monotonic
+            (home.state_dir / "journal.json").unlink()
+            async with Daemon(home) as daemon:
+                unknown = daemon.state().record
+                assert unknown is not None
+                assert unknown.published_monotonic > record.published_monotonic, "rather twice than never"
+
+    live(scenario())
+
+
 def test_a_crash_while_a_unit_is_being_told_tells_it_again(home: Home) -> None:
     async def scenario() -> None:
         async with home.helper() as helper:
