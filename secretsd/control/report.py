@@ -15,7 +15,7 @@ from secretsd.config.models import Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
-from secretsd.model import SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
+from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -102,11 +102,14 @@ def hold_document(state: BundleState) -> dict[str, object] | None:
         "reason": hold.reason,
         "generation": state.record.generation if state.record else None,
         "from_generation": hold.from_generation,
-        # Until the source has answered again, it has what was rolled back from.
-        "waiting": [
-            f"{version.ref.id} (version {version.version_id})" for version in state.held_back or hold.refused
-        ],
+        "waiting": [f"{version.ref.id} (version {version.version_id})" for version in _waiting(state, hold)],
     }
+
+
+def _waiting(state: BundleState, hold: Hold) -> list[SecretVersion]:
+    """What the source has and what is not shown; until it has answered again, what was rolled back from."""
+    shown = {version.version_id for version in state.versions}
+    return [version for version in state.held_back or hold.refused if version.version_id not in shown]
 
 
 def showing_document(showing: Showing, state: str, config: Config) -> dict[str, object]:

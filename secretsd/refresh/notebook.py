@@ -71,8 +71,8 @@ class Notebook:
         return {name: entry.shown for name, entry in self._former.items()}
 
     def let_go(self, name: str, entry: Entry) -> None:
-        """Keeps what is known of a bundle that is removed."""
-        self._former[name] = entry
+        """Keeps what is known of a bundle that is no longer configured; an operator's word ends with it."""
+        self._former[name] = replace(entry, hold=None)
 
     def note_shown(self, name: str, record: PublishRecord) -> None:
         """Adds to the history what is shown now, and why; on the disk a moment later.
@@ -90,10 +90,13 @@ class Notebook:
         self._write_soon()
 
     async def note_removed(self, name: str) -> None:
-        """Returns when it is durable that the bundle is to show nothing: an operator's hold ends with it."""
+        """Returns when it is durable that the bundle is to show nothing.
+
+        An operator's word stays: when the source grants the secret again, it is no other version that comes.
+        """
         state = self._states[name]
-        if (state.entry.shown, state.entry.hold) != (0, None):
-            state.entry = replace(state.entry, shown=0, hold=None)
+        if state.entry.shown != 0:
+            state.entry = replace(state.entry, shown=0)
             await self.write()
 
     async def hold(self, name: str, hold: Hold | None) -> None:

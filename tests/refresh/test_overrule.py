@@ -15,7 +15,7 @@ from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, TryAgainError
 from secretsd.refresh import journal, notebook, tree
-from tests.refresh.daemon import UNIT, Daemon, Home, live
+from tests.refresh.daemon import UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import failure
 
 
@@ -323,9 +323,7 @@ def test_nothing_published_is_nothing_to_hold(home: Home) -> None:
     live(scenario())
 
 
-def test_withdraw_removes_every_generation_and_ends_a_hold(home: Home) -> None:
-    from tests.refresh.daemon import a_bundle
-
+def test_withdraw_removes_every_generation_and_what_comes_back_is_what_was_held(home: Home) -> None:
     home.configure(a_bundle(keys='on_refusal = "withdraw"'))
 
     async def scenario() -> None:
@@ -339,10 +337,17 @@ def test_withdraw_removes_every_generation_and_ends_a_hold(home: Home) -> None:
                 for kind in (tree.GENERATIONS, tree.COPIES):
                     assert not (home.runtime_dir / kind / "bot").exists()
                 assert not (home.runtime_dir / "bot").is_symlink()
-                assert daemon.status()["hold"] is None
             async with Daemon(home) as daemon:
                 await daemon.settled()
                 assert daemon.generation() is None
+                home.vault.pinned["prod/bot", "v1"] = b'{"TOKEN": "fake-token-1"}'
+                home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+                home.vault.versions["prod/bot"] = 2  # granted again, and not rotated
+                await daemon.refresh()
+                assert home.env() == token(1)
+                await daemon.refresh()
+                assert home.env() == token(1)
+                assert daemon.status()["hold"]["kind"] == "rollback"
 
     live(scenario())
 
