@@ -6,7 +6,6 @@ Values come in on stdin and go out on stdout; nothing else ever shows them, no m
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 
@@ -14,12 +13,12 @@ from secretsd.cli import fast
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command
 from secretsd.errors import ExitCode
+from secretsd.refresh.secret_object import DUPLICATE, NumberText, parse_object
 
 DIALECTS = ("env", "docker", "dotenv", "node", "universal", "json")
 
 # Far more than one environment can hold.
 _MAX_INPUT_BYTES = 16 * 1024 * 1024
-_DUPLICATE = object()
 
 
 def _arguments(parser: Parser) -> None:
@@ -65,37 +64,7 @@ def _members(document: bytes) -> dict[str, object] | str:
     """The members of a JSON object; or why it is none, without anything that stands in it."""
     if len(document) > _MAX_INPUT_BYTES:
         return f"is larger than {_MAX_INPUT_BYTES} bytes"
-    try:
-        found = json.loads(
-            document.decode("utf-8"),
-            parse_int=_number,
-            parse_float=_number,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_object,
-        )
-    except UnicodeDecodeError:
-        return "is not UTF-8"
-    except json.JSONDecodeError as error:
-        return f"is not valid JSON: see line {error.lineno}, column {error.colno}"
-    except (ValueError, RecursionError):
-        return "is not valid JSON"
-    return found if isinstance(found, dict) else "is JSON, but not an object"
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for name, value in pairs:
-        members[name] = _DUPLICATE if name in members else value
-    return members
-
-
-def _number(_text: str) -> object:
-    # Not int(): it refuses long ones with an error of its own, and any number is refused here.
-    return None
-
-
-def _refuse_constant(_text: str) -> object:
-    raise ValueError("NaN and Infinity are not JSON")
+    return parse_object(document)
 
 
 def _values(members: Mapping[str, object]) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -104,9 +73,9 @@ def _values(members: Mapping[str, object]) -> tuple[dict[str, bytes], dict[str, 
     reasons: dict[str, str] = {}
     for name in sorted(members):
         member = members[name]
-        if member is _DUPLICATE:
+        if member is DUPLICATE:
             reasons[name] = "stands twice in the object"
-        elif not isinstance(member, str):
+        elif not isinstance(member, str) or isinstance(member, NumberText):
             reasons[name] = "is not a string: put its value in quotes"
         elif (value := _utf8(member)) is None or _utf8(name) is None:
             reasons[name] = "holds a lone surrogate, which is no UTF-8"

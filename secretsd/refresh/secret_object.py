@@ -31,6 +31,8 @@ def parse_object(payload: bytes) -> dict[str, object] | str:
         )
     except UnicodeDecodeError:
         return "is not UTF-8"
+    except json.JSONDecodeError as error:
+        return f"is not valid JSON: see line {error.lineno}, column {error.colno}"
     except (ValueError, RecursionError):
         return "is not valid JSON"
     return document if isinstance(document, dict) else "is JSON, but not an object"

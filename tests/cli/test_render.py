@@ -89,7 +89,7 @@ def test_a_pair_of_surrogates_is_one_character() -> None:
         (f'{{\n "A": "{MARKER}",\n}}', "is not valid JSON: see line 3"),
         (f'{{"A": "{MARKER}"}} {{}}', "is not valid JSON: see line 1"),
         ('{"A": NaN}', "is not valid JSON"),
-        (f'\ufeff{{"A": "{MARKER}"}}', "is not valid JSON"),
+        (f'\ufeff{{"A": "{MARKER}"}}', "starts with a byte order mark"),
         (b'{"A": "\xff' + MARKER.encode() + b'"}', "is not UTF-8"),
         (f'{{"A": "{MARKER}"}}'.encode("utf-16"), "is not UTF-8"),
         (f'["{MARKER}"]', "is JSON, but not an object"),
