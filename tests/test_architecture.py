@@ -14,17 +14,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan"),
+    ("", "errors", "model", "timespan", "signing", "signing.model", "signing.errors"),
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("control.access", "control.requests", "observe.telling"),
+        *("audit", "audit.record", "audit.chain"),
+        *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
+        *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
+        *("audit.log", "signing.pkcs11", "signing.peer", "client"),
     ),
     ("refresh.worker", "refresh.examine"),
     (
@@ -46,12 +50,16 @@ FLOORS = (
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks"),
     ),
-    ("__main__", "cli"),
+    ("signing.dispatch", "signing.desk", "signing.administration"),
+    ("signing.native", "signing.http", "signing.doors", "signing.probe"),
+    ("__main__", "signing.__main__", "cli"),
 )
 
 # Rules and values: they decide, and never look at the world.
 PURE = (
-    *("errors", "model", "timespan"),
+    *("errors", "model", "timespan", "signing.model", "signing.errors", "signing.frame", "signing.mechanisms"),
+    *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
+    *("signing.fair", "audit.record", "audit.chain", "config.signer"),
     *(
         "config.names",
         "config.rules",

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from secretsd.config.names import is_valid_name
 from secretsd.config.units import OWN_UNITS, SIGNAL_NAMES, is_service_name
+from secretsd.signing.model import RateLimit
 from secretsd.timespan import parse_timespan
 
 REFUSED = "refused"  # the type of our own errors among pydantic's
@@ -33,6 +34,12 @@ _MAX_COMMAND_BYTES = 4096
 _LONGEST_BEFORE_S = 300.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
+_RATE = re.compile(r"([0-9]{1,9})/([smh])")
+_OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
+_MOST_SESSIONS = 512
+_LARGEST_MESSAGE_BYTES = 61440
+_LONGEST_TOKEN_TEXT_BYTES = 64
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
 
 TIME_SPAN = "time span"
@@ -183,6 +190,36 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _pin_place(value: str) -> str:
+    kind, _, rest = value.partition(":")
+    if kind == "credential" and _CREDENTIAL.fullmatch(rest):
+        return value
+    if kind == "file" and rest.startswith("/") and rest.isprintable() and ".." not in rest.split("/"):
+        return value
+    raise refused("must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here")
+
+
+def _rate(value: object) -> RateLimit:
+    if isinstance(value, RateLimit):
+        return value
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not int(found[1]):
+        raise refused('must be a number of uses a second, minute or hour, such as "50/s" or "600/m"')
+    return RateLimit(int(found[1]), {"s": 1.0, "m": 60.0, "h": 3600.0}[found[2]])
+
+
+def _session_count(value: int) -> int:
+    if not 1 <= value <= _MOST_SESSIONS:
+        raise refused("must be 1 to 512: CloudHSM has 1,024 sessions for one application")
+    return value
+
+
+def _message_bytes(value: int) -> int:
+    if not 1 <= value <= _LARGEST_MESSAGE_BYTES:
+        raise refused("must be 1 to 61440: a request is at most 64 KiB")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         with warnings.catch_warnings():
@@ -239,6 +276,21 @@ SignalName = Annotated[
     Kind("one of " + ", ".join(SIGNAL_NAMES)),
     _only(lambda name: name in SIGNAL_NAMES, "must be one of " + ", ".join(SIGNAL_NAMES)),
 ]
+
+TokenText = Annotated[
+    Text,
+    Kind("label of at most 64 bytes"),
+    _only(lambda value: len(value.encode()) <= _LONGEST_TOKEN_TEXT_BYTES, "is longer than 64 bytes"),
+]
+ObjectId = Annotated[
+    str,
+    Kind("hexadecimal digits"),
+    _only(_OBJECT_ID.fullmatch, "must be pairs of hexadecimal digits in lower case"),
+]
+PinPlace = Annotated[str, Kind("credential:NAME or file:PATH"), AfterValidator(_pin_place)]
+Rate = Annotated[RateLimit, Kind("number of uses and /s, /m or /h"), BeforeValidator(_rate)]
+SessionCount = Annotated[int, Kind("whole number of 1 to 512"), AfterValidator(_session_count)]
+MessageBytes = Annotated[int, Kind("whole number of 1 to 61440"), AfterValidator(_message_bytes)]
 
 TimeSpan = Annotated[float, Kind(TIME_SPAN), BeforeValidator(_timespan)]
 Interval = Annotated[TimeSpan, Kind(f"{TIME_SPAN} of at least 1s"), AfterValidator(_at_least_a_second)]

@@ -32,6 +32,7 @@ from secretsd.config.fields import (
     refused,
 )
 from secretsd.config.on_change import OnChange
+from secretsd.config.signer import Signer
 from secretsd.config.sources import AnySource
 from secretsd.config.table import Table, beside
 from secretsd.config.variables import VariableRule
@@ -289,6 +290,18 @@ class Config(Table):
                     "owner": "trading-bot",
                     "secrets": [{"source": "aws", "id": "trading-bot/production", "variable": "TOKEN"}],
                 }
+            }
+        ],
+    )
+
+    signer: Signer | None = Field(
+        default=None,
+        description="The signing service; without it secretsd-signer has nothing to do.",
+        examples=[
+            {
+                "module": "/usr/lib/softhsm/libsofthsm2.so",
+                "token": "trading",
+                "pin": "credential:hsm-pin",
             }
         ],
     )
