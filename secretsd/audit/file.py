@@ -1,6 +1,6 @@
 """The audit file on the disk: found or made, its end read, and brought back where it was taken away.
 
-Nothing here removes or shortens what was written. What stands in the way is moved aside, and a record says so.
+Nothing here removes or shortens what was written. What stands in the way is moved aside.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Opened:
     """How the file was found: the end of its chain, and what a record has to say of it."""
 
     head: Head
-    torn: Span | None = None
     aside: str | None = None  # the name that a file without any record was moved to
+    torn: Span | None = None
 
 
 class AuditFile:
@@ -46,26 +46,25 @@ class AuditFile:
         self._identity = (0, 0)
 
     def open(self) -> Opened:
-        """Opens the file, or makes it. Raises: OSError; LocalIOError where another process writes it."""
+        """Opens the file, or makes it. Raises: OSError, LocalIOError."""
         self._make_directory()
         try:
             self._take(os.open(self.path, _FLAGS))
         except FileNotFoundError:
-            return Opened(self._begin(None, None))
+            return Opened(*self._begin(None, None))
         size = os.fstat(self.fd).st_size
         found = self._last_head(size)
         if found is None:  # not even a whole opening: nothing to go on with
             old = self.fd
-            aside = self._move_aside()
-            head = self._begin(None, None)
+            opened = Opened(*self._begin(None, None))
             os.close(old)
-            return Opened(head, None, aside)
+            return opened
         head, end = found
         if end == size:
             return Opened(head)
         if os.pread(self.fd, 1, size - 1) != b"\n":
             os.write(self.fd, b"\n")
-        return Opened(head, Span(end, size - end))
+        return Opened(head, torn=Span(end, size - end))
 
     def is_elsewhere(self) -> bool:
         """Whether the path no longer leads to the file that is written."""
@@ -79,13 +78,11 @@ class AuditFile:
         """Puts a file at the path again and goes on there. Returns what had happened, in one word.
 
         An unlinked file is put back whole: while it is open its bytes are there. One that lives on under
-        another name keeps them; the new file goes on behind `settled` bytes, where the chain's head was `head`.
+        another name keeps them; the new file goes on behind `settled` bytes, where the head was `head`.
         Raises: OSError, and then the old file is still the one that is written.
         """
         old = self.fd
         was_unlinked = os.fstat(old).st_nlink == 0
-        if os.path.lexists(self.path):
-            self._move_aside()
         self._begin(None if was_unlinked else head, (old, 0 if was_unlinked else settled))
         os.close(old)
         return "unlinked" if was_unlinked else "replaced"
@@ -103,8 +100,11 @@ class AuditFile:
             self._give(directory)
             _sync_directory(directory.parent)
 
-    def _begin(self, head: Head | None, source: tuple[int, int] | None) -> Head:
-        """A new file at the path, whole before it is seen there: an opening, then the source's bytes."""
+    def _begin(self, head: Head | None, source: tuple[int, int] | None) -> tuple[Head, str | None]:
+        """A new file at the path, whole before it is seen there: an opening, then the source's bytes.
+
+        Returns the head that the opening names, and the name of what stood at the path before.
+        """
         draft = self.path.with_suffix(".new")
         draft.unlink(missing_ok=True)
         fd = os.open(draft, _FLAGS | os.O_CREAT | os.O_EXCL, _FILE_MODE)
@@ -117,13 +117,15 @@ class AuditFile:
             if source is not None:
                 _copy(*source, fd)
             os.fdatasync(fd)
+            aside = self._keep_aside()
             os.rename(draft, self.path)
             _sync_directory(self.path.parent)
         except BaseException:
             os.close(fd)
+            draft.unlink(missing_ok=True)
             raise
         self._take(fd)
-        return head or Head(0, b"")
+        return head or Head(0, b""), aside
 
     def _take(self, fd: int) -> None:
         there = os.fstat(fd)
@@ -153,9 +155,15 @@ class AuditFile:
                 return (found[0], found[1] + start) if found else None
             span *= 16
 
-    def _move_aside(self) -> str:
+    def _keep_aside(self) -> str | None:
+        """Gives what stands at the path another name, by a link: a crash never leaves the path empty."""
+        if not os.path.lexists(self.path):
+            return None
         aside = self.path.with_name(f"{self.path.name}.aside-{time.time_ns()}")
-        os.rename(self.path, aside)
+        try:
+            os.link(self.path, aside, follow_symlinks=False)
+        except OSError:  # a directory, or a file that only its owner may link
+            os.rename(self.path, aside)
         return aside.name
 
     def _give(self, what: int | Path) -> None:

@@ -69,7 +69,7 @@ class AuditLog:
         self._add(members)
 
     def commit(self, done: Callable[[OSError | None], None]) -> None:
-        """Calls `done` on the loop with None when all that was appended so far is on disk, else with the error.
+        """Calls `done` on the loop with None when all appended so far is on disk, else with the error.
 
         Within 0.25 s and a little: a disk that takes longer is an error. While there is trouble `done` is
         called before this returns.
@@ -87,9 +87,11 @@ class AuditLog:
 
     @property
     def trouble(self) -> OSError | None:
-        """Why what must be on record may not be done now: the disk fails, hangs, or records were lost."""
+        """Why what must be on record may not be done now: the disk fails or hangs, or records were lost."""
         if self._writer.error is not None:
             return self._writer.error
+        if not self._writer.is_alive():
+            return OSError(errno.EPIPE, "the log is closed")
         busy_since_s = self._writer.busy_since_s
         if busy_since_s and time.monotonic() - busy_since_s > PATIENCE_S:
             return _too_slow()
@@ -112,6 +114,8 @@ class AuditLog:
             self._timer.cancel()
         if self._writer.close(_CLOSE_PATIENCE_S):
             self._file.close()
+        # Behind what the thread has told the loop and the loop has not yet called.
+        self._loop.call_soon(self._give_up)
 
     def _add(self, members: str) -> None:
         second, rest_ns = divmod(time.time_ns(), 1_000_000_000)
@@ -139,7 +143,7 @@ class AuditLog:
         else:
             self._add(record.event("recovery", reason="too-slow", details=self._take_lost()))
 
-    def _take_lost(self) -> dict[str, int]:
+    def _take_lost(self) -> dict[str, object]:
         lost, self._lost = self._lost, 0
         return {"lost": lost} if lost else {}
 
@@ -147,8 +151,13 @@ class AuditLog:
         if opened.torn:  # the first record behind it must be the one that names it
             torn = {"offset": opened.torn.offset, "bytes": opened.torn.bytes}
             self._add(record.event("recovery", reason="torn", details={"torn": torn}))
-        where = {"daemon": self._daemon, "host": self._file.host, "boot": self._file.boot, "pid": os.getpid()}
-        aside = {"aside": opened.aside} if opened.aside else {}
+        where: dict[str, object] = {
+            "daemon": self._daemon,
+            "host": self._file.host,
+            "boot": self._file.boot,
+            "pid": os.getpid(),
+        }
+        aside: dict[str, object] = {"aside": opened.aside} if opened.aside else {}
         self._add(record.event("open", details=where | aside))
 
     def _finished(self, commits: Sequence[Commit], error: OSError | None) -> None:
@@ -158,9 +167,15 @@ class AuditLog:
         self._loop.call_soon_threadsafe(self._say_happened, what, error, head)
 
     def _say_happened(self, what: str, error: OSError | None, head: Head) -> None:
-        why = {} if error is None else {"error": errno.errorcode.get(error.errno or 0, "unknown")}
+        why: dict[str, object] = (
+            {} if error is None else {"error": errno.errorcode.get(error.errno or 0, "unknown")}
+        )
         details = {"after": head.seq, **why, **self._take_lost()}
         self._add(record.event("recovery", reason=what, details=details))
+
+    def _give_up(self) -> None:
+        while self._commits:
+            self._commits.popleft().finish(OSError(errno.EPIPE, "the log is closed"))
 
     def _expire(self) -> None:
         """Ends the waiting of those whom the disk did not serve in time."""

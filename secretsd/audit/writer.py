@@ -1,12 +1,13 @@
 """The thread that brings records to the disk: gathers, writes, syncs, tells. One fdatasync answers for many.
 
-It shares with the loop one queue of lines and of those who wait for them, in the order in which they came, and
-sleeps for as long as there is nothing in it.
+It shares with the loop one queue of lines and of those who wait for them, in the order in which they came,
+and sleeps for as long as there is nothing in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from queue import Empty, SimpleQueue
 
 from secretsd.audit.chain import Head, head_of
 from secretsd.audit.file import AuditFile, write_some
+from secretsd.errors import LocalIOError
 
 GATHER_S = 0.02  # leaves 30 ms for the disk, of the 50 that batched records may take
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
@@ -80,7 +82,7 @@ class Writer:
         self._thread.start()
 
     def appended(self) -> None:
-        """Something is in the queue: the loop says so after each append. Costs nothing while the thread is up."""
+        """Something is in the queue: the loop says so after each append. Wakes the thread if it sleeps."""
         if self._is_asleep:
             self._is_asleep = False
             self._wake.put(None)
@@ -96,6 +98,10 @@ class Writer:
         self._must_look = True
         self.hurry()
 
+    def is_alive(self) -> bool:
+        """Whether what is appended will be written."""
+        return self._thread.is_alive() and not self._is_closing
+
     def close(self, patience_s: float) -> bool:
         """Writes what there is and ends. Returns False where the disk did not let it within `patience_s`."""
         self._is_closing = True
@@ -107,7 +113,9 @@ class Writer:
         while self._await_work():
             commits = self._take()
             retry_s = _FIRST_RETRY_S
-            while not self._attempt(commits) and not self._is_closing:
+            while not self._attempt(commits):
+                if self._is_closing:
+                    return
                 commits = []
                 self._pause(retry_s)
                 retry_s = min(retry_s * 2, _LAST_RETRY_S)
@@ -150,18 +158,20 @@ class Writer:
 
     def _attempt(self, commits: list[Commit]) -> bool:
         """Tries to bring the batch to the disk, and tells those who wait. Returns whether it is there."""
-        error, before = None, self.error
+        error, before, known = None, self.error, self._head
         self.busy_since_s = time.monotonic()
         try:
             self._store()
         except OSError as why:
             error = why
+        except LocalIOError as why:
+            error = OSError(errno.EBUSY, str(why))
         self.busy_since_s = 0.0
         self.error = error
         if commits:
             self._told.finished(commits, error)
         if before is not None and error is None:
-            self._told.happened("recovered", before, self._head)
+            self._told.happened("recovered", before, known)
         return error is None
 
     def _store(self) -> None:
