@@ -63,10 +63,9 @@ class AuditLog:
         counted, and `trouble` says so.
         """
         if self._lost or self._is_full():
-            self._lose_or_tell()
-            if self._lost:
-                return
-        self._add(members)
+            self._lose()
+        else:
+            self._add(members)
 
     def commit(self, done: Callable[[OSError | None], None]) -> None:
         """Calls `done` on the loop with None when all appended so far is on disk, else with the error.
@@ -135,12 +134,17 @@ class AuditLog:
             or self._appended_bytes - writer.taken_bytes >= MAX_WAITING_BYTES
         )
 
-    def _lose_or_tell(self) -> None:
-        """Counts one more lost record; or, once there is room for many again, adds the record that tells."""
+    def _lose(self) -> None:
+        if not self._lost:
+            self._loop.call_later(PATIENCE_S, self._tell_lost)
+        self._lost += 1
+
+    def _tell_lost(self) -> None:
+        """Adds the record that tells how many were lost, once there is room for many again."""
         is_crowded = self._is_full() or len(self._writer.queue) > MAX_WAITING_RECORDS // 2
-        if is_crowded or self._writer.error is not None:
-            self._lost += 1
-        else:
+        if self._lost and (is_crowded or self._writer.error is not None):
+            self._loop.call_later(PATIENCE_S, self._tell_lost)
+        elif self._lost:
             self._add(record.event("recovery", reason="too-slow", details=self._take_lost()))
 
     def _take_lost(self) -> dict[str, object]:
