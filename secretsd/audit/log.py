@@ -19,6 +19,7 @@ from secretsd.audit import record
 from secretsd.audit.chain import Head, seal
 from secretsd.audit.file import AuditFile, Opened, whole_second
 from secretsd.audit.writer import Commit, Told, Writer
+from secretsd.errors import LocalIOError
 
 PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
@@ -47,10 +48,15 @@ class AuditLog:
     def open(self) -> None:
         """Continues the chain of the file there is, or begins one, with a record that says so. The loop runs.
 
-        Raises: LocalIOError or OSError where the file cannot be used. May block for as long as the disk does.
+        Raises: LocalIOError where the file cannot be used. May block for as long as the disk does.
         """
         self._loop = asyncio.get_running_loop()
-        opened = self._file.open()
+        try:
+            opened = self._file.open()
+        except OSError as error:
+            why = f"{self._file.path} cannot be written: {os.strerror(error.errno or 0)}"
+            advice = "look at the file, its directory and the room on its disk"
+            raise LocalIOError(why, advice=advice) from None
         self._seq, self._hash = opened.head
         self._writer = Writer(self._file, opened.head, Told(self._finished, self._happened))
         self._writer.start()

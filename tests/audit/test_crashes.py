@@ -71,6 +71,40 @@ def _name_what_is_torn(directory: Path) -> None:
     subprocess.run(writer(directory, 999_000_000_000, 1), cwd=_ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
+def test_a_file_that_may_not_grow_refuses_and_is_whole_when_it_may(tmp_path: Path) -> None:
+    """The kernel's own error and its own torn write, by RLIMIT_FSIZE."""
+    program = """
+import asyncio, pathlib, resource, sys
+from secretsd.audit.log import AuditLog
+from tests.audit.test_log import append, committed, until
+
+async def main(directory):
+    audit = AuditLog(directory, group=None)
+    audit.open()
+    assert await committed(audit) is None
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    length = (directory / "signer.jsonl").stat().st_size + 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, unlimited[1]))
+    append(audit, 10)
+    print(await committed(audit), (directory / "signer.jsonl").stat().st_size - length)
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    await until(lambda: audit.trouble is None)
+    append(audit)
+    print(await committed(audit))
+    audit.close()
+
+asyncio.run(main(pathlib.Path(sys.argv[1])))
+"""
+    directory = tmp_path / "audit"
+    done = subprocess.run(
+        [sys.executable, "-c", program, directory], cwd=_ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["[Errno 27] File too large 0", "None"]
+    with (directory / "signer.jsonl").open("rb") as lines:
+        verdict = chain.verify(lines)
+    assert (verdict.flaw, verdict.torn, verdict.records) == (None, (), 13)
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_each_acknowledgement_comes_after_an_fdatasync_of_its_record(tmp_path: Path) -> None:
     trace = tmp_path / "trace"

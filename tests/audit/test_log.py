@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import grp
 import os
 import stat
 import time
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from secretsd.audit import chain, log, record
 from secretsd.audit.chain import Verdict
@@ -178,6 +180,44 @@ def test_file_and_directory_are_for_the_audit_group_alone(directory: Path) -> No
     run(directory, steps)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o750
     assert stat.S_IMODE((directory / "signer.jsonl").stat().st_mode) == 0o640
+
+
+def test_the_file_is_given_to_the_group_where_it_exists(directory: Path) -> None:
+    gid = grp.getgrall()[-1].gr_gid if os.geteuid() == 0 else os.getegid()
+    for number, group in enumerate((grp.getgrgid(gid).gr_name, "fake-group-that-is-not")):
+
+        async def main(place: Path, group: str) -> None:
+            audit = AuditLog(place, group=group)
+            audit.open()
+            audit.close()
+
+        place = directory / str(number)
+        asyncio.run(main(place, group))
+        wanted = gid if not number else os.getegid()
+        assert [place.stat().st_gid, (place / "signer.jsonl").stat().st_gid] == [wanted, wanted]
+
+
+def test_a_link_in_the_place_of_the_file_is_not_followed(directory: Path) -> None:
+    directory.mkdir()
+    victim = directory / "victim"
+    victim.write_text("precious\n")
+    (directory / "signer.jsonl").symlink_to(victim)
+    with pytest.raises(LocalIOError, match="cannot be written"):
+        run(directory, lambda audit: asyncio.sleep(0))
+    assert victim.read_text() == "precious\n"
+
+
+def test_it_runs_on_uvloop_too(directory: Path) -> None:
+    async def main() -> None:
+        audit = AuditLog(directory, group=None)
+        audit.open()
+        append(audit)
+        assert await committed(audit) is None
+        audit.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert walk(directory / "signer.jsonl").records == 2
 
 
 def test_a_restart_goes_on_with_the_chain(directory: Path) -> None:
