@@ -47,7 +47,6 @@ class AuditFile:
 
     def open(self) -> Opened:
         """Opens the file, or makes it. Raises: OSError, LocalIOError."""
-        self._make_directory()
         try:
             self._take(os.open(self.path, _FLAGS))
         except FileNotFoundError:
@@ -97,6 +96,7 @@ class AuditFile:
         directory = self.path.parent
         with contextlib.suppress(FileExistsError):
             directory.mkdir(_DIRECTORY_MODE, parents=True)
+            directory.chmod(_DIRECTORY_MODE)  # whatever the umask took away
             self._give(directory)
             _sync_directory(directory.parent)
 
@@ -105,6 +105,7 @@ class AuditFile:
 
         Returns the head that the opening names, and the name of what stood at the path before.
         """
+        self._make_directory()
         draft = self.path.with_suffix(".new")
         draft.unlink(missing_ok=True)
         fd = os.open(draft, _FLAGS | os.O_CREAT | os.O_EXCL, _FILE_MODE)

@@ -96,7 +96,7 @@ class AuditLog:
         if self._writer.error is not None:
             return self._writer.error
         if not self._writer.is_alive():
-            return OSError(errno.EPIPE, "the log is closed")
+            return _ended()
         busy_since_s = self._writer.busy_since_s
         if busy_since_s and time.monotonic() - busy_since_s > PATIENCE_S:
             return _too_slow()
@@ -117,6 +117,8 @@ class AuditLog:
         """Writes what there is, for at most 5 s, and lets go of the file."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._lost:
+            self._say_lost()
         if self._writer.close(_CLOSE_PATIENCE_S):
             self._file.close()
         # Behind what the thread has told the loop and the loop has not yet called.
@@ -151,7 +153,10 @@ class AuditLog:
         if self._lost and (is_crowded or self._writer.error is not None):
             self._loop.call_later(PATIENCE_S, self._tell_lost)
         elif self._lost:
-            self._add(record.event("recovery", reason="too-slow", details=self._take_lost()))
+            self._say_lost()
+
+    def _say_lost(self) -> None:
+        self._add(record.event("recovery", reason="too-slow", details=self._take_lost()))
 
     def _take_lost(self) -> dict[str, object]:
         lost, self._lost = self._lost, 0
@@ -171,7 +176,15 @@ class AuditLog:
         self._add(record.event("open", details=where | aside))
 
     def _finished(self, commits: Sequence[Commit], error: OSError | None) -> None:
-        self._loop.call_soon_threadsafe(_finish, commits, error)
+        self._loop.call_soon_threadsafe(self._finish, deque(commits), error)
+
+    def _finish(self, waiting: deque[Commit], error: OSError | None) -> None:
+        try:
+            while waiting:
+                waiting.popleft().finish(error)
+        finally:
+            if waiting:  # one of them raised: the loop reports it, and the others have their turn
+                self._loop.call_soon(self._finish, waiting, error)
 
     def _happened(self, what: str, error: OSError | None, head: Head) -> None:
         self._loop.call_soon_threadsafe(self._say_happened, what, error, head)
@@ -184,22 +197,22 @@ class AuditLog:
         self._add(record.event("recovery", reason=what, details=details))
 
     def _give_up(self) -> None:
-        while self._commits:
-            self._commits.popleft().finish(OSError(errno.EPIPE, "the log is closed"))
+        self._finish(self._commits, _ended())
 
     def _expire(self) -> None:
         """Ends the waiting of those whom the disk did not serve in time."""
         self._timer = None
         now_s = time.monotonic()
+        overdue: deque[Commit] = deque()
         while self._commits and (self._commits[0].done is None or self._commits[0].deadline_s <= now_s):
-            self._commits.popleft().finish(_too_slow())
+            overdue.append(self._commits.popleft())
         if self._commits:
             self._timer = self._loop.call_later(self._commits[0].deadline_s - now_s, self._expire)
+        self._finish(overdue, _too_slow())
 
 
-def _finish(commits: Sequence[Commit], error: OSError | None) -> None:
-    for commit in commits:
-        commit.finish(error)
+def _ended() -> OSError:
+    return OSError(errno.EPIPE, "the audit log is no longer written")
 
 
 def _too_slow() -> OSError:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import grp
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Coroutine
@@ -151,6 +152,24 @@ def test_many_who_wait_share_one_fdatasync(directory: Path, disk: Disk) -> None:
     run(directory, steps)
 
 
+def test_a_callback_that_raises_leaves_nobody_else_waiting(directory: Path) -> None:
+    reported, answers = [], []
+
+    def broken(error: OSError | None) -> None:
+        raise ValueError
+
+    async def steps(audit: AuditLog) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        append(audit)
+        audit.commit(broken)
+        audit.commit(answers.append)
+        await until(lambda: bool(answers))
+
+    run(directory, steps)
+    assert answers == [None]
+    assert len(reported) == 1
+
+
 def test_an_idle_log_wakes_nobody(directory: Path) -> None:
     async def steps(audit: AuditLog) -> None:
         append(audit)
@@ -287,6 +306,18 @@ def test_an_unlinked_file_is_put_back_whole(directory: Path) -> None:
     verdict = walk(path)
     assert (verdict.flaw, verdict.records) == (None, 8)
     assert said(path, "unlinked")
+
+
+def test_a_directory_that_is_removed_comes_back_with_the_file(directory: Path) -> None:
+    async def steps(audit: AuditLog) -> None:
+        append(audit, 5)
+        await committed(audit)
+        shutil.rmtree(directory)
+        append(audit)
+        assert await committed(audit) is None
+
+    run(directory, steps)
+    assert walk(directory / "signer.jsonl").records == 8
 
 
 def test_a_replaced_file_is_kept_and_the_chain_goes_on_in_a_new_one(directory: Path) -> None:
