@@ -57,7 +57,15 @@ FLOORS = (
 
 # Rules and values: they decide, and never look at the world.
 PURE = (
-    *("errors", "model", "timespan", "signing.model", "signing.errors", "signing.frame", "signing.mechanisms"),
+    *(
+        "errors",
+        "model",
+        "timespan",
+        "signing.model",
+        "signing.errors",
+        "signing.frame",
+        "signing.mechanisms",
+    ),
     *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
     *("signing.fair", "audit.record", "audit.chain", "config.signer"),
     *(
