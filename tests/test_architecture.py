@@ -57,9 +57,18 @@ FLOORS = (
 
 # Rules and values: they decide, and never look at the world.
 PURE = (
-    *("errors", "model", "timespan", "signing.model", "signing.errors", "signing.frame", "signing.mechanisms"),
+    *(
+        "errors",
+        "model",
+        "timespan",
+        "signing.model",
+        "signing.errors",
+        "signing.frame",
+        "signing.mechanisms",
+    ),
     *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
     *("signing.fair", "audit.record", "audit.chain", "config.signer"),
+    *("signing.http.fields", "signing.http.envelope", "signing.http.transit"),
     *(
         "config.names",
         "config.rules",
