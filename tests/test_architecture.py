@@ -68,6 +68,7 @@ PURE = (
     ),
     *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
     *("signing.fair", "audit.record", "audit.chain", "config.signer"),
+    *("signing.http.fields", "signing.http.envelope", "signing.http.transit"),
     *(
         "config.names",
         "config.rules",
