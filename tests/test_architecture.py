@@ -28,7 +28,7 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
-        *("audit.log", "signing.pkcs11", "signing.peer", "client"),
+        *("audit.log", "signing.pkcs11", "signing.peer", "signing.resolve", "client"),
     ),
     ("refresh.worker", "refresh.examine"),
     (
@@ -57,7 +57,15 @@ FLOORS = (
 
 # Rules and values: they decide, and never look at the world.
 PURE = (
-    *("errors", "model", "timespan", "signing.model", "signing.errors", "signing.frame", "signing.mechanisms"),
+    *(
+        "errors",
+        "model",
+        "timespan",
+        "signing.model",
+        "signing.errors",
+        "signing.frame",
+        "signing.mechanisms",
+    ),
     *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
     *("signing.fair", "audit.record", "audit.chain", "config.signer"),
     *(
