@@ -1,52 +1,54 @@
-"""Token buckets: how often a peer may use a key. Pure."""
+"""How often a key may be used: a token bucket for each key and peer. Pure.
+
+Each bucket is one number, the time at which it would be full again (the generic cell rate algorithm of
+ITU-T I.371), so that a use costs a comparison and an addition.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from secretsd.signing.model import RateLimit
+if TYPE_CHECKING:
+    from secretsd.signing.model import RateLimit
 
-_MOST_BUCKETS = 4096
+MAX_BUCKETS = 4096
+_ROUNDING = 1e-6  # of a token: sums of fractions must not cost one
 
 
 class TokenBucket:
-    """As many uses at once as the limit counts, then refilled at its rate. Times are monotonic seconds."""
+    """`count` uses at once, then as many again in each period. Full at the start."""
 
-    __slots__ = ("_count", "_left", "_per_s", "_seen_s")
+    __slots__ = ("_period_s", "_step_s", "full_at_s")
 
     def __init__(self, limit: RateLimit) -> None:
-        self._count = float(limit.count)
-        self._per_s = limit.count / limit.period_s
-        self._left = self._count
-        self._seen_s = 0.0
+        self._period_s = limit.period_s
+        self._step_s = limit.period_s / limit.count
+        self.full_at_s = float("-inf")
 
-    def take(self, now_s: float) -> bool:
-        """Whether one more use is within the limit now."""
-        if now_s > self._seen_s:
-            self._left = min(self._count, self._left + (now_s - self._seen_s) * self._per_s)
-            self._seen_s = now_s
-        if self._left < 1.0:
+    def take(self, now: float) -> bool:
+        """One use at `now`, monotonic seconds; False where the limit forbids it, which costs nothing."""
+        full_at_s = max(self.full_at_s, now) + self._step_s
+        if full_at_s - now > self._period_s + self._step_s * _ROUNDING:
             return False
-        self._left -= 1.0
+        self.full_at_s = full_at_s
         return True
 
 
 class Buckets:
-    """One bucket for each key and user of it, whichever of its connections asks.
+    """The buckets of all keys and peers: at most `MAX_BUCKETS`, or who has many users could fill the memory.
 
-    A reload keeps them, but for those of a key whose limit was changed: nobody gains a full bucket by it.
+    One that is thrown away begins anew as a full one. So the one that was full first goes: of those that
+    have filled up meanwhile nothing is lost.
     """
 
     def __init__(self) -> None:
-        self._buckets: OrderedDict[tuple[str, str, RateLimit], TokenBucket] = OrderedDict()
+        self._buckets: dict[tuple[str, str | int], TokenBucket] = {}
 
-    def of(self, key: str, user: str, limit: RateLimit) -> TokenBucket:
-        """The bucket of `user`, the name of a unit or a uid, for `key`."""
-        name = (key, user, limit)
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            if len(self._buckets) >= _MOST_BUCKETS:
-                self._buckets.popitem(last=False)
-            bucket = self._buckets[name] = TokenBucket(limit)
-        self._buckets.move_to_end(name)
-        return bucket
+    def bucket(self, key: str, who: str | int, limit: RateLimit) -> TokenBucket:
+        """The bucket of one key and one peer, a unit's name or else a uid."""
+        found = self._buckets.get((key, who))
+        if found is None:
+            if len(self._buckets) >= MAX_BUCKETS:
+                del self._buckets[min(self._buckets, key=lambda each: self._buckets[each].full_at_s)]
+            found = self._buckets[key, who] = TokenBucket(limit)
+        return found

@@ -1,4 +1,8 @@
-"""Who is at the other end of a connection, as the kernel says."""
+"""Who is at the other end of a socket, as the kernel says, and never as the peer says.
+
+A connection names the process that connected, also after it was handed on. Of that process everything is
+read while a descriptor of it (pidfd_open(2)) shows that it lives: its number cannot have become another's.
+"""
 
 from __future__ import annotations
 
@@ -10,106 +14,121 @@ from dataclasses import dataclass
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Peer
-from secretsd.signing.units import unit_of
+from secretsd.signing.units import unified_cgroup, unit_at
 
-_UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
-# asm-generic/socket.h; Python has no names for them.
-_SO_PEERGROUPS = 59
+_SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no names for these two
 _SO_PEERPIDFD = 77  # Linux 6.5
-_PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
-_START_FIELD = 19  # of what follows the command's ")" in /proc/PID/stat: starttime (proc(5))
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+_MOST_BYTES = 1024  # that Python's getsockopt takes: 256 groups
+_PROC_BYTES = 8192  # more than a line of proc(5) with the longest control group
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A peer and the descriptor that stands for its process; whoever gets this closes the descriptor."""
+    """A peer and a descriptor of its process, which whoever asked for it closes."""
 
     peer: Peer
     pidfd: int
 
 
 def identify(connection: socket.socket) -> Identified:
-    """The process that connected. It stays the same where the connection is handed on.
+    """Who connected. Blocks for about 50 us: two reads in /proc.
 
-    Raises: SigningError peer-gone where it has ended already, OSError where no descriptor is left.
+    The unit is None where /proc does not show other users' processes (hidepid, ProtectProc).
+
+    Raises: SigningError peer-gone.
     """
-    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    pid, uid, gid = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    pidfd, is_the_connector = _descriptor(connection, pid)
     try:
-        pidfd = _pidfd(connection, pid)
-    except ProcessLookupError:
-        raise _gone() from None
-    try:
-        return Identified(_looked_up(pidfd, pid, uid, frozenset({gid, *_groups(connection)})), pidfd)
+        unit = _unit(pid) if is_the_connector or _effective_uid(pid) == uid else None
+        peer = Peer(pid, uid, _groups(connection) | {gid}, unit, _start_ticks(pid))
+        if not is_alive(pidfd):
+            raise _gone()
     except BaseException:
         os.close(pidfd)
         raise
+    return Identified(peer, pidfd)
 
 
-def identify_sender(pid: int, uid: int, gid: int) -> Identified:
-    """Another process than the one that connected, which sent a frame (SCM_CREDENTIALS).
+def identify_sender(connected: Identified, pid: int, uid: int, gid: int) -> Peer:
+    """Who sent one frame, by the SCM_CREDENTIALS that came with it. Does not block.
 
-    The kernel vouches for its uid and gid at the time of sending. Its pid may be another process's by now,
-    so that nothing is read by it: no unit, no further groups. Raises: SigningError peer-gone, OSError.
+    The process that connected is that peer. Of any other only user and group are certain: by the time its
+    unit could be read, its number may be another's.
     """
-    try:
-        pidfd = os.pidfd_open(pid)
-    except (ProcessLookupError, ValueError):
-        raise _gone() from None
-    return Identified(Peer(pid, uid, frozenset({gid}), None, 0), pidfd)
+    if pid == connected.peer.pid and is_alive(connected.pidfd):
+        return connected.peer
+    return Peer(pid, uid, frozenset({gid}), None, 0)
 
 
 def is_alive(pidfd: int) -> bool:
-    """Whether the process has not ended; a descriptor of one that has is readable (pidfd_open(2))."""
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return not poller.poll(0)
+    """Whether the process has not ended. Does not block."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
 
 
-def _pidfd(connection: socket.socket, pid: int) -> int:
+def _descriptor(connection: socket.socket, pid: int) -> tuple[int, bool]:
+    """A pidfd, and whether it is surely of the process that connected: else `pid` may be another's by now."""
     try:
-        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except ProcessLookupError:
-        raise
+        packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
+    except OSError:  # an older kernel, or the process is gone and forgotten
+        try:
+            return os.pidfd_open(pid), False
+        except OSError:
+            raise _gone() from None
+    return int(struct.unpack("i", packed)[0]), True
+
+
+def _groups(connection: socket.socket) -> frozenset[int]:
+    """The supplementary groups; none where there are more than the buffer holds: rather refused."""
+    try:
+        packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_BYTES)
     except OSError:
-        # Before 6.5. The pid could be another process's by now: what only the socket says (uid, gid) stays
-        # right, the unit is as old as the pid.
-        return os.pidfd_open(pid)
+        return frozenset()
+    return frozenset(group for (group,) in struct.iter_unpack("I", packed))
 
 
-def _groups(connection: socket.socket) -> tuple[int, ...]:
+def _unit(pid: int) -> str | None:
+    cgroup = unified_cgroup(_read(pid, "cgroup"))
+    return None if cgroup is None else unit_at(cgroup)
+
+
+def _start_ticks(pid: int) -> int:
+    """Field 22 of proc(5)'s stat; 0 where it cannot be read. The second, a name, may hold blanks and ")"."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def _effective_uid(pid: int) -> int | None:
+    """Whether a process found by its number can be the one that connected: another user's cannot.
+
+    What is left without SO_PEERPIDFD is a process of the same user, who could as well ask from within it.
+    """
+    for line in _read(pid, "status").split("\n"):
+        if line.startswith("Uid:"):
+            return int(line.split()[2])
+    return None
+
+
+def _read(pid: int, name: str) -> str:
     try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _PEERGROUPS_BYTES)
-    except OSError:
-        return ()
-    return struct.unpack(f"{len(raw) // 4}I", raw)
-
-
-def _looked_up(pidfd: int, pid: int, uid: int, gids: frozenset[int]) -> Peer:
-    """What /proc says of the process, read while it was alive."""
-    unit = unit_of(_read(f"/proc/{pid}/cgroup"))
-    start = _start_ticks(_read(f"/proc/{pid}/stat"))
-    if not is_alive(pidfd):
-        raise _gone()
-    return Peer(pid, uid, gids, unit, start)
-
-
-def _start_ticks(stat: str) -> int:
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[_START_FIELD]) if len(fields) > _START_FIELD else 0
-
-
-def _read(path: str) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not open(): its layers cost more than the read.
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
     try:
-        return os.read(descriptor, 4096).decode("utf-8", "surrogateescape")
-    except OSError:
+        return os.read(descriptor, _PROC_BYTES).decode(errors="replace")
+    except OSError:  # ESRCH: it ended
         return ""
     finally:
         os.close(descriptor)
 
 
 def _gone() -> SigningError:
-    return SigningError("peer-gone", "the process that connected has ended")
+    return SigningError(
+        "peer-gone", "the process that connected has ended", advice="connect from the process that asks"
+    )
