@@ -5,6 +5,7 @@ SECRETSD_FUZZ_HTTP=N sends so many; make soak sends 500,000.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -55,14 +56,47 @@ PIECES = [
 ]
 
 
+MEMBERS = [
+    *("input", "plaintext", "ciphertext", "signature", "hmac", "batch_input", "reference", "associated_data"),
+    *("key_version", "prehashed", "hash_algorithm", "salt_length", "signature_algorithm"),
+    *("marshaling_algorithm", "partial_failure_response_code", "context"),
+]
+VALUES: list[Any] = [
+    *(
+        "",
+        "aGk=",
+        "gICA",
+        "!",
+        "vault:v1:aGk=",
+        "vault:v9:gICA",
+        "vault:v1:",
+        "sha2-512",
+        "jws",
+        "eth",
+        "pss",
+    ),
+    *(0, 1, -1, 2**31, 2**63, 1.5, 1e300, True, False, None, [], {}, [[]], [{}], {"": []}, "\ud800", "\0"),
+    *("x" * 40000, ["aGk="] * 300, [{"input": "aGk="}] * 40),
+]
+
+
 def mutated(chance: random.Random) -> bytes:
-    """Half of them are whole requests with a mutated body, so that more than the parser is met."""
+    """A third is mutated anywhere, a third in the body, a third has odd values in good JSON."""
     seed = chance.choice(SEEDS)
     head, _, body = seed.partition(b"\r\n\r\n")
-    if not body or chance.random() < 0.5:
+    kind = chance.randrange(3)
+    if kind == 0 or not seed.startswith(b"POST /v1/transit/") or b"chunked" in head:
         return _mutated(chance, seed)
     path = head.split(b" ")[1].removeprefix(b"/v1/transit/").decode()
-    return post(path, _mutated(chance, body))
+    return post(path, _mutated(chance, body) if kind == 1 else _odd(chance, json.loads(body)))
+
+
+def _odd(chance: random.Random, body: dict[str, Any]) -> bytes:
+    target = body
+    if "batch_input" in body and chance.random() < 0.7:
+        target = chance.choice(body["batch_input"])
+    target[chance.choice(chance.choice((MEMBERS, list(target) or MEMBERS)))] = chance.choice(VALUES)
+    return json.dumps(body).encode()
 
 
 def _mutated(chance: random.Random, seed: bytes) -> bytes:
@@ -106,7 +140,7 @@ def fuzz(signer: Served, count: int, seed: int) -> Counter[int]:
 def test_the_fuzz_sees_a_planted_crash(tmp_path: Path) -> None:
     class Crashing(FakeDesk):
         def submit(self, caller: object, request: Request, answer: Any) -> None:
-            if any(byte > 0x7F for byte in request.payload):
+            if request.payload not in (b"hello", b"hi"):
                 raise KeyError("planted")
             super().submit(caller, request, answer)
 
@@ -130,6 +164,6 @@ def test_mutated_requests_crash_nothing(tmp_path: Path) -> None:
         assert signer.ask("POST", "/v1/transit/hmac/hmac", {"input": "aGk="})[0] == 200
     assert found[500] == 0
     # The mutations are neither so wild that all is refused, nor so tame that nothing is.
-    assert found[200] > COUNT // 20
-    assert found[400] > COUNT // 20
+    assert found[200] > COUNT // 10
+    assert found[400] > COUNT // 10
     assert set(found) <= {0, 100, 200, 202, 400, 403, 404, 405, 408, 413, 417, 501}
