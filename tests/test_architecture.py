@@ -28,7 +28,8 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
-        *("audit.log", "signing.pkcs11", "signing.peer", "client"),
+        *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
+        *("client", "signing.listeners", "signing.trail"),
     ),
     ("refresh.worker", "refresh.examine"),
     (

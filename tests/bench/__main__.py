@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    audit,
     formats,
     memory_scan,
     notify_cold_start,
@@ -23,6 +24,7 @@ from tests.bench import (
 from tests.bench.figures import Figure, table
 
 _MODULES: dict[str, Callable[[], list[Figure]]] = {
+    "audit": audit.measure,
     "wait": wait.measure,
     "status": status.measure,
     "refresh": refresh.measure,

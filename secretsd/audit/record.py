@@ -1,0 +1,67 @@
+"""The members of a record, as JSON text. Pure; docs/audit.md has the schema.
+
+Text that may need escaping is escaped once for a connection or a key (`actor`, `use`), not for each request:
+a record on the hot path is an f-string. No member holds a value or what a client sent; digests are keyed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+from secretsd.signing.model import Peer
+
+Result = Literal["ok", "refused", "failed"]
+
+DAEMON = '"actor":"daemon"'  # nobody asked: the daemon did it by itself
+_DIGEST_BYTES = 16
+
+
+def actor(peer: Peer) -> str:
+    """Who asked, made once for a connection."""
+    said = {"uid": peer.uid, "unit": peer.unit, "pid": peer.pid, "start": peer.start_ticks}
+    return _members({"actor": said})
+
+
+def use(action: str, key: str | None, mechanism: str | None, actor: str) -> str:
+    """What all records of one kind of use share. `key` is a configured key's name, None for any other."""
+    return f"{_members({'action': action, 'key': key, 'mechanism': mechanism})},{actor}"
+
+
+def intent(use: str, request: int, version: int, digest: str = "") -> str:
+    """Before the deed. `request` joins it with its outcome; `version` is 0 where there is none to use."""
+    members = f'{use},"phase":"intent","request":{request},"version":{version}'
+    return f'{members},"digest":"{digest}"' if digest else members
+
+
+def outcome(use: str, request: int, version: int, result: Result = "ok", reason: str = "") -> str:
+    """After the deed, or in its place: a refusal has no intent. `reason` is an error's code, not its text."""
+    members = f'{use},"phase":"outcome","request":{request},"version":{version},"result":"{result}"'
+    return f'{members},"reason":"{reason}"' if reason else members
+
+
+def event(
+    action: str,
+    actor: str = DAEMON,
+    *,
+    result: Result = "ok",
+    reason: str = "",
+    details: Mapping[str, object] | None = None,
+) -> str:
+    """Something that is no use of a key: start, stop, reload, unlock. `details` are JSON, in their order."""
+    said = {"phase": "outcome", "result": result, **({"reason": reason} if reason else {}), **(details or {})}
+    return f"{_members({'action': action})},{actor},{_members(said)}"
+
+
+def keyed_digest(key: bytes, message: bytes) -> str:
+    """Tells equal messages from others for whoever has `key`, 1 to 64 bytes: BLAKE2b (RFC 7693), 32 digits.
+
+    A plain hash of a short message could be guessed by trying.
+    """
+    return hashlib.blake2b(message, digest_size=_DIGEST_BYTES, key=key).hexdigest()
+
+
+def _members(said: Mapping[str, object]) -> str:
+    return json.dumps(said, separators=(",", ":"))[1:-1]

@@ -1,0 +1,165 @@
+"""The core behind both sockets: authorize, audit the intent, ask the token, audit the outcome, answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from secretsd.config.signer import Signer
+from secretsd.signing.authorize import Policy, Right
+from secretsd.signing.dispatch import Dispatcher, Job
+from secretsd.signing.errors import SigningError
+from secretsd.signing.mechanisms import mechanism_name, needs, work
+from secretsd.signing.model import Answer, KeyVersion, Peer, Request
+from secretsd.signing.peer import Identified, is_alive
+from secretsd.signing.pkcs11.lane import Lane
+from secretsd.signing.pkcs11.token import Token
+from secretsd.signing.trail import Actor, Trail, Use
+
+Work = Callable[[Lane], bytes]
+Answering = Callable[[Answer | SigningError], None]
+
+_PATIENCE_NS = 10_000_000_000  # for a client that names no deadline
+
+
+class Caller:
+    """Who asks over one connection, and what was found out about it so far."""
+
+    __slots__ = ("_pidfd", "actor", "peer", "policy", "rights")
+
+    def __init__(self, identified: Identified) -> None:
+        self.peer: Peer = identified.peer
+        self.actor = Actor(identified.peer)
+        self.policy: Policy | None = None  # by which `rights` were found; another one drops them
+        self.rights: dict[str, Right] = {}
+        self._pidfd = identified.pidfd
+
+    def is_alive(self) -> bool:
+        return self._pidfd >= 0 and is_alive(self._pidfd)
+
+    def close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Desk:
+    """What every request passes. All methods are for the loop's thread."""
+
+    def __init__(
+        self, config: Signer, policy: Policy, token: Token, dispatcher: Dispatcher, trail: Trail
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.token = token
+        self.dispatcher = dispatcher
+        self.trail = trail
+        self._under_way: Counter[int] = Counter()  # uid -> requests not yet answered
+        self._is_stopping = False
+
+    @property
+    def under_way(self) -> int:
+        return self._under_way.total()
+
+    def configure(self, config: Signer, policy: Policy) -> None:
+        """From the next request on; the rights that connections have cached are found anew."""
+        self.config, self.policy = config, policy
+
+    def stop(self) -> None:
+        """Refuses what comes from now on; what is under way is answered."""
+        self._is_stopping = True
+
+    def submit(self, caller: Caller, request: Request, answer: Answering) -> None:
+        """Has `request` done for `caller`; `answer` is called on the loop, maybe before this returns."""
+        try:
+            right, key, job_work = self._admitted(caller, request)
+        except SigningError as error:
+            name = request.key if request.key in self.config.keys else None
+            self.trail.refused(caller.actor, request.operation, name, error)
+            answer(error)
+            return
+        uid = caller.peer.uid
+        self._under_way[uid] += 1
+        members = caller.actor.use(request.operation, request.key, mechanism_name(request, key))
+        use = self.trail.intent(members, key.number, is_strict=right.is_strict)
+        deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
+        job = Job(uid, request.key, job_work, partial(self._done, caller, use, answer), deadline_ns)
+        try:
+            self.dispatcher.submit(job)
+        except SigningError as error:
+            job.done(error)
+
+    def refuse(self, caller: Caller, error: SigningError) -> None:
+        """Notes a request that could not even be read."""
+        self.trail.refused(caller.actor, None, None, error)
+
+    def _admitted(self, caller: Caller, request: Request) -> tuple[Right, KeyVersion, Work]:
+        """Raises: SigningError where the request may not be done, or cannot be."""
+        if self._is_stopping:
+            raise SigningError("stopping", "the signer is about to stop", advice="ask again in a second")
+        right = self._right(caller, request.key)
+        key = self.version(request.key, request.version)
+        right.check(request, needs(request, key.type))
+        uid = caller.peer.uid
+        if self._under_way[uid] >= self.config.max_requests_per_user:
+            raise SigningError(
+                "too-many-requests",
+                "this user has too many requests under way",
+                advice="wait for answers before you ask for more; see max_requests_per_user",
+            )
+        if right.bucket is not None and not right.bucket.take(time.monotonic()):
+            raise SigningError(
+                "rate-limited", "the key is used more often than its rate_limit", advice="ask more slowly"
+            )
+        job_work = work(request, key)
+        if right.is_strict and self.trail.trouble is not None:
+            raise self.trail.trouble
+        return right, key, job_work
+
+    def _right(self, caller: Caller, key: str) -> Right:
+        if caller.policy is not self.policy:
+            caller.policy, caller.rights = self.policy, {}
+        right = caller.rights.get(key)
+        if right is None:
+            right = caller.rights[key] = self.policy.right(caller.peer, key)
+        return right
+
+    def version(self, key: str, number: int) -> KeyVersion:
+        """The version of a configured key; 0 is the newest. Raises: SigningError."""
+        versions = self.token.keys.get(key)
+        if not versions:
+            raise self.dispatcher.trouble or self.token.problems.get(key) or _not_yet()
+        if number == 0:
+            return versions[-1]
+        for version in versions:
+            if version.number == number:
+                return version
+        raise SigningError(
+            "unknown-version", f"{key} has no such version", advice=f"its newest is {versions[-1].number}"
+        )
+
+    def _done(self, caller: Caller, use: Use, answer: Answering, result: bytes | SigningError) -> None:
+        """On the loop, when the token has answered."""
+        uid = caller.peer.uid
+        self._under_way[uid] -= 1
+        if not self._under_way[uid]:
+            del self._under_way[uid]
+        outcome: Answer | SigningError
+        outcome = result if isinstance(result, SigningError) else Answer(result, use.version)
+        if not caller.is_alive():
+            # What the process asked for must not go to whoever holds its socket now.
+            outcome = SigningError("peer-gone", "the process that asked has ended")
+        self.trail.outcome(use, outcome)
+        if use.is_strict and isinstance(outcome, Answer):
+            self.trail.commit(lambda trouble: answer(trouble or outcome))
+        else:
+            answer(outcome)
+
+
+def _not_yet() -> SigningError:
+    return SigningError(
+        "token-unavailable", "the token is still being opened", advice="ask again in a second"
+    )

@@ -1,0 +1,341 @@
+"""Brings requests to the token, in threads with a session each or inline, and brings a lost token back.
+
+All methods are for the event loop's thread. A call that hangs cannot be cancelled, and C_Finalize during a call
+is undefined (PKCS#11 2.40, 5.4), so a call that hangs too long ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from secretsd.errors import ExitCode
+from secretsd.signing.errors import SigningError
+from secretsd.signing.fair import FairQueue
+from secretsd.signing.pkcs11.lane import Lane, NeedsReset, Troubled
+
+log = logging.getLogger(__name__)
+
+Result = Any  # what a job's work returned
+_MOST_RESETS = 2  # for one job: one that breaks the token again and again is not given to it for ever
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 5.0
+_EXPIRY_CHECK_S = 0.05
+# Without a patient thread beside it, an inline signer could not recover without blocking its sockets.
+_THREADS_BESIDE_INLINE = 2
+# Troubles that only an operator ends: a wrong PIN must not be tried again by itself.
+_UNTIL_UNLOCKED = frozenset({"pin-locked"})
+
+
+class TokenLike(Protocol):
+    """What is needed of signing.pkcs11.token.Token."""
+
+    def open(self) -> None: ...
+    def reset(self) -> None: ...
+    def lane(self, *, patient: bool = True) -> Lane: ...
+
+
+class Job:
+    """One piece of work for the token, and who waits for it."""
+
+    __slots__ = ("deadline_ns", "done", "key", "resets", "started_s", "uid", "work")
+
+    def __init__(
+        self,
+        uid: int,
+        key: str,
+        work: Callable[[Lane], Result],
+        done: Callable[[Result | SigningError], None],
+        deadline_ns: int,
+    ) -> None:
+        self.uid = uid
+        self.key = key
+        self.work = work
+        self.done = done
+        self.deadline_ns = deadline_ns
+        self.started_s = 0.0  # monotonic; 0 while it waits
+        self.resets = 0
+
+    def is_expired(self, now_ns: int) -> bool:
+        return now_ns > self.deadline_ns
+
+
+class Dispatcher:
+    """`inline`: calls are made in the loop's thread as long as nothing is wrong."""
+
+    def __init__(
+        self, token: TokenLike, *, sessions: int, inline: bool, queue: int, hang_limit_s: float
+    ) -> None:
+        self._token = token
+        self._sessions = _THREADS_BESIDE_INLINE if inline else sessions
+        self._inline = inline
+        self._queue_limit = queue
+        self._hang_limit_s = hang_limit_s
+        # One key whose calls hang leaves a quarter of the sessions to the others.
+        self._most_of_one_key = max(1, self._sessions - max(1, self._sessions // 4))
+        # A little more than there are threads: one that is done finds its next job without the loop.
+        self._most_out = self._sessions + max(1, self._sessions // 4)
+        self._waiting: FairQueue[Job] = FairQueue()
+        self._out: set[Job] = set()
+        self._out_of_key: Counter[str] = Counter()
+        self._after_reset: list[Job] = []
+        self._ready: SimpleQueue[Job | None] = SimpleQueue()
+        self._finished: deque[tuple[Job, Result | SigningError | NeedsReset | Troubled]] = deque()
+        self._is_woken = False
+        self._generation = 0  # of the token's sessions: a reset ends them all
+        self._inline_lane: Lane | None = None
+        self._trouble: SigningError | None = None
+        self._is_bringing_up = False
+        self._is_up = False
+        self._reset_since_s = 0.0  # monotonic; 0 while none is under way
+        self._wait_s = _FIRST_WAIT_S
+        self._loop = asyncio.get_running_loop()
+        self._watching: asyncio.TimerHandle | None = None
+        self._retrying: asyncio.TimerHandle | None = None
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"session-{number}", daemon=True)
+            for number in range(self._sessions)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def trouble(self) -> SigningError | None:
+        """Why the token cannot be used now; None where it can."""
+        return self._trouble
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._out) + len(self._waiting) + len(self._after_reset)
+
+    def submit(self, job: Job) -> None:
+        """Runs `job`; its `done` is called on the loop, maybe before this returns.
+
+        Raises: SigningError queue-full, or the token's trouble.
+        """
+        if self._inline and self._is_up and not self._is_bringing_up:
+            self._run_inline(job)
+            return
+        if self._trouble is not None:
+            raise self._trouble
+        if len(self._waiting) >= self._queue_limit:
+            raise SigningError(
+                "queue-full",
+                "too many requests wait for the token",
+                advice="ask again in a moment; if this lasts, raise sessions or lower the load",
+            )
+        self._waiting.put(job.uid, job.key, job)
+        self._feed()
+
+    def bring_up(self) -> None:
+        """Opens the token, or resets it, in the background; tries again until it is there."""
+        if self._is_bringing_up:
+            return
+        self._is_bringing_up = True
+        self._generation += 1
+        self._inline_lane = None
+        if not self._out:
+            self._start_reset()
+
+    def stop(self) -> None:
+        """Ends the threads once their calls have ended. Does not wait."""
+        for handle in (self._watching, self._retrying):
+            if handle is not None:
+                handle.cancel()
+        for _ in self._threads:
+            self._ready.put(None)
+
+    # Inline -----------------------------------------------------------------------------------------------
+
+    def _run_inline(self, job: Job) -> None:
+        if job.is_expired(time.monotonic_ns()):
+            job.done(_expired())
+            return
+        # The kernel ends the process where this call hangs: nothing of ours would run meanwhile.
+        signal.setitimer(signal.ITIMER_REAL, self._hang_limit_s)
+        try:
+            if self._inline_lane is None:
+                self._inline_lane = self._token.lane(patient=False)
+            result = job.work(self._inline_lane)
+        except SigningError as error:
+            result = error
+        except (Troubled, NeedsReset):
+            # Recovery may have to wait, which a thread does better.
+            self._drop_inline_lane()
+            self._waiting.put(job.uid, job.key, job)
+            self._feed()
+            return
+        except Exception as error:  # noqa: BLE001 - one request's bug must not end the others
+            result = _bug(error)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        job.done(result)
+
+    def _drop_inline_lane(self) -> None:
+        if self._inline_lane is not None:
+            self._inline_lane.close()
+            self._inline_lane = None
+
+    # Threads ----------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        """A thread's life: a job, its session, the next job."""
+        lane: Lane | None = None
+        generation = -1
+        while (job := self._ready.get()) is not None:
+            job.started_s = time.monotonic()
+            if generation != self._generation:
+                lane, generation = None, self._generation
+            result: Any
+            try:
+                if job.is_expired(time.monotonic_ns()):
+                    raise _expired()
+                if lane is None:
+                    lane = self._token.lane()
+                result = job.work(lane)
+            except (SigningError, NeedsReset) as error:
+                result = error
+            except Exception as error:  # noqa: BLE001 - one request's bug must not end the thread
+                result = _bug(error)
+            self._finished.append((job, result))
+            if not self._is_woken:
+                # One wake-up for all that finish before the loop gets to it.
+                self._is_woken = True
+                self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        self._is_woken = False
+        needs_reset = False
+        while self._finished:
+            job, result = self._finished.popleft()
+            self._out.discard(job)
+            self._out_of_key[job.key] -= 1
+            if isinstance(result, NeedsReset):
+                needs_reset = True
+                self._keep_for_after_reset(job)
+            else:
+                job.done(result)
+        if needs_reset:
+            self.bring_up()
+        elif self._is_bringing_up:
+            if not self._out:
+                self._start_reset()
+        else:
+            self._feed()
+
+    def _feed(self) -> None:
+        while len(self._out) < self._most_out and not self._is_bringing_up:
+            job = self._waiting.take(self._has_its_share)
+            if job is None:
+                break
+            job.started_s = 0.0
+            self._out.add(job)
+            self._out_of_key[job.key] += 1
+            self._ready.put(job)
+        if self._watching is None and (self._out or self._waiting):
+            self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
+
+    def _has_its_share(self, key: str) -> bool:
+        return self._out_of_key[key] >= self._most_of_one_key
+
+    def _watch(self) -> None:
+        """While something is under way: ends what waited too long, and the process where a call hangs."""
+        self._watching = None
+        now_s, now_ns = time.monotonic(), time.monotonic_ns()
+        for job in self._out:
+            self._end_if_it_hangs(job.key, job.started_s, now_s)
+        self._end_if_it_hangs("-", self._reset_since_s, now_s)
+        for job in self._waiting.remove_where(lambda each: each.is_expired(now_ns)):
+            job.done(_expired())
+        if self._out or self._waiting or self._is_bringing_up:
+            self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
+
+    def _end_if_it_hangs(self, key: str, since_s: float, now_s: float) -> None:
+        if since_s and now_s - since_s > self._hang_limit_s:
+            log.critical(
+                "a call of the token hangs: the signer ends, systemd starts it anew",
+                extra={"key": key, "seconds": round(now_s - since_s, 1)},
+            )
+            # Not sys.exit: the thread that hangs would hold up the interpreter's end.
+            os._exit(ExitCode.UNAVAILABLE)
+
+    # The token's loss and return --------------------------------------------------------------------------
+
+    def _keep_for_after_reset(self, job: Job) -> None:
+        job.resets += 1
+        if job.resets > _MOST_RESETS:
+            job.done(_unavailable())
+        else:
+            self._after_reset.append(job)
+
+    def _start_reset(self) -> None:
+        was_up, self._is_up = self._is_up, False
+        self._reset_since_s = time.monotonic()
+
+        def reset() -> None:
+            outcome: SigningError | None = None
+            try:
+                self._token.reset() if was_up else self._token.open()
+            except SigningError as error:
+                outcome = error
+            except NeedsReset:
+                outcome = _unavailable()
+            except Exception as error:  # noqa: BLE001 - tried again, and said
+                outcome = _bug(error)
+            self._loop.call_soon_threadsafe(self._is_back, outcome)
+
+        threading.Thread(target=reset, name="reset", daemon=True).start()
+        if self._watching is None:
+            self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
+
+    def _is_back(self, trouble: SigningError | None) -> None:
+        self._is_bringing_up, self._reset_since_s = False, 0.0
+        again, self._after_reset = self._after_reset, []
+        if trouble is None:
+            if self._trouble is not None:
+                log.info("the token is back")
+            self._trouble, self._is_up, self._wait_s = None, True, _FIRST_WAIT_S
+            for job in again:
+                self._waiting.put(job.uid, job.key, job)
+            self._feed()
+            return
+        if self._trouble is None or self._trouble.code != trouble.code:
+            log.error("the token cannot be used", extra={"reason": trouble.sentence, "code": trouble.code})
+        self._trouble = trouble
+        for job in [*again, *self._waiting.remove_where(lambda _: True)]:
+            job.done(trouble)
+        if trouble.code not in _UNTIL_UNLOCKED:
+            self._retrying = self._loop.call_later(self._wait_s, self.bring_up)
+            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+
+
+def _expired() -> SigningError:
+    return SigningError(
+        "deadline-expired",
+        "the deadline passed before the token was asked",
+        advice="ask again, with more time",
+    )
+
+
+def _unavailable() -> SigningError:
+    return SigningError(
+        "token-unavailable", "the token does not answer", advice="it is tried again; see secretsctl doctor"
+    )
+
+
+def _bug(error: Exception) -> SigningError:
+    # Its text could hold what the client sent.
+    log.error("a request failed by a bug", extra={"type": type(error).__name__})
+    return SigningError("bug", "a bug of the signer", advice="please report it with the journal's lines")

@@ -1,0 +1,178 @@
+"""The native protocol's side of a connection: frames of SOCK_SEQPACKET in, answers out, in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from secretsd.signing import frame
+from secretsd.signing.desk import Caller, Desk
+from secretsd.signing.errors import SigningError
+from secretsd.signing.frame import MalformedFrame
+from secretsd.signing.model import Answer
+from secretsd.signing.peer import Identified, identify_sender
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
+# Room for exactly one ucred: descriptors that a client passes find none and are dropped by the kernel.
+_ROOM = socket.CMSG_SPACE(_UCRED.size)
+_AT_ONCE = 16  # frames read before the loop looks at its other connections
+_MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
+_STUCK_S = 10.0  # and after this it is cut off
+_MOST_SENDERS = 16  # processes that share one connection
+# One for all connections: what is read is copied out before the loop goes on.
+_BUFFER = bytearray(frame.MAX_FRAME_BYTES + 1)
+_VIEW = memoryview(_BUFFER)
+
+TURNED_AWAY = frame.encode_answer(
+    0,
+    SigningError(
+        "too-many-connections", "this user has too many connections", advice="close some, or use one for all"
+    ),
+)
+
+
+class NativeConnection:
+    """One client. Ends when the client hangs up, or when it does not read its answers."""
+
+    def __init__(
+        self, connection: socket.socket, desk: Desk, identified: Identified, closed: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._desk = desk
+        self._identified = identified
+        self._caller = Caller(identified)
+        self._closed = closed
+        # Who sent a frame, as the kernel writes it -> who that is.
+        self._senders: dict[bytes, Caller] = {}
+        self._unsent: deque[bytes] = deque()
+        self._stuck: asyncio.TimerHandle | None = None
+        self._is_open = True
+        self._is_reading = False
+        self._loop = asyncio.get_running_loop()
+        self._resume()
+
+    def close(self) -> None:
+        """Nothing more is read or sent; requests under way are done and their answers dropped."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._pause()
+        if self._unsent:
+            self._loop.remove_writer(self._connection)
+        if self._stuck is not None:
+            self._stuck.cancel()
+        self._connection.close()
+        for sender in {self._caller, *self._senders.values()}:
+            sender.close()
+        self._closed()
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._connection, self._read)
+
+    def _pause(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            self._loop.remove_reader(self._connection)
+
+    def _read(self) -> None:
+        for _ in range(_AT_ONCE):
+            if not self._is_reading:
+                return
+            try:
+                count, ancillary, flags, _ = self._connection.recvmsg_into((_BUFFER,), _ROOM)
+            except BlockingIOError:
+                return
+            except OSError:
+                count, ancillary, flags = 0, [], 0
+            if not count:
+                self.close()
+                return
+            self._take(bytes(_VIEW[:count]), ancillary, is_cut=bool(flags & socket.MSG_TRUNC))
+
+    def _take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], *, is_cut: bool) -> None:
+        request_id = 0
+        try:
+            if is_cut:
+                raise MalformedFrame(f"a frame has at most {frame.MAX_FRAME_BYTES} bytes")
+            request_id, request = frame.decode_request(data)
+            sender = self._sender(ancillary)
+        except MalformedFrame as error:
+            refusal = SigningError("malformed-request", str(error), advice="see docs/native-protocol.md")
+            self._desk.refuse(self._caller, refusal)
+            self._answer(error.request_id, refusal)
+            return
+        except SigningError as error:
+            self._desk.refuse(self._caller, error)
+            self._answer(request_id, error)
+            return
+        self._desk.submit(sender, request, partial(self._answer, request_id))
+
+    def _sender(self, ancillary: list[tuple[int, int, bytes]]) -> Caller:
+        """Who sent the frame; usually the process that connected. Raises: SigningError peer-gone."""
+        credentials = ancillary[0][2] if ancillary else b""
+        known = self._senders.get(credentials)
+        if known is not None:
+            return known
+        if len(credentials) != _UCRED.size:
+            raise SigningError("peer-gone", "the kernel does not say who sent this frame")
+        pid, uid, gid = _UCRED.unpack(credentials)
+        peer = self._identified.peer
+        if (pid, uid) == (peer.pid, peer.uid):
+            sender = self._caller
+        else:
+            sender = Caller(identify_sender(self._identified, pid, uid, gid))
+            self._forget_the_oldest_sender()
+        self._senders[credentials] = sender
+        return sender
+
+    def _forget_the_oldest_sender(self) -> None:
+        if len(self._senders) >= _MOST_SENDERS:
+            oldest = next(each for each, sender in self._senders.items() if sender is not self._caller)
+            self._senders.pop(oldest).close()
+
+    # Answering --------------------------------------------------------------------------------------------
+
+    def _answer(self, request_id: int, answer: Answer | SigningError) -> None:
+        if not self._is_open:
+            return
+        data = frame.encode_answer(request_id, answer)
+        if not self._unsent and self._send(data):
+            return
+        if not self._is_open:
+            return
+        if not self._unsent:
+            self._loop.add_writer(self._connection, self._flush)
+            self._stuck = self._loop.call_later(_STUCK_S, self.close)
+        self._unsent.append(data)
+        if len(self._unsent) >= _MOST_UNSENT:
+            self._pause()
+
+    def _send(self, data: bytes) -> bool:
+        """Whether it went out; closes the connection where it never will."""
+        try:
+            self._connection.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def _flush(self) -> None:
+        while self._unsent and self._send(self._unsent[0]):
+            self._unsent.popleft()
+        if not self._is_open or self._unsent:
+            return
+        self._loop.remove_writer(self._connection)
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+        self._resume()

@@ -1,0 +1,328 @@
+"""One session of the token, used by one thread at a time, with the way back from each kind of error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pkcs11 import MGF, GCMParams, Mechanism
+from pkcs11.exceptions import (
+    EncryptedDataInvalid,
+    EncryptedDataLenRange,
+    FunctionFailed,
+    GeneralError,
+    PKCS11Error,
+)
+
+from secretsd.signing.errors import SigningError
+from secretsd.signing.model import Hash, KeyVersion, TokenCall, TokenMechanism
+from secretsd.signing.pkcs11 import faults, making, objects
+from secretsd.signing.pkcs11.breaker import pause_s
+from secretsd.signing.pkcs11.faults import Cure
+
+if TYPE_CHECKING:
+    from secretsd.signing.pkcs11.token import Token
+
+_T = TypeVar("_T")
+
+GCM_IV_BYTES = 12
+_TRIES = 3
+_MECHANISMS = {
+    TokenMechanism.ECDSA: Mechanism.ECDSA,
+    TokenMechanism.EDDSA: Mechanism.EDDSA,
+    TokenMechanism.RSA_PKCS1: Mechanism.RSA_PKCS,
+    TokenMechanism.RSA_PSS: Mechanism.RSA_PKCS_PSS,
+}
+_HMACS = {
+    Hash.SHA2_256: Mechanism.SHA256_HMAC,
+    Hash.SHA2_384: Mechanism.SHA384_HMAC,
+    Hash.SHA2_512: Mechanism.SHA512_HMAC,
+}
+_PSS = {
+    Hash.SHA2_256: (Mechanism.SHA256, MGF.SHA256),
+    Hash.SHA2_384: (Mechanism.SHA384, MGF.SHA384),
+    Hash.SHA2_512: (Mechanism.SHA512, MGF.SHA512),
+}
+
+
+class NeedsReset(Exception):  # noqa: N818 - what it is
+    """The library is lost: nothing works before Token.reset()."""
+
+
+class Troubled(Exception):  # noqa: N818 - what it is
+    """An impatient lane met an error; a patient one may recover from it."""
+
+
+class Lane:
+    """Every method blocks as long as the token does, and in all at most about a second longer."""
+
+    def __init__(self, token: Token, *, patient: bool) -> None:
+        self._token = token
+        self._patient = patient
+        self._session: Any = None
+        self._login = 0
+        self._objects: dict[KeyVersion, Any] = {}
+
+    def sign(self, call: TokenCall, deadline_ns: int = 0) -> bytes:
+        """What the token makes of it: r || s of ECDSA, RFC 8032's 64 bytes, an RSA signature, an HMAC."""
+        return self._run(partial(self._sign, call), deadline_ns)
+
+    def verify_mac(self, call: TokenCall, mac: bytes, deadline_ns: int = 0) -> bool:
+        """Whether `mac` is the HMAC; the token compares."""
+        return self._run(partial(self._verify_mac, call, mac), deadline_ns)
+
+    def encrypt(
+        self, key: KeyVersion, plaintext: bytes, associated_data: bytes, deadline_ns: int = 0
+    ) -> bytes:
+        """12 bytes of IV, the ciphertext, 16 bytes of tag (AES-256-GCM)."""
+        return self._run(partial(self._encrypt, key, plaintext, associated_data), deadline_ns)
+
+    def decrypt(self, key: KeyVersion, blob: bytes, associated_data: bytes, deadline_ns: int = 0) -> bytes:
+        """The plaintext of what `encrypt` returned. Raises: SigningError bad-ciphertext, besides others."""
+        return self._run(partial(self._decrypt, key, blob, associated_data), deadline_ns)
+
+    def generate(self, name: str) -> KeyVersion:
+        """A new version of a configured key, made by the token."""
+        return self._run(partial(self._make, name, making.generate))
+
+    def import_key(self, name: str, material: bytes) -> KeyVersion:
+        """A new version from PKCS#8 DER, or from the bytes of an HMAC or AES key."""
+        return self._run(partial(self._make, name, partial(making.import_key, material=material)))
+
+    def retire(self, name: str, number: int) -> None:
+        """From now on the token itself refuses to sign, encrypt or wrap with this version."""
+        self._run(partial(self._retire, name, number))
+
+    def wrap(self, name: str, number: int) -> bytes:
+        """The version, wrapped by the key that its configuration names; `unwrap` takes it back."""
+        return self._run(partial(self._wrap, name, number))
+
+    def unwrap(self, name: str, blob: bytes) -> KeyVersion:
+        """A new version from what `wrap` returned. Raises: SigningError bad-ciphertext, besides others."""
+        return self._run(partial(self._unwrap, name, blob))
+
+    def survey(self) -> None:
+        """Finds all configured keys anew."""
+        self._run(self._token.survey)
+
+    def close(self) -> None:
+        """Gives the session back; one that is in an undefined state is worth nothing any more."""
+        session, self._session = self._session, None
+        self._objects.clear()
+        if session is not None:
+            with contextlib.suppress(PKCS11Error):
+                session.close()
+
+    # The way back -----------------------------------------------------------------------------------------
+
+    def _run(self, do: Callable[[], _T], deadline_ns: int = 0) -> _T:
+        token = self._token
+        if token.latched is not None:
+            raise token.latched
+        breaker = token.breaker
+        if not breaker.is_closed and not breaker.admits(time.monotonic()):
+            raise faults.busy()
+        try:
+            if self._session is None:
+                self._open()
+            result = do()
+        except PKCS11Error as error:
+            return self._recovered(error, do, deadline_ns)
+        if not breaker.is_spotless:
+            breaker.succeeded()
+        return result
+
+    def _recovered(self, first: PKCS11Error, do: Callable[[], _T], deadline_ns: int) -> _T:
+        error = first
+        for attempt in range(_TRIES):
+            self._mend(error, attempt, deadline_ns)
+            try:
+                if self._session is None:
+                    self._open()
+                result = do()
+            except PKCS11Error as another:
+                error = another
+                continue
+            self._token.breaker.succeeded()
+            return result
+        self.close()
+        match faults.cure_of(error):
+            case Cure.ANOTHER_TRY:
+                self._token.breaker.failed(time.monotonic())
+                raise faults.busy() from None
+            case Cure.NONE | Cure.OPERATOR:
+                raise self._token.judged(error) from None
+        # What new sessions and logins do not mend, a new start of the library may.
+        raise NeedsReset from None
+
+    def _mend(self, error: PKCS11Error, attempt: int, deadline_ns: int) -> None:
+        """Does what makes another try worth it. Raises where none is."""
+        # After any error the session is undefined on some tokens, whatever the error says.
+        self.close()
+        cure = faults.cure_of(error)
+        if cure in (Cure.NONE, Cure.OPERATOR):
+            raise self._token.judged(error) from None
+        if not self._patient:
+            raise Troubled from None
+        if deadline_ns and time.monotonic_ns() > deadline_ns:
+            raise faults.unavailable(error) from None
+        match cure:
+            case Cure.RESET:
+                raise NeedsReset from None
+            case Cure.ANOTHER_TRY:
+                time.sleep(pause_s(attempt, random.random()))
+            case Cure.LOGIN:
+                self._log_in(attempt)
+
+    def _log_in(self, attempt: int) -> None:
+        try:
+            self._token.log_in_again(self._login)
+        except PKCS11Error as error:
+            match faults.cure_of(error):
+                case Cure.OPERATOR | Cure.NONE:
+                    raise self._token.judged(error) from None
+                case Cure.RESET:
+                    raise NeedsReset from None
+            time.sleep(pause_s(attempt, random.random()))
+
+    def _open(self) -> None:
+        self._login = self._token.login_count
+        self._session = self._token.session()
+
+    # What is done with the session ------------------------------------------------------------------------
+
+    def _object(self, key: KeyVersion) -> Any:
+        found = self._objects.get(key)
+        if found is None:
+            config = self._token.config.keys.get(key.key)
+            class_ = objects.object_class(key.type)
+            if config is not None:
+                found = objects.find(self._session, key.key, config, key.number, class_)
+            if found is None:
+                raise SigningError(
+                    "key-missing",
+                    f"version {key.number} of {key.key} is no longer on the token",
+                    advice="put it back, or reload secretsd-signer",
+                )
+            self._objects[key] = found
+        return found
+
+    def _sign(self, call: TokenCall) -> bytes:
+        mechanism, parameter = _mechanism(call)
+        found = self._object(call.key)
+        try:
+            sign = found.sign
+        except AttributeError:  # python-pkcs11 leaves out what the object's attributes do not allow
+            raise _retired(call.key) from None
+        return bytes(sign(call.data, mechanism=mechanism, mechanism_param=parameter))
+
+    def _verify_mac(self, call: TokenCall, mac: bytes) -> bool:
+        mechanism, _ = _mechanism(call)
+        return bool(self._object(call.key).verify(call.data, mac, mechanism=mechanism))
+
+    def _encrypt(self, key: KeyVersion, plaintext: bytes, associated_data: bytes) -> bytes:
+        # Unshared memory of its own: CloudHSM chooses the IV itself and writes it here.
+        iv = os.urandom(GCM_IV_BYTES)
+        parameter = GCMParams(iv, associated_data)
+        found = self._object(key)
+        try:
+            encrypt = found.encrypt
+        except AttributeError:
+            raise _retired(key) from None
+        return iv + bytes(encrypt(plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
+
+    def _decrypt(self, key: KeyVersion, blob: bytes, associated_data: bytes) -> bytes:
+        iv, ciphertext = blob[:GCM_IV_BYTES], blob[GCM_IV_BYTES:]
+        parameter = GCMParams(iv, associated_data)
+        found = self._object(key)
+        try:
+            plaintext = found.decrypt(ciphertext, mechanism=Mechanism.AES_GCM, mechanism_param=parameter)
+        except (EncryptedDataInvalid, EncryptedDataLenRange):
+            self.close()
+            raise _bad_ciphertext() from None
+        except (GeneralError, FunctionFailed):
+            # SoftHSM's words for a wrong tag, and other tokens' for being lost: one that answers is not.
+            self.close()
+            self._open()
+            self._session.generate_random(8)
+            raise _bad_ciphertext() from None
+        return bytes(plaintext)
+
+    def _make(self, name: str, make: Callable[..., None]) -> KeyVersion:
+        config = self._token.config.keys[name]
+        number = len(self._token.keys.get(name, ())) + 1
+        if config.id is not None and number > 1:
+            raise SigningError(
+                "unsupported",
+                f"{name} is found by its CKA_ID, and such a key has one version",
+                advice=f"set label in [signer.keys.{name}] instead of id",
+            )
+        if objects.find(self._session, name, config, number, objects.object_class_of(config)) is not None:
+            raise self._token.problems.get(name) or SigningError(
+                "key-unfit", f"the token has such an object already: {name}", advice="reload secretsd-signer"
+            )
+        make(self._session, name, config, number)
+        return self._found_again(name)
+
+    def _found_again(self, name: str) -> KeyVersion:
+        self._token.find_again(self._session, name)
+        self._objects = {key: found for key, found in self._objects.items() if key.key != name}
+        return self._token.keys[name][-1]
+
+    def _retire(self, name: str, number: int) -> None:
+        key = self._version(name, number)
+        making.retire(self._object(key), key)
+        self._found_again(name)
+
+    def _wrap(self, name: str, number: int) -> bytes:
+        key = self._version(name, number)
+        return making.wrap(self._wrapping_key(name), self._object(key), key)
+
+    def _unwrap(self, name: str, blob: bytes) -> KeyVersion:
+        wrapping_key = self._wrapping_key(name)
+        return self._make(name, partial(making.unwrap, wrapping_key=wrapping_key, blob=blob))
+
+    def _wrapping_key(self, name: str) -> Any:
+        wrapping = self._token.config.keys[name].wrapped_by
+        versions = self._token.keys.get(wrapping or "", ())
+        if not versions:
+            raise self._token.problems.get(wrapping or "") or SigningError(
+                "key-missing", f"{name} has no key to be wrapped with", advice="set wrapped_by"
+            )
+        return self._object(versions[-1])
+
+    def _version(self, name: str, number: int) -> KeyVersion:
+        for key in self._token.keys.get(name, ()):
+            if key.number == number:
+                return key
+        raise self._token.problems.get(name) or SigningError(
+            "unknown-version", f"{name} has no version {number}", advice="secretsctl keys list"
+        )
+
+
+def _mechanism(call: TokenCall) -> tuple[Mechanism, Any]:
+    if call.mechanism is TokenMechanism.HMAC and call.hash is not None:
+        return _HMACS[call.hash], None
+    if call.mechanism is TokenMechanism.RSA_PSS and call.hash is not None:
+        return Mechanism.RSA_PKCS_PSS, (*_PSS[call.hash], call.salt_bytes)
+    return _MECHANISMS[call.mechanism], None
+
+
+def _retired(key: KeyVersion) -> SigningError:
+    return SigningError(
+        "version-retired",
+        f"version {key.number} of {key.key} is retired",
+        advice="use a newer version of the key",
+    )
+
+
+def _bad_ciphertext() -> SigningError:
+    return SigningError(
+        "bad-ciphertext",
+        "the ciphertext was not made by this key version with this associated data, or was altered",
+    )

@@ -1,0 +1,182 @@
+"""The token: its library, the login that all sessions share, and the configured keys found on it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
+
+from secretsd.config.signer import Signer
+from secretsd.signing.errors import SigningError
+from secretsd.signing.model import KeyVersion
+from secretsd.signing.pkcs11 import faults, objects
+from secretsd.signing.pkcs11.breaker import Breaker
+from secretsd.signing.pkcs11.faults import Cure
+from secretsd.signing.pkcs11.lane import Lane
+from secretsd.signing.pkcs11.library import LockingLibrary
+from secretsd.signing.pkcs11.mapper import Mapper
+from secretsd.signing.pkcs11.pin import read_pin
+
+_TRIES = 3
+
+
+class Token:
+    """One token. `open`, `reset` and `configure` are for one thread at a time; lanes may run meanwhile only
+    where it is said."""
+
+    def __init__(self, config: Signer) -> None:
+        self.config = config
+        self.keys: Mapping[str, tuple[KeyVersion, ...]] = MappingProxyType({})  # oldest version first
+        self.problems: Mapping[str, SigningError] = MappingProxyType({})  # keys that cannot be used
+        self.breaker = Breaker()
+        self.latched: SigningError | None = None  # a PIN was refused: until `unlock`
+        self.login_count = 0
+        self._library: LockingLibrary | None = None
+        self._token: Any = None
+        self._holder: Any = None  # the session that logged in; never closed, or all would be logged out
+        self._login_lock = threading.Lock()
+
+    def open(self) -> None:
+        """Loads the module, logs in, finds the keys. May be called again after it failed.
+
+        Raises: SigningError. A PIN is tried once.
+        """
+        if self.latched is not None:
+            raise self.latched
+        pin = read_pin(self.config.pin)
+        try:
+            self._token = self._find_token(self._load())
+            self._log_in(pin)
+            self.survey()
+        except PKCS11Error as error:
+            raise self.judged(error) from None
+
+    def reset(self) -> None:
+        """C_Finalize, then as `open`. No call may be under way; all sessions end. Raises: SigningError."""
+        self.close()
+        self.open()
+
+    def close(self) -> None:
+        """C_Finalize; errors of a token that is lost do not matter any more."""
+        self._holder = self._token = None
+        if self._library is not None:
+            with contextlib.suppress(PKCS11Error):
+                self._library.finalize()
+            self._library = None
+
+    def unlock(self) -> None:
+        """Lets the PIN be tried again, once: by the next `open` or `reset`."""
+        self.latched = None
+
+    def configure(self, config: Signer) -> None:
+        """Another table of keys; `survey` then finds them."""
+        self.config = config
+
+    def lane(self, *, patient: bool = True) -> Lane:
+        """A way to the token for one thread at a time; without `patient` it recovers from nothing."""
+        return Lane(self, patient=patient)
+
+    def session(self) -> Any:
+        """A session of the pool: read-write, which CloudHSM insists on, and without a login of its own.
+
+        Raises: PKCS11Error.
+        """
+        return self._token.open(rw=True, attribute_mapper=Mapper())
+
+    def log_in_again(self, seen_login: int) -> None:
+        """After UserNotLoggedIn: of many threads that see it one logs in.
+
+        Raises: SigningError, PKCS11Error.
+        """
+        with self._login_lock:
+            if self.login_count != seen_login or self.latched is not None:
+                return
+            self._log_in(read_pin(self.config.pin))
+
+    def judged(self, error: PKCS11Error) -> SigningError:
+        """What is said of an error that is not mended here; a refused PIN latches."""
+        match faults.cure_of(error):
+            case Cure.OPERATOR:
+                self.latched = faults.pin_locked(error)
+                return self.latched
+            case Cure.NONE:
+                return faults.refused(error)
+        return faults.unavailable(error)
+
+    def find_again(self, session: Any, name: str) -> None:
+        """Reads the versions of one key from the token anew, after it was changed. Raises: PKCS11Error."""
+        with contextlib.suppress(SigningError):
+            found = tuple(objects.versions(session, name, self.config.keys[name]))
+            self.keys = MappingProxyType({**self.keys, name: found})
+            self.problems = MappingProxyType(
+                {key: problem for key, problem in self.problems.items() if key != name}
+            )
+
+    def _load(self) -> LockingLibrary:
+        if self._library is not None:
+            return self._library
+        if not Path(self.config.module).is_file():
+            raise _no_module(self.config, "there is no such file")
+        try:
+            self._library = LockingLibrary(str(self.config.module))
+        except (PKCS11Error, OSError, AttributeError) as error:
+            raise _no_module(self.config, f"it cannot be loaded ({type(error).__name__})") from None
+        return self._library
+
+    def _find_token(self, library: LockingLibrary) -> Any:
+        found = []
+        for slot in library.get_slots(token_present=True):
+            with contextlib.suppress(PKCS11Error):
+                token = slot.get_token()
+                is_it = slot.slot_id == self.config.slot or token.label == self.config.token
+                if is_it:
+                    found.append(token)
+        if len(found) == 1:
+            return found[0]
+        what = f"slot {self.config.slot}" if self.config.token is None else f"the label {self.config.token}"
+        # A library that was loaded before the token was there does not see it.
+        self.close()
+        raise SigningError(
+            "token-missing",
+            f"the module has {len(found) or 'no'} token{'s' if len(found) > 1 else ''} with {what}",
+            advice=f"correct token or slot in [signer]; pkcs11-tool --module {self.config.module} -L",
+        )
+
+    def _log_in(self, pin: str) -> None:
+        for attempt in range(_TRIES):
+            try:
+                self._holder = self._token.open(rw=True, user_pin=pin, attribute_mapper=Mapper())
+                break
+            except UserAlreadyLoggedIn:
+                break
+            except PKCS11Error as error:
+                is_last = attempt == _TRIES - 1
+                if is_last or faults.cure_of(error) not in (Cure.ANOTHER_TRY, Cure.NEW_SESSION):
+                    raise
+        self.login_count += 1
+
+    def survey(self) -> None:
+        """Finds every configured key. Raises: PKCS11Error."""
+        session = self.session()
+        keys: dict[str, tuple[KeyVersion, ...]] = {}
+        problems: dict[str, SigningError] = {}
+        for name, key in self.config.keys.items():
+            try:
+                keys[name] = tuple(objects.versions(session, name, key))
+            except SigningError as error:
+                problems[name] = error
+        session.close()
+        self.keys, self.problems = MappingProxyType(keys), MappingProxyType(problems)
+
+
+def _no_module(config: Signer, why: str) -> SigningError:
+    return SigningError(
+        "module-missing",
+        f"the PKCS#11 module {config.module} cannot be used: {why}",
+        advice="install the token's library, or correct module in [signer]",
+    )

@@ -1,0 +1,108 @@
+"""What the audit log is told of each request: its intent, its outcome, or that it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secretsd.audit import record
+from secretsd.audit.log import AuditLog
+from secretsd.errors import SecretsdError
+from secretsd.signing.errors import SigningError
+from secretsd.signing.model import Answer, Operation, Peer
+
+# What nobody could do wrong on purpose is a failure of ours; all else that is not done is a refusal.
+_FAILURES = frozenset(
+    {
+        *("deadline-expired", "queue-full", "stopping", "token-missing", "token-busy", "token-unavailable"),
+        *("pin-locked", "pin-missing", "module-missing", "key-missing", "key-ambiguous", "key-unfit"),
+        *("audit-unavailable", "bug", "peer-gone"),
+    }
+)
+
+
+class Actor:
+    """A peer as it stands in the records, and the beginnings of its records that were made so far."""
+
+    __slots__ = ("_uses", "members")
+    _MOST_USES = 64
+
+    def __init__(self, peer: Peer) -> None:
+        self.members = record.actor(peer)
+        self._uses: dict[tuple[Operation, str, str], str] = {}
+
+    def use(self, operation: Operation, key: str, mechanism: str) -> str:
+        """The members that all records of such a use share."""
+        name = (operation, key, mechanism)
+        members = self._uses.get(name)
+        if members is None:
+            if len(self._uses) >= self._MOST_USES:
+                self._uses.clear()
+            members = self._uses[name] = record.use(operation, key, mechanism, self.members)
+        return members
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One request under way."""
+
+    members: str
+    number: int
+    version: int
+    is_strict: bool
+
+
+class Trail:
+    """The signer's audit trail. All methods are for the loop's thread."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+        self._number = 0  # joins intent and outcome
+
+    @property
+    def trouble(self) -> SigningError | None:
+        """Why strict requests must be refused now; None while the log can be written."""
+        return self._log.trouble
+
+    def intent(self, members: str, version: int, *, is_strict: bool) -> Use:
+        """Notes what is about to be done."""
+        self._number += 1
+        self._log.append(record.intent(members, self._number, version))
+        return Use(members, self._number, version, is_strict)
+
+    def outcome(self, use: Use, outcome: Answer | SigningError) -> None:
+        """Notes how it went."""
+        if isinstance(outcome, SigningError):
+            text = record.outcome(use.members, use.number, use.version, _result(outcome), outcome.code)
+        else:
+            text = record.outcome(use.members, use.number, use.version)
+        self._log.append(text)
+
+    def refused(
+        self, actor: Actor, operation: Operation | None, key: str | None, error: SigningError
+    ) -> None:
+        """Notes a request that was not even begun. `key` is a configured key's name, or None."""
+        self._number += 1
+        members = record.use(operation or "unreadable", key, None, actor.members)
+        self._log.append(record.outcome(members, self._number, 0, _result(error), error.code))
+
+    def event(self, action: str, error: SecretsdError | None = None, **details: str | int) -> None:
+        """Notes what the daemon itself did."""
+        result: record.Result = "ok" if error is None else "failed"
+        self._log.append(record.event(action, result=result, reason=error.code if error else "", **details))
+
+    def commit(self, done: Callable[[SigningError | None], None]) -> None:
+        """Calls `done` when all of the above is on the disk, or cannot be brought there."""
+        self._log.commit(lambda error: done(None if error is None else audit_unavailable()))
+
+
+def audit_unavailable() -> SigningError:
+    return SigningError(
+        "audit-unavailable",
+        "the audit log cannot be written, and without it this key is not used",
+        advice="see secretsctl doctor: is the disk full?",
+    )
+
+
+def _result(error: SigningError) -> record.Result:
+    return "failed" if error.code in _FAILURES else "refused"
