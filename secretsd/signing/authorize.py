@@ -159,7 +159,7 @@ class Policy:
 
 
 def allowed_words(key: SigningKey) -> frozenset[str]:
-    """What requests may need: what is listed; without a hash the type's own, without a padding of RSA both."""
+    """What requests may need: the listed; without a hash the type's own, without a padding of RSA both."""
     listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
     hashes = {default_hash(type_)} if type_ not in _HASHLESS and not listed & HASHES else set()
     return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())

@@ -89,7 +89,7 @@ class Reader:
         self._parser = None
 
     def _parse(self, piece: bytes) -> None:
-        begun = self.begun if self._is_parsing else -1
+        begun = self.begun if self._is_parsing else self.begun + 1
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserInvalidMethodError:

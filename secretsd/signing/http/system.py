@@ -60,19 +60,7 @@ def seal_status(desk: Core, exchange: Exchange) -> None:
 
 def leader(_: Core, exchange: Exchange) -> None:
     """For `bao status`, too: there is one server, and no other to lead."""
-    exchange.respond(
-        envelope.bare(
-            {
-                "ha_enabled": False,
-                "is_self": False,
-                "active_time": "0001-01-01T00:00:00Z",
-                "leader_address": "",
-                "leader_cluster_address": "",
-                "performance_standby": False,
-                "performance_standby_last_remote_wal": 0,
-            }
-        )
-    )
+    exchange.respond(envelope.bare({"ha_enabled": False}))
 
 
 def lookup_self(_: Core, exchange: Exchange) -> None:

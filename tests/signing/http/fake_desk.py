@@ -214,3 +214,18 @@ _WORK: dict[tuple[Operation, str], Callable[[Any, Request], bytes]] = {
     (Operation.DECRYPT, "aes256-gcm96"): _decrypt,
     **{(Operation.PUBLIC_KEY, family): _nothing for family in ("ecdsa", "rsa", "ed25519")},
 }
+
+
+class FakeAdministration:
+    """Answers what it was asked for; a key named "forbidden" is one that the peer may not touch."""
+
+    def __getattr__(self, verb: str) -> Callable[..., None]:
+        def asked(peer: Peer, *rest: Any) -> None:
+            *arguments, answer = rest
+            if "forbidden" in arguments:
+                answer(SigningError("not-an-admin", "only admins may", advice="ask root"))
+            else:
+                shown = [each.hex() if isinstance(each, bytes) else each for each in arguments]
+                answer({"verb": verb, "uid": peer.uid, "arguments": shown})
+
+        return asked
