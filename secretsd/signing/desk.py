@@ -64,6 +64,15 @@ class Desk:
     def under_way(self) -> int:
         return self._under_way.total()
 
+    @property
+    def trouble(self) -> SigningError | None:
+        """Why no key can be used at the moment; None while the token works."""
+        return self.dispatcher.trouble
+
+    def keys_of(self, caller: Caller) -> tuple[str, ...]:
+        """The names of the keys that the caller has any right to."""
+        return self.policy.visible(caller.peer)
+
     def configure(self, config: Signer, policy: Policy) -> None:
         """From the next request on; the rights that connections have cached are found anew."""
         self.config, self.policy = config, policy
@@ -140,6 +149,11 @@ class Desk:
         raise SigningError(
             "unknown-version", f"{key} has no such version", advice=f"its newest is {versions[-1].number}"
         )
+
+    def versions(self, key: str) -> tuple[KeyVersion, ...]:
+        """Of a configured key, oldest first. Raises: SigningError where it cannot be used."""
+        self.version(key, 0)
+        return self.token.keys[key]
 
     def _done(self, caller: Caller, use: Use, answer: Answering, result: bytes | SigningError) -> None:
         """On the loop, when the token has answered."""

@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote
 
+from secretsd.signing.desk import Caller
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.envelope import Response
@@ -31,15 +32,27 @@ _MOST_TIMEOUT_DIGITS = 9
 _REQUEST_TIMEOUT = 408
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+# What a client gets that is let in no more.
+TURNED_AWAY = envelope.layout(
+    envelope.error(
+        SigningError(
+            "too-many-connections",
+            "this user has too many connections",
+            advice="close some, or keep one open for many requests",
+        )
+    ),
+    closes=True,
+)
+
 
 class HttpConnection(asyncio.Protocol):
-    """`closed` is called once, when nothing of the connection is left. `caller` is the desk's.
+    """`closed` is called once, when nothing of the connection is left. `caller` is closed by whoever made it.
 
     An idle connection has no timer. A client that sends a request too slowly, or that does not read its
     answers, is cut off.
     """
 
-    def __init__(self, routes: Routes, caller: Any, closed: Callable[[], None]) -> None:
+    def __init__(self, routes: Routes, caller: Caller, closed: Callable[[], None]) -> None:
         self._routes = routes
         self._caller = caller
         self._closed = closed

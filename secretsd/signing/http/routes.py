@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import batch, envelope, keys, own, system, transit
-from secretsd.signing.http.core import Administration, Core
+from secretsd.signing.http.administering import Administration
 from secretsd.signing.http.exchange import Exchange
 from secretsd.signing.model import Operation
 
@@ -27,7 +28,7 @@ _METHOD_NOT_ALLOWED = 405
 class Routes:
     """One for all connections."""
 
-    def __init__(self, desk: Core, administration: Administration) -> None:
+    def __init__(self, desk: Desk, administration: Administration) -> None:
         self.desk = desk
         self._administration = administration
 
