@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from secretsd.signing.dispatch import Dispatcher, Job
 from secretsd.signing.errors import SigningError
 from secretsd.signing.mechanisms import mechanism_name, needs, work
 from secretsd.signing.model import Answer, KeyVersion, Peer, Request
-from secretsd.signing.peer import Identified, is_alive
+from secretsd.signing.peer import is_alive
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.trail import Actor, Trail, Use
@@ -30,12 +31,13 @@ class Caller:
 
     __slots__ = ("_pidfd", "actor", "peer", "policy", "rights")
 
-    def __init__(self, identified: Identified) -> None:
-        self.peer: Peer = identified.peer
-        self.actor = Actor(identified.peer)
+    def __init__(self, peer: Peer, pidfd: int) -> None:
+        """`pidfd` is closed by `close`."""
+        self.peer = peer
+        self.actor = Actor(peer)
         self.policy: Policy | None = None  # by which `rights` were found; another one drops them
         self.rights: dict[str, Right] = {}
-        self._pidfd = identified.pidfd
+        self._pidfd = pidfd
 
     def is_alive(self) -> bool:
         return self._pidfd >= 0 and is_alive(self._pidfd)
@@ -59,9 +61,11 @@ class Desk:
         self.trail = trail
         self._under_way: Counter[int] = Counter()  # uid -> requests not yet answered
         self._is_stopping = False
+        self.idle = asyncio.Event()  # nothing is under way, and nothing will be
 
     @property
     def under_way(self) -> int:
+        """Requests that are not yet answered."""
         return self._under_way.total()
 
     @property
@@ -69,17 +73,18 @@ class Desk:
         """Why no key can be used at the moment; None while the token works."""
         return self.dispatcher.trouble
 
-    def keys_of(self, caller: Caller) -> tuple[str, ...]:
-        """The names of the keys that the caller has any right to."""
-        return self.policy.visible(caller.peer)
-
     def configure(self, config: Signer, policy: Policy) -> None:
         """From the next request on; the rights that connections have cached are found anew."""
         self.config, self.policy = config, policy
 
     def stop(self) -> None:
-        """Refuses what comes from now on; what is under way is answered."""
+        """Refuses what comes from now on; `idle` is set when what is under way has been answered."""
         self._is_stopping = True
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self._is_stopping and not self._under_way:
+            self.idle.set()
 
     def submit(self, caller: Caller, request: Request, answer: Answering) -> None:
         """Has `request` done for `caller`; `answer` is called on the loop, maybe before this returns."""
@@ -93,7 +98,7 @@ class Desk:
         uid = caller.peer.uid
         self._under_way[uid] += 1
         members = caller.actor.use(request.operation, request.key, mechanism_name(request, key))
-        use = self.trail.intent(members, key.number, is_strict=right.is_strict)
+        use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
         deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
         job = Job(uid, request.key, job_work, partial(self._done, caller, use, answer), deadline_ns)
         try:
@@ -104,6 +109,29 @@ class Desk:
     def refuse(self, caller: Caller, error: SigningError) -> None:
         """Notes a request that could not even be read."""
         self.trail.refused(caller.actor, None, None, error)
+
+    def keys_of(self, caller: Caller) -> tuple[str, ...]:
+        """The names of the keys that the caller may use."""
+        return self.policy.visible(caller.peer)
+
+    def versions(self, key: str) -> tuple[KeyVersion, ...]:
+        """Of a configured key, oldest first. Raises: SigningError where it cannot be used."""
+        versions = self.token.keys.get(key)
+        if not versions:
+            raise self.dispatcher.trouble or self.token.problems.get(key) or _not_yet()
+        return versions
+
+    def version(self, key: str, number: int) -> KeyVersion:
+        """One version of a configured key; 0 is the newest. Raises: SigningError."""
+        versions = self.versions(key)
+        if number == 0:
+            return versions[-1]
+        for version in versions:
+            if version.number == number:
+                return version
+        raise SigningError(
+            "unknown-version", f"{key} has no such version", advice=f"its newest is {versions[-1].number}"
+        )
 
     def _admitted(self, caller: Caller, request: Request) -> tuple[Right, KeyVersion, Work]:
         """Raises: SigningError where the request may not be done, or cannot be."""
@@ -124,8 +152,8 @@ class Desk:
                 "rate-limited", "the key is used more often than its rate_limit", advice="ask more slowly"
             )
         job_work = work(request, key)
-        if right.is_strict and self.trail.trouble is not None:
-            raise self.trail.trouble
+        if right.audit_is_strict and (trouble := self.trail.trouble) is not None:
+            raise trouble
         return right, key, job_work
 
     def _right(self, caller: Caller, key: str) -> Right:
@@ -136,31 +164,9 @@ class Desk:
             right = caller.rights[key] = self.policy.right(caller.peer, key)
         return right
 
-    def version(self, key: str, number: int) -> KeyVersion:
-        """The version of a configured key; 0 is the newest. Raises: SigningError."""
-        versions = self.token.keys.get(key)
-        if not versions:
-            raise self.dispatcher.trouble or self.token.problems.get(key) or _not_yet()
-        if number == 0:
-            return versions[-1]
-        for version in versions:
-            if version.number == number:
-                return version
-        raise SigningError(
-            "unknown-version", f"{key} has no such version", advice=f"its newest is {versions[-1].number}"
-        )
-
-    def versions(self, key: str) -> tuple[KeyVersion, ...]:
-        """Of a configured key, oldest first. Raises: SigningError where it cannot be used."""
-        self.version(key, 0)
-        return self.token.keys[key]
-
     def _done(self, caller: Caller, use: Use, answer: Answering, result: bytes | SigningError) -> None:
         """On the loop, when the token has answered."""
         uid = caller.peer.uid
-        self._under_way[uid] -= 1
-        if not self._under_way[uid]:
-            del self._under_way[uid]
         outcome: Answer | SigningError
         outcome = result if isinstance(result, SigningError) else Answer(result, use.version)
         if not caller.is_alive():
@@ -168,9 +174,16 @@ class Desk:
             outcome = SigningError("peer-gone", "the process that asked has ended")
         self.trail.outcome(use, outcome)
         if use.is_strict and isinstance(outcome, Answer):
-            self.trail.commit(lambda trouble: answer(trouble or outcome))
+            self.trail.commit(lambda trouble: self._answer(uid, answer, trouble or outcome))
         else:
-            answer(outcome)
+            self._answer(uid, answer, outcome)
+
+    def _answer(self, uid: int, answer: Answering, outcome: Answer | SigningError) -> None:
+        self._under_way[uid] -= 1
+        if not self._under_way[uid]:
+            del self._under_way[uid]
+        answer(outcome)
+        self._note_idle()
 
 
 def _not_yet() -> SigningError:

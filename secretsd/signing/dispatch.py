@@ -1,7 +1,7 @@
 """Brings requests to the token, in threads with a session each or inline, and brings a lost token back.
 
-All methods are for the event loop's thread. A call that hangs cannot be cancelled, and C_Finalize during a call
-is undefined (PKCS#11 2.40, 5.4), so a call that hangs too long ends the process.
+All methods are for the event loop's thread. A call that hangs cannot be cancelled, and C_Finalize during a
+call is undefined (PKCS#11 2.40, 5.4), so that a call that hangs too long ends the process.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _MOST_RESETS = 2  # for one job: one that breaks the token again and again is no
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _EXPIRY_CHECK_S = 0.05
+_SURVEY_NS = 60_000_000_000
 # Without a patient thread beside it, an inline signer could not recover without blocking its sockets.
 _THREADS_BESIDE_INLINE = 2
 # Troubles that only an operator ends: a wrong PIN must not be tried again by itself.
@@ -149,6 +150,13 @@ class Dispatcher:
         if not self._out:
             self._start_reset()
 
+    def survey(self) -> None:
+        """Has the configured keys found anew, in the background."""
+        if self._trouble is None:
+            deadline_ns = time.monotonic_ns() + _SURVEY_NS
+            self._waiting.put(0, "", Job(0, "", lambda lane: lane.survey(), self._surveyed, deadline_ns))
+            self._feed()
+
     def stop(self) -> None:
         """Ends the threads once their calls have ended. Does not wait."""
         for handle in (self._watching, self._retrying):
@@ -156,6 +164,10 @@ class Dispatcher:
                 handle.cancel()
         for _ in self._threads:
             self._ready.put(None)
+
+    def _surveyed(self, result: Result | SigningError) -> None:
+        if isinstance(result, SigningError):
+            log.error("the keys could not be looked up", extra={"reason": result.sentence})
 
     # Inline -----------------------------------------------------------------------------------------------
 

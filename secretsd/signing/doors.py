@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -76,7 +77,7 @@ class Door:
         self._last_warned_s = -_WARN_EVERY_S
         self._turned_away = 0
         self._is_open = False
-        listener.setblocking(False)
+        listener.settimeout(0)
 
     def open(self) -> None:
         self._is_open = True
@@ -111,17 +112,15 @@ class Door:
             self._slots.give_back(uid)
             connection.close()
             return
-        connection.setblocking(False)
+        connection.settimeout(0)
         self._greeting.welcome(connection, identified, lambda: self._slots.give_back(uid))
 
     def _turn_away(self, connection: socket.socket, uid: int) -> None:
         self._turned_away += 1
         self._warn("connections turned away: one user has too many", uid=uid, count=self._turned_away)
-        connection.setblocking(False)
-        try:
+        connection.settimeout(0)
+        with contextlib.suppress(OSError):  # told or not, it is closed
             connection.send(self._greeting.turned_away, socket.MSG_NOSIGNAL)
-        except OSError:
-            pass  # told or not, it is closed
         connection.close()
 
     def _pause(self, error: OSError) -> None:

@@ -102,3 +102,12 @@ class SigningError(SecretsdError):
     def sentence(self) -> str:
         """What failed and what to do, for the client."""
         return f"{self}: {self.advice}" if self.advice else str(self)
+
+
+def too_many_connections() -> SigningError:
+    """What a connection beyond its user's share is told before it is closed."""
+    return SigningError(
+        "too-many-connections",
+        "this user has too many connections open",
+        advice="close some, or send more over each; see max_connections_per_user",
+    )

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from secretsd.audit.log import AuditLog
 from secretsd.config.load import load
-from secretsd.config.models import Config
-from secretsd.config.signer import INSTALLED_SIGNER_DIR, Signer
-from secretsd.errors import ConfigError, SecretsdError
-from secretsd.service import Service
+from secretsd.config.signer import Signer
+from secretsd.errors import ConfigError
 from secretsd.signing import native
 from secretsd.signing.administration import Administration
+from secretsd.signing.authorize import Policy
 from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.dispatch import Dispatcher
 from secretsd.signing.doors import Door, Greeting, Slots
-from secretsd.signing.http.connection import TURNED_AWAY, HttpConnection
+from secretsd.signing.http import envelope
+from secretsd.signing.http.connection import HttpConnection
+from secretsd.signing.http.routes import Routes
 from secretsd.signing.listeners import Listeners
 from secretsd.signing.peer import Identified
 from secretsd.signing.pkcs11.token import Token
-from secretsd.signing.resolve import policy_of
+from secretsd.signing.resolve import resolve
 from secretsd.signing.trail import Trail
 
 log = logging.getLogger(__name__)
@@ -32,14 +34,23 @@ log = logging.getLogger(__name__)
 AUDIT_GROUP = "secretsd-audit"
 _MOST_CONNECTIONS = 2048  # each has two descriptors, its own and the pidfd of its peer
 _DRAIN_S = 5.0
+# What a running process cannot change: its sockets, its files, its threads, its token.
+_NEEDS_A_RESTART = frozenset(
+    {
+        *("module", "token", "slot", "sessions", "dispatch", "queue", "hang_limit_s"),
+        *("socket", "seqpacket_socket", "state_dir"),
+    }
+)
 
 
 class House:
     """One signer. All methods are for the loop's thread."""
 
     def __init__(self, config_path: Path, config: Signer, listeners: Listeners) -> None:
+        """Raises: LocalIOError where the audit log cannot be written."""
         self._config_path = config_path
         self._config = config
+        self._loop = asyncio.get_running_loop()
         self._audit = AuditLog(config.state_dir / "audit", group=AUDIT_GROUP)
         self._audit.open()
         self._token = Token(config)
@@ -50,61 +61,115 @@ class House:
             queue=config.queue,
             hang_limit_s=config.hang_limit_s,
         )
-        trail = Trail(self._audit)
-        self._desk = Desk(config, policy_of(config), self._token, self._dispatcher, trail)
-        self._administration = Administration(self._desk)
+        self._trail = Trail(self._audit)
+        self._desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
+        self._routes = Routes(self._desk, Administration(self._desk))
         self._slots = Slots(total=_MOST_CONNECTIONS, per_user=config.max_connections_per_user)
         self._doors = (
-            Door(listeners.http, self._slots, Greeting(self._welcome_http, TURNED_AWAY)),
+            Door(listeners.http, self._slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
             Door(listeners.native, self._slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
         )
-        self._connections: set[native.NativeConnection | HttpConnection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._native: set[native.NativeConnection] = set()
+        self._http: set[HttpConnection] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def open(self) -> None:
         """Lets requests in; they wait where the token is not there yet."""
-        self._desk.trail.event("start")
+        self._trail.event("start")
         self._dispatcher.bring_up()
         for door in self._doors:
             door.open()
 
+    def look(self) -> None:
+        """What is looked at again and again, from the watchdog's rhythm."""
+        self._audit.look()
+
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
         try:
-            config = load(self._config_path).signer
-            if config is None:
-                raise ConfigError([f"{self._config_path}: there is no table [signer]"])
+            config = configured(self._config_path)
         except ConfigError as error:
             for line in error.problems:
                 log.error(line)
             log.error("the configuration stays as it was: correct it, then reload again")
-            self._desk.trail.event("reload", error)
+            self._trail.event("reload", error)
             return
-        self._warn_of_what_needs_a_restart(config)
+        for key in sorted(_NEEDS_A_RESTART):
+            if getattr(config, key) != getattr(self._config, key):
+                log.warning("a changed setting needs a restart of secretsd-signer", extra={"setting": key})
         self._config = config
         self._desk.configure(config, policy_of(config))
         self._slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
-        self._dispatcher.bring_up()
-        self._desk.trail.event("reload")
-        log.info("configuration read anew", extra={"keys": len(config.keys)})
+        self._dispatcher.survey()
+        self._trail.event("reload")
+        log.info("the configuration was read anew", extra={"keys": len(config.keys)})
 
     async def stop(self) -> None:
-        """No new requests; waits for those under way, at most 5 s."""
+        """Lets nobody in any more; waits for the requests under way, at most 5 s."""
         for door in self._doors:
             door.close()
         self._desk.stop()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while self._desk.under_way:
-                    await asyncio.sleep(0.01)
-        for connection in list(self._connections):
+            await asyncio.wait_for(self._desk.idle.wait(), _DRAIN_S)
+        for http in list(self._http):
+            http.finish()
+        for connection in list(self._native):
             connection.close()
         self._dispatcher.stop()
-        self._desk.trail.event("stop")
+        self._trail.event("stop")
         self._audit.close()
+
+    def status_line(self) -> str:
+        """For systemctl status."""
+        trouble = self._desk.trouble
+        if trouble is not None:
+            return f"{trouble}"
+        problems = len(self._token.problems)
+        lacking = f", {problems} cannot be used: see secretsctl keys list" if problems else ""
+        return f"{len(self._token.keys)} keys ready{lacking}"
 
     def _welcome_native(
         self, connection: socket.socket, identified: Identified, leave: Callable[[], None]
     ) -> None:
-        self._connections.add(native.NativeConnection(connection, self._desk, identified, leave))
+        def closed() -> None:
+            self._native.discard(welcomed)
+            leave()
+
+        welcomed = native.NativeConnection(connection, self._desk, identified, closed)
+        self._native.add(welcomed)
+
+    def _welcome_http(
+        self, connection: socket.socket, identified: Identified, leave: Callable[[], None]
+    ) -> None:
+        caller = Caller(identified.peer, identified.pidfd)
+
+        def closed() -> None:
+            self._http.discard(welcomed)
+            caller.close()
+            leave()
+
+        welcomed = HttpConnection(self._routes, caller, closed)
+        self._http.add(welcomed)
+        task: asyncio.Task[object] = self._loop.create_task(
+            self._loop.connect_accepted_socket(lambda: welcomed, connection)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def configured(path: Path) -> Signer:
+    """The table [signer] of the configuration. Raises: ConfigError."""
+    config = load(path)
+    if config.signer is None:
+        raise ConfigError([f"{path}: there is no table [signer]: see secretsd.toml(5)"])
+    return config.signer
+
+
+def policy_of(config: Signer) -> Policy:
+    """With this host's users. Who is unknown here matches nobody, and is logged."""
+    # In the foreground the signer is the user's own, and so are its keys.
+    policy = Policy(config, resolve(config), daemon_uid=os.geteuid())
+    for problem in policy.problems:
+        log.error(problem)
+    return policy

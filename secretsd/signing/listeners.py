@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -54,7 +55,7 @@ def _passed_by_systemd() -> dict[str, socket.socket]:
     found = {}
     for number, name in zip(range(int(count)), names.split(":"), strict=False):
         descriptor = _FIRST_DESCRIPTOR + number
-        os.set_inheritable(descriptor, False)
+        fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             found[name] = socket.socket(fileno=descriptor)
     return found
@@ -79,7 +80,10 @@ def _bind(path: Path, kind: socket.SocketKind, own: list[Path]) -> socket.socket
 
 
 def _make_way(path: Path, kind: socket.SocketKind) -> None:
-    """Removes the socket of a signer that is gone. Raises: OSError where one still listens, or another file is there."""
+    """Removes the socket of a signer that is gone.
+
+    Raises: OSError where one still listens, or where another kind of file is.
+    """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))

@@ -253,7 +253,7 @@ def _decrypt(request: Request, key: KeyVersion) -> Work:
 # Public keys ------------------------------------------------------------------------------------------------
 
 
-def _public_key(request: Request, key: KeyVersion) -> Work:
+def _public_key(_: Request, key: KeyVersion) -> Work:
     public_key = key.public_key or b""
     return lambda _: public_key
 

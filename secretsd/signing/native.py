@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections import deque
@@ -11,7 +12,7 @@ from functools import partial
 
 from secretsd.signing import frame
 from secretsd.signing.desk import Caller, Desk
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, too_many_connections
 from secretsd.signing.frame import MalformedFrame
 from secretsd.signing.model import Answer
 from secretsd.signing.peer import Identified, identify_sender
@@ -27,12 +28,7 @@ _MOST_SENDERS = 16  # processes that share one connection
 _BUFFER = bytearray(frame.MAX_FRAME_BYTES + 1)
 _VIEW = memoryview(_BUFFER)
 
-TURNED_AWAY = frame.encode_answer(
-    0,
-    SigningError(
-        "too-many-connections", "this user has too many connections", advice="close some, or use one for all"
-    ),
-)
+TURNED_AWAY = frame.encode_answer(0, too_many_connections())
 
 
 class NativeConnection:
@@ -44,7 +40,7 @@ class NativeConnection:
         self._connection = connection
         self._desk = desk
         self._identified = identified
-        self._caller = Caller(identified)
+        self._caller = Caller(identified.peer, identified.pidfd)
         self._closed = closed
         # Who sent a frame, as the kernel writes it -> who that is.
         self._senders: dict[bytes, Caller] = {}
@@ -116,7 +112,7 @@ class NativeConnection:
         self._desk.submit(sender, request, partial(self._answer, request_id))
 
     def _sender(self, ancillary: list[tuple[int, int, bytes]]) -> Caller:
-        """Who sent the frame; usually the process that connected. Raises: SigningError peer-gone."""
+        """Who sent the frame, usually the process that connected. Raises: SigningError peer-gone."""
         credentials = ancillary[0][2] if ancillary else b""
         known = self._senders.get(credentials)
         if known is not None:
@@ -124,11 +120,11 @@ class NativeConnection:
         if len(credentials) != _UCRED.size:
             raise SigningError("peer-gone", "the kernel does not say who sent this frame")
         pid, uid, gid = _UCRED.unpack(credentials)
-        peer = self._identified.peer
-        if (pid, uid) == (peer.pid, peer.uid):
+        peer = identify_sender(self._identified, pid, uid, gid)
+        if peer is self._identified.peer:
             sender = self._caller
         else:
-            sender = Caller(identify_sender(self._identified, pid, uid, gid))
+            sender = Caller(peer, _descriptor(pid))
             self._forget_the_oldest_sender()
         self._senders[credentials] = sender
         return sender
@@ -144,10 +140,11 @@ class NativeConnection:
         if not self._is_open:
             return
         data = frame.encode_answer(request_id, answer)
-        if not self._unsent and self._send(data):
-            return
-        if not self._is_open:
-            return
+        if self._unsent or not self._sent(data):
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """For a client that does not read its answers at the moment."""
         if not self._unsent:
             self._loop.add_writer(self._connection, self._flush)
             self._stuck = self._loop.call_later(_STUCK_S, self.close)
@@ -155,24 +152,33 @@ class NativeConnection:
         if len(self._unsent) >= _MOST_UNSENT:
             self._pause()
 
-    def _send(self, data: bytes) -> bool:
-        """Whether it went out; closes the connection where it never will."""
+    def _sent(self, data: bytes) -> bool:
+        """Whether nothing is left to do about `data`: it went out, or never will."""
         try:
             self._connection.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return False
         except OSError:
             self.close()
-            return False
         return True
 
     def _flush(self) -> None:
-        while self._unsent and self._send(self._unsent[0]):
+        while self._is_open and self._unsent:
+            if not self._sent(self._unsent[0]):
+                return
             self._unsent.popleft()
-        if not self._is_open or self._unsent:
+        if not self._is_open:
             return
         self._loop.remove_writer(self._connection)
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
         self._resume()
+
+
+def _descriptor(pid: int) -> int:
+    """Raises: SigningError peer-gone."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, ValueError):
+        raise SigningError("peer-gone", "the process that sent this frame has ended") from None

@@ -62,7 +62,7 @@ class Trail:
     @property
     def trouble(self) -> SigningError | None:
         """Why strict requests must be refused now; None while the log can be written."""
-        return self._log.trouble
+        return None if self._log.trouble is None else audit_unavailable()
 
     def intent(self, members: str, version: int, *, is_strict: bool) -> Use:
         """Notes what is about to be done."""
@@ -86,10 +86,11 @@ class Trail:
         members = record.use(operation or "unreadable", key, None, actor.members)
         self._log.append(record.outcome(members, self._number, 0, _result(error), error.code))
 
-    def event(self, action: str, error: SecretsdError | None = None, **details: str | int) -> None:
+    def event(self, action: str, error: SecretsdError | None = None, **details: object) -> None:
         """Notes what the daemon itself did."""
         result: record.Result = "ok" if error is None else "failed"
-        self._log.append(record.event(action, result=result, reason=error.code if error else "", **details))
+        reason = "" if error is None else error.code
+        self._log.append(record.event(action, result=result, reason=reason, details=details))
 
     def commit(self, done: Callable[[SigningError | None], None]) -> None:
         """Calls `done` when all of the above is on the disk, or cannot be brought there."""

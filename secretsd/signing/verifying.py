@@ -29,7 +29,7 @@ def _loaded(public_key: bytes) -> Any:
 def verify_ecdsa(
     key: KeyVersion, signature: bytes, marshaling: Marshaling, digest: bytes, hash_: Hash
 ) -> bool:
-    """Whether the signature is good for the digest. A high s is as good as a low one: others give those out."""
+    """Whether the signature is good for the digest. With a high s, too: other signers give those out."""
     der = unmarshaled(key.type, signature, marshaling)
     if der is None:
         return False

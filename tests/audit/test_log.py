@@ -175,14 +175,14 @@ def test_an_idle_log_wakes_nobody(directory: Path) -> None:
         append(audit)
         await committed(audit)
         await asyncio.sleep(0.3)
-        before = _switches("audit")
+        before = _switches()
         await asyncio.sleep(1)
-        assert _switches("audit") == before
+        assert _switches() == before
 
     run(directory, steps)
 
 
-def _switches(name: str) -> int:
+def _switches() -> int:
     """Voluntary context switches of the threads of this process but for the main one."""
     total = 0
     for task in Path("/proc/self/task").iterdir():

@@ -32,18 +32,6 @@ _MOST_TIMEOUT_DIGITS = 9
 _REQUEST_TIMEOUT = 408
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# What a client gets that is let in no more.
-TURNED_AWAY = envelope.layout(
-    envelope.error(
-        SigningError(
-            "too-many-connections",
-            "this user has too many connections",
-            advice="close some, or keep one open for many requests",
-        )
-    ),
-    closes=True,
-)
-
 
 class HttpConnection(asyncio.Protocol):
     """`closed` is called once, when nothing of the connection is left. `caller` is closed by whoever made it.

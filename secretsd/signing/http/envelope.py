@@ -65,3 +65,16 @@ def layout(response: Response, *, closes: bool = False, without_body: bool = Fal
     line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
     end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
     return line + _HEAD % len(body) + headers + end + (b"" if without_body else body)
+
+
+# What a client gets that is let in no more.
+TURNED_AWAY = layout(
+    error(
+        SigningError(
+            "too-many-connections",
+            "this user has too many connections",
+            advice="close some, or keep one open for many requests",
+        )
+    ),
+    closes=True,
+)
