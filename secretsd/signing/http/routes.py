@@ -61,6 +61,8 @@ class Routes:
         _need(exchange, _WRITES)
         path_hash = rest[0] if rest else None
         asked = transit.read(operation, name, path_hash, exchange.body(), exchange.deadline_ns)
+        if operation is Operation.VERIFY and name in self.desk.keys_of(exchange.caller):
+            transit.check_what_is_verified(asked, self.desk.versions(name)[-1].type)
         batch.run(self.desk, exchange.caller, asked, exchange.respond)
 
     def _transit_keys(self, exchange: Exchange, names: list[str]) -> None:
