@@ -80,7 +80,7 @@ class Right:
 class Policy:
     """The configuration's word on who may do what. Never changes: a reload makes another one.
 
-    `daemon_uid` is the service's own user where it runs in the foreground, and administers itself.
+    `daemon_uid` is the user the service runs as, who administers it, too: in the foreground that is oneself.
     """
 
     def __init__(self, signer: Signer, ids: Ids, *, daemon_uid: int | None = None) -> None:

@@ -6,6 +6,7 @@ read while a descriptor of it (pidfd_open(2)) shows that it lives: its number ca
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -36,7 +37,7 @@ def identify(connection: socket.socket) -> Identified:
 
     The unit is None where /proc does not show other users' processes (hidepid, ProtectProc).
 
-    Raises: SigningError peer-gone.
+    Raises: SigningError peer-gone; OSError where no descriptor is left.
     """
     pid, uid, gid = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -56,8 +57,8 @@ def identify(connection: socket.socket) -> Identified:
 def identify_sender(connected: Identified, pid: int, uid: int, gid: int) -> Peer:
     """Who sent one frame, by the SCM_CREDENTIALS that came with it. Does not block.
 
-    The process that connected is that peer. Of any other only user and group are certain: by the time its
-    unit could be read, its number may be another's.
+    The process that connected is that peer. Of any other only user and group are certain, for which the
+    kernel vouches: by the time its unit could be read, its number may be another's.
     """
     if pid == connected.peer.pid and is_alive(connected.pidfd):
         return connected.peer
@@ -74,13 +75,16 @@ def is_alive(pidfd: int) -> bool:
 def _descriptor(connection: socket.socket, pid: int) -> tuple[int, bool]:
     """A pidfd, and whether it is surely of the process that connected: else `pid` may be another's by now."""
     try:
-        packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
-    except OSError:  # an older kernel, or the process is gone and forgotten
-        try:
-            return os.pidfd_open(pid), False
-        except OSError:
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD), True
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        if error.errno != errno.ENOPROTOOPT:  # which is what a kernel before 6.5 says
             raise _gone() from None
-    return int(struct.unpack("i", packed)[0]), True
+    try:
+        return os.pidfd_open(pid), False
+    except (ProcessLookupError, ValueError):
+        raise _gone() from None
 
 
 def _groups(connection: socket.socket) -> frozenset[int]:
