@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote
 
+from secretsd.signing.desk import Caller
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.envelope import Response
@@ -33,13 +34,13 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpConnection(asyncio.Protocol):
-    """`closed` is called once, when nothing of the connection is left. `caller` is the desk's.
+    """`closed` is called once, when nothing of the connection is left. `caller` is closed by whoever made it.
 
     An idle connection has no timer. A client that sends a request too slowly, or that does not read its
     answers, is cut off.
     """
 
-    def __init__(self, routes: Routes, caller: Any, closed: Callable[[], None]) -> None:
+    def __init__(self, routes: Routes, caller: Caller, closed: Callable[[], None]) -> None:
         self._routes = routes
         self._caller = caller
         self._closed = closed

@@ -7,7 +7,7 @@ from typing import Any
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope, fields
-from secretsd.signing.http.core import Administration, Telling
+from secretsd.signing.http.administering import Administration, Telling
 from secretsd.signing.http.exchange import Exchange
 
 _WAITS = 202  # for the approval of somebody else

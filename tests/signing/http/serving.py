@@ -19,14 +19,11 @@ from secretsd.signing.http.routes import Routes
 from tests.signing.http.fake_desk import CALLER
 
 
-class Served:
-    """`open_connections` are those that the server has not seen the end of."""
+class Client:
+    """Asks whoever listens at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connections: set[HttpConnection] = set()
-        self.failures: list[str] = []
-        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -46,6 +43,16 @@ class Served:
         content = response.read()
         connection.close()
         return response.status, json.loads(content or b"{}"), dict(response.getheaders())
+
+
+class Served(Client):
+    """`connections` are those that the server has not seen the end of."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.connections: set[HttpConnection] = set()
+        self.failures: list[str] = []
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
 
 
 @contextlib.contextmanager

@@ -6,23 +6,19 @@ import base64
 import json
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import hvac
 import pytest
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
 
 from secretsd.signing.errors import SigningError
 from tests.signing.http.fake_desk import KEYS, FakeDesk
 from tests.signing.http.openbao import BAO
 from tests.signing.http.serving import Served
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "transit.md"
 MESSAGE = base64.b64encode(b"buy 1 BTC").decode()
 DIGEST = base64.b64encode(bytes(range(32))).decode()
 
@@ -103,63 +99,38 @@ def test_curl_makes_an_hmac(signer: Served, more: tuple[str, ...]) -> None:
     assert json.loads(done.stdout)["data"]["hmac"].startswith("vault:v1:")
 
 
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(str(self._path))
-
-
-class _UnixPool(HTTPConnectionPool):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def _new_conn(self) -> _UnixConnection:
-        return _UnixConnection(self._path)
-
-
-class UnixAdapter(HTTPAdapter):
-    """What docs/transit.md shows: hvac has no way to a Unix socket of its own, its session has."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._pool = _UnixPool(path)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        return self._pool
-
-    def close(self) -> None:
-        self._pool.close()
+def documented_hvac(signer: Served) -> Any:
+    """The client that docs/transit.md makes, by its own lines."""
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for line in code.splitlines() if not line.startswith("client.")]
+    names: dict[str, Any] = {}
+    exec("\n".join(lines).replace("/run/secretsd-signer/signer.sock", str(signer.path)), names)
+    return names["client"]
 
 
 def test_hvac_does_all_of_it(signer: Served) -> None:
-    with requests.Session() as session:
-        session.mount("http://signer", UnixAdapter(signer.path))
-        client = hvac.Client(url="http://signer", token="any", session=session)
-        transit = client.secrets.transit
-        assert client.is_authenticated()
-        assert client.sys.read_health_status(method="GET")["initialized"]
-        assert client.sys.read_health_status().status_code == 200  # HEAD
-        assert not client.sys.is_sealed()
-        assert transit.list_keys()["data"]["keys"] == sorted(KEYS)
-        assert transit.read_key("rsa-2048")["data"]["type"] == "rsa-2048"
-        for key, more in (
-            ("ecdsa-p256", {"marshaling_algorithm": "jws"}),
-            ("ed25519", {}),
-            ("rsa-2048", {"signature_algorithm": "pss", "salt_length": "hash"}),
-        ):
-            signed = transit.sign_data(key, MESSAGE, **more)["data"]["signature"]
-            verified = transit.verify_signed_data(key, MESSAGE, signature=signed, **more)
-            assert verified["data"] == {"valid": True}
-        made = transit.generate_hmac("hmac", MESSAGE)["data"]["hmac"]
-        assert transit.verify_signed_data("hmac", MESSAGE, hmac=made)["data"] == {"valid": True}
-        sealed = transit.encrypt_data("aes256-gcm96", MESSAGE)["data"]["ciphertext"]
-        assert transit.decrypt_data("aes256-gcm96", sealed)["data"] == {"plaintext": MESSAGE}
-        with pytest.raises(hvac.exceptions.InvalidRequest, match="there is no such key"):
-            transit.sign_data("no-such-key", MESSAGE)
-        with pytest.raises(hvac.exceptions.InvalidPath):
-            transit.read_key("no-such-key")
+    client = documented_hvac(signer)
+    transit = client.secrets.transit
+    assert client.is_authenticated()
+    assert client.sys.read_health_status(method="GET")["initialized"]
+    assert client.sys.read_health_status().status_code == 200  # HEAD
+    assert not client.sys.is_sealed()
+    assert transit.list_keys()["data"]["keys"] == sorted(KEYS)
+    assert transit.read_key("rsa-2048")["data"]["type"] == "rsa-2048"
+    for key, more in (
+        ("ecdsa-p256", {"marshaling_algorithm": "jws"}),
+        ("ed25519", {}),
+        ("rsa-2048", {"signature_algorithm": "pss", "salt_length": "hash"}),
+    ):
+        signed = transit.sign_data(key, MESSAGE, **more)["data"]["signature"]
+        verified = transit.verify_signed_data(key, MESSAGE, signature=signed, **more)
+        assert verified["data"] == {"valid": True}
+    made = transit.generate_hmac("hmac", MESSAGE)["data"]["hmac"]
+    assert transit.verify_signed_data("hmac", MESSAGE, hmac=made)["data"] == {"valid": True}
+    sealed = transit.encrypt_data("aes256-gcm96", MESSAGE)["data"]["ciphertext"]
+    assert transit.decrypt_data("aes256-gcm96", sealed)["data"] == {"plaintext": MESSAGE}
+    with pytest.raises(hvac.exceptions.InvalidRequest, match="there is no such key"):
+        transit.sign_data("no-such-key", MESSAGE)
+    with pytest.raises(hvac.exceptions.InvalidPath):
+        transit.read_key("no-such-key")
+    client.adapter.close()

@@ -1,6 +1,6 @@
 """Mutated requests: each is answered or refused, nothing crashes, and no descriptor stays open.
 
-SECRETSD_FUZZ_HTTP=N sends so many; make soak sends 500,000.
+SECRETSD_FUZZ_HTTP=N sends so many; make soak sends 1,000,000.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.signing.http.fake_desk import FakeAdministration, FakeDesk, routes
 from tests.signing.http.serving import Served, serving
 from tests.signing.http.test_connection import answers, post, wait_until_gone
 
-SOAK, SAMPLE = "500000", "4000"
+SOAK, SAMPLE = "1000000", "4000"
 COUNT = int(os.environ.get("SECRETSD_FUZZ_HTTP", SOAK if os.environ.get("SECRETSD_SOAK") == "1" else SAMPLE))
 PLANTED = 1000
 SEEDS = [
