@@ -97,11 +97,13 @@ class Dispatcher:
         self._trouble: SigningError | None = None
         self._is_bringing_up = False
         self._is_up = False
+        self._is_stopped = False
         self._reset_since_s = 0.0  # monotonic; 0 while none is under way
         self._wait_s = _FIRST_WAIT_S
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.TimerHandle | None = None
         self._retrying: asyncio.TimerHandle | None = None
+        self._resetting: threading.Thread | None = None
         self._threads = [
             threading.Thread(target=self._serve, name=f"session-{number}", daemon=True)
             for number in range(self._sessions)
@@ -143,7 +145,7 @@ class Dispatcher:
 
     def bring_up(self) -> None:
         """Opens the token, or resets it, in the background; tries again until it is there."""
-        if self._is_bringing_up:
+        if self._is_bringing_up or self._is_stopped:
             return
         self._is_bringing_up = True
         self._generation += 1
@@ -160,6 +162,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Ends the threads once their calls have ended. Does not wait."""
+        self._is_stopped = True
         for handle in (self._watching, self._retrying):
             if handle is not None:
                 handle.cancel()
@@ -172,7 +175,7 @@ class Dispatcher:
 
     def join(self, timeout_s: float) -> None:
         """Waits for the threads after `stop`; blocks."""
-        for thread in self._threads:
+        for thread in (*self._threads, *([self._resetting] if self._resetting else [])):
             thread.join(timeout_s)
 
     # Inline -----------------------------------------------------------------------------------------------
@@ -318,7 +321,8 @@ class Dispatcher:
                 outcome = _bug(error)
             self._tell_loop(self._is_back, outcome)
 
-        threading.Thread(target=reset, name="reset", daemon=True).start()
+        self._resetting = threading.Thread(target=reset, name="reset", daemon=True)
+        self._resetting.start()
         if self._watching is None:
             self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
 
