@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import unquote
@@ -182,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
             self._routes.desk.refuse(self._caller, error)
             self._answer(envelope.error(error))
         except Exception as error:  # noqa: BLE001 - a bug ends one request, not the process
-            log.error("http request failed", extra={"error": type(error).__name__})
+            log.error("http request failed", extra={"error": type(error).__name__, "at": _place(error)})
             self._answer(envelope.error(SigningError("bug", "internal error", advice="see the journal")))
 
     def _exchange(self, what: Incoming) -> Exchange:
@@ -213,6 +215,12 @@ class HttpConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+
+def _place(error: Exception) -> str:
+    """File and line of a bug: its text may quote what was sent."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
 
 
 def _deadline_ns(timeout_ms: bytes) -> int:
