@@ -23,6 +23,7 @@ FLOORS = (
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
+        "signing.descriptions",
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
@@ -51,7 +52,7 @@ FLOORS = (
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks"),
     ),
-    ("signing.dispatch", "signing.desk", "signing.administration"),
+    ("signing.dispatch", "signing.desk", "signing.deeds", "signing.administration"),
     ("signing.native", "signing.http", "signing.doors", "signing.probe"),
     ("__main__", "signing.__main__", "cli"),
 )
@@ -67,7 +68,14 @@ PURE = (
         "signing.frame",
         "signing.mechanisms",
     ),
-    *("signing.encodings", "signing.authorize", "signing.buckets", "signing.units", "signing.approvals"),
+    *(
+        "signing.encodings",
+        "signing.authorize",
+        "signing.buckets",
+        "signing.units",
+        "signing.approvals",
+        "signing.descriptions",
+    ),
     *("signing.fair", "audit.record", "audit.chain", "config.signer"),
     *("signing.http.fields", "signing.http.envelope", "signing.http.transit"),
     *(

@@ -18,6 +18,7 @@ ADMIN_GROUP = "secretsd-admin"
 PREHASHED = "prehashed"
 PADDINGS = frozenset({"pss", "pkcs1v15"})
 HASHES = frozenset(Hash)
+_HASHLESS = frozenset({KeyType.ED25519, KeyType.AES_GCM, KeyType.AES_WRAP})
 _SEALED_BYTES = 12 + 16  # IV and tag, by which a ciphertext is longer than its message
 
 
@@ -158,10 +159,10 @@ class Policy:
 
 
 def allowed_words(key: SigningKey) -> frozenset[str]:
-    """What requests may need: what is listed; without a hash the type's own, without a padding both."""
-    listed = frozenset(key.mechanisms or ())
-    hashes = listed & HASHES or {default_hash(KeyType(key.type))}
-    return listed | hashes | (listed & PADDINGS or PADDINGS)
+    """What requests may need: the listed; without a hash the type's own, without a padding of RSA both."""
+    listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
+    hashes = {default_hash(type_)} if type_ not in _HASHLESS and not listed & HASHES else set()
+    return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())
 
 
 def default_hash(type_: KeyType) -> Hash:

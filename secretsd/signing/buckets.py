@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from secretsd.signing.model import RateLimit
 
 MAX_BUCKETS = 4096
-_ROUNDING = 1e-6  # of a token: sums of fractions must not cost one
+_ROUNDING = 1e-3  # of a token: sums of fractions, years after boot, must not cost one
 
 
 class TokenBucket:
@@ -43,6 +43,9 @@ class Buckets:
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[str, str | int], TokenBucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
 
     def bucket(self, key: str, who: str | int, limit: RateLimit) -> TokenBucket:
         """The bucket of one key and one peer, a unit's name or else a uid."""

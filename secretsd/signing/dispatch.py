@@ -7,6 +7,7 @@ call is undefined (PKCS#11 2.40, 5.4), so that a call that hangs too long ends t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -169,6 +170,11 @@ class Dispatcher:
         if isinstance(result, SigningError):
             log.error("the keys could not be looked up", extra={"reason": result.sentence})
 
+    def join(self, timeout_s: float) -> None:
+        """Waits for the threads after `stop`; blocks."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
     # Inline -----------------------------------------------------------------------------------------------
 
     def _run_inline(self, job: Job) -> None:
@@ -225,7 +231,11 @@ class Dispatcher:
             if not self._is_woken:
                 # One wake-up for all that finish before the loop gets to it.
                 self._is_woken = True
-                self._loop.call_soon_threadsafe(self._collect)
+                self._tell_loop(self._collect)
+
+    def _tell_loop(self, what: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waits
+            self._loop.call_soon_threadsafe(what, *arguments)
 
     def _collect(self) -> None:
         self._is_woken = False
@@ -306,7 +316,7 @@ class Dispatcher:
                 outcome = _unavailable()
             except Exception as error:  # noqa: BLE001 - tried again, and said
                 outcome = _bug(error)
-            self._loop.call_soon_threadsafe(self._is_back, outcome)
+            self._tell_loop(self._is_back, outcome)
 
         threading.Thread(target=reset, name="reset", daemon=True).start()
         if self._watching is None:

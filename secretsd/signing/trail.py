@@ -79,7 +79,7 @@ class Trail:
         self._log.append(text)
 
     def refused(
-        self, actor: Actor, operation: Operation | None, key: str | None, error: SigningError
+        self, actor: Actor, operation: str | None, key: str | None, error: SigningError
     ) -> None:
         """Notes a request that was not even begun. `key` is a configured key's name, or None."""
         self._number += 1
