@@ -107,6 +107,13 @@ def test_a_client_that_stopped_sending_still_gets_its_answers(tmp_path: Path, sl
         assert [status for status, _ in answers(client)] == [200, 200, 200]
 
 
+def test_many_requests_before_the_end_of_the_stream_are_all_answered(signer: Served) -> None:
+    with signer.connect() as client:
+        client.sendall(post() * 400 + post()[:-1])
+        client.shutdown(socket.SHUT_WR)
+        assert [status for status, _ in answers(client)] == [200] * 400
+
+
 def test_connection_close_is_honoured(signer: Served) -> None:
     with signer.connect() as client:
         client.sendall(post(more=b"Connection: close\r\n") + post())
