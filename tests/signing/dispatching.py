@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from secretsd.config.signer import Signer
 from secretsd.signing.dispatch import Dispatcher, Job
@@ -40,7 +40,7 @@ class Running:
         self.token = token
         self.dispatcher = Dispatcher(token, sessions=sessions, inline=inline, queue=queue, hang_limit_s=30.0)
 
-    async def __aenter__(self) -> Running:
+    async def __aenter__(self) -> Self:
         self.dispatcher.bring_up()
         await self.until_up()
         return self

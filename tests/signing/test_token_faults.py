@@ -18,7 +18,7 @@ from tests.signing.shim import CODES, FOREVER, Shim
 from tests.signing.softhsm import SoftHsm, make_softhsm
 
 FUNCTIONS = ("C_OpenSession", "C_Login", "C_FindObjects", "C_SignInit", "C_Sign")
-# What leads to the call that is to fail: sessions are opened, keys found and logins made when something was lost.
+# What leads to the call that is to fail: sessions, handles and logins are made anew when they were lost.
 LEADS_TO = {
     "C_OpenSession": "CKR_SESSION_CLOSED",
     "C_FindObjects": "CKR_SESSION_CLOSED",
