@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from secretsd.signing.administration import Administration
 from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import batch, envelope, keys, own, system, transit
-from secretsd.signing.http.administering import Administration
 from secretsd.signing.http.exchange import Exchange
 from secretsd.signing.model import Operation
 

@@ -10,7 +10,8 @@ import pytest
 from tests.signing.http import real_signer as real_signer_module
 from tests.signing.http.fake_desk import FakeAdministration, FakeDesk, routes
 from tests.signing.http.openbao import OpenBao
-from tests.signing.http.serving import Client, Served, serving
+from tests.signing.http.real_signer import RealSigner
+from tests.signing.http.serving import Served, serving
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def signer(desk: FakeDesk, tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def real_signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def real_signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSigner]:
     """The daemon itself, with SoftHSM."""
-    with real_signer_module.running(tmp_path_factory.mktemp("signer")) as client:
-        yield client
+    with real_signer_module.running(tmp_path_factory.mktemp("signer")) as signer:
+        yield signer
 
 
 @pytest.fixture(scope="session")

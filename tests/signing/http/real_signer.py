@@ -16,6 +16,23 @@ from tests.signing.http.serving import Client
 from tests.signing.softhsm import LABEL, MODULE, make_softhsm
 
 _UP_S = 20.0
+
+
+class RealSigner(Client):
+    """The daemon at `path`."""
+
+    def __init__(self, path: Path, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(path)
+        self._process = process
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def open_descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+
 _ASYMMETRIC = ["sign", "verify", "public-key"]
 _OPERATIONS = {"hmac": ["hmac", "verify"], "aes256-gcm96": ["encrypt", "decrypt"]}
 _MAKE_KEYS = """
@@ -33,7 +50,7 @@ token.close()
 
 
 @contextlib.contextmanager
-def running(directory: Path) -> Iterator[Client]:
+def running(directory: Path) -> Iterator[RealSigner]:
     """Each key is named like its type, and this user may do everything that its type can."""
     softhsm = make_softhsm(directory / "softhsm")
     config = directory / "secretsd.toml"
@@ -43,9 +60,9 @@ def running(directory: Path) -> Iterator[Client]:
     command = [sys.executable, "-m", "secretsd.signing", "--config", config]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    client = Client(directory / "signer.sock")
+    client = RealSigner(directory / "signer.sock", process)
     try:
-        _wait(client, process)
+        _wait(client)
         yield client
     finally:
         process.terminate()
@@ -73,9 +90,9 @@ def _configuration(directory: Path, pin: Path) -> str:
     return "\n".join(lines).replace("'", '"') + "\n"
 
 
-def _wait(client: Client, process: subprocess.Popen[bytes]) -> None:
+def _wait(client: RealSigner) -> None:
     deadline = time.monotonic() + _UP_S
-    while process.poll() is None and time.monotonic() < deadline:
+    while client.is_alive and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if client.ask("GET", "/v1/transit/keys/hmac")[0] == 200:
                 return

@@ -12,25 +12,29 @@ from typing import Any
 
 import hvac
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from secretsd.signing.errors import SigningError
 from tests.signing.http.fake_desk import KEYS, FakeDesk
 from tests.signing.http.openbao import BAO
-from tests.signing.http.serving import Served
+from tests.signing.http.real_signer import RealSigner
+from tests.signing.http.serving import Client, Served
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "transit.md"
 MESSAGE = base64.b64encode(b"buy 1 BTC").decode()
 DIGEST = base64.b64encode(bytes(range(32))).decode()
 
 
-def bao(signer: Served, home: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def bao(signer: Client, home: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "BAO_ADDR": f"unix://{signer.path}", "HOME": str(home)}
     return subprocess.run(
         [BAO, *arguments], env=environment, input=stdin, capture_output=True, text=True, check=False
     )
 
 
-def bao_data(signer: Served, home: Path, *arguments: str, stdin: str = "") -> Any:
+def bao_data(signer: Client, home: Path, *arguments: str, stdin: str = "") -> Any:
     verb, *rest = arguments
     done = bao(signer, home, verb, "-format=json", *rest, stdin=stdin)
     assert done.returncode == 0, done.stderr
@@ -51,6 +55,23 @@ def test_bao_signs_and_verifies(signer: Served, tmp_path: Path) -> None:
         verify = ("transit/verify/ecdsa-p256/sha2-256", *more[:1], *(m for m in more[1:] if "prehashed" in m))
         verified = bao_data(signer, tmp_path, "write", *verify, f"signature={signed['signature']}")
         assert verified == {"valid": True}
+
+
+def test_what_bao_signs_with_the_daemon_is_good_by_the_public_key_it_reads(
+    real_signer: RealSigner, tmp_path: Path
+) -> None:
+    message = f"input={MESSAGE}"
+    read = bao_data(real_signer, tmp_path, "read", "transit/keys/ecdsa-p256")
+    public = load_pem_public_key(read["keys"]["1"]["public_key"].encode())
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    signed = bao_data(real_signer, tmp_path, "write", "transit/sign/ecdsa-p256", message)["signature"]
+    public.verify(
+        base64.b64decode(signed.split(":")[2]), base64.b64decode(MESSAGE), ec.ECDSA(hashes.SHA256())
+    )
+    read = bao_data(real_signer, tmp_path, "read", "transit/keys/ed25519")
+    raw = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(read["keys"]["1"]["public_key"]))
+    signed = bao_data(real_signer, tmp_path, "write", "transit/sign/ed25519", message)["signature"]
+    raw.verify(base64.b64decode(signed.split(":")[2]), base64.b64decode(MESSAGE))
 
 
 def test_bao_sends_a_batch(signer: Served, tmp_path: Path) -> None:
