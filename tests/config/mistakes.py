@@ -15,7 +15,10 @@ WINDOW_FORM = (
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
-    "nothing resembles it": ("[zzz]\n", ["12: unknown key 'zzz'; known here: daemon, sources, bundles"]),
+    "nothing resembles it": (
+        "[zzz]\n",
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, signer"],
+    ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',
         ["15: unknown key 'regoin'; did you mean 'region'?"],

@@ -16,7 +16,7 @@ from secretsd.signing.trail import Trail
 from tests.signing.peers import ADMIN_GID, BOT, OTHER, TREASURY, peer, policy, signer
 
 KEYS: dict[str, Any] = {
-    "kek": {"type": "aes256-wrap", "operations": ["wrap"], "wrapped_by": "kek"},
+    "kek": {"type": "aes256-wrap", "operations": []},
     "cold": {
         "operations": ["sign", "wrap", "unwrap"],
         "allow": [{"user": "bot"}],
