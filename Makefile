@@ -34,7 +34,7 @@ lint: venv ## ruff, mypy --strict, shellcheck
 
 soak: venv ## the fault tests in full: each kill and each error at each system call
 	@packaging/dev/test-packages
-	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest tests/faults tests/audit $(ARGS)
+	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest tests/faults tests/audit tests/signing/http/test_fuzz.py $(ARGS)
 
 bench: venv ## the figures of docs/benchmarks.md
 	@packaging/dev/test-packages

@@ -53,7 +53,8 @@ FLOORS = (
         *("control.check", "control.doctor", "control.source_checks"),
     ),
     ("signing.dispatch", "signing.desk", "signing.deeds", "signing.administration"),
-    ("signing.native", "signing.http", "signing.doors", "signing.probe"),
+    ("signing.native", "signing.http", "signing.doors"),
+    ("signing.house",),
     ("__main__", "signing.__main__", "cli"),
 )
 

@@ -7,6 +7,7 @@ call is undefined (PKCS#11 2.40, 5.4), so that a call that hangs too long ends t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -96,11 +97,13 @@ class Dispatcher:
         self._trouble: SigningError | None = None
         self._is_bringing_up = False
         self._is_up = False
+        self._is_stopped = False
         self._reset_since_s = 0.0  # monotonic; 0 while none is under way
         self._wait_s = _FIRST_WAIT_S
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.TimerHandle | None = None
         self._retrying: asyncio.TimerHandle | None = None
+        self._resetting: threading.Thread | None = None
         self._threads = [
             threading.Thread(target=self._serve, name=f"session-{number}", daemon=True)
             for number in range(self._sessions)
@@ -142,7 +145,7 @@ class Dispatcher:
 
     def bring_up(self) -> None:
         """Opens the token, or resets it, in the background; tries again until it is there."""
-        if self._is_bringing_up:
+        if self._is_bringing_up or self._is_stopped:
             return
         self._is_bringing_up = True
         self._generation += 1
@@ -159,6 +162,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Ends the threads once their calls have ended. Does not wait."""
+        self._is_stopped = True
         for handle in (self._watching, self._retrying):
             if handle is not None:
                 handle.cancel()
@@ -168,6 +172,11 @@ class Dispatcher:
     def _surveyed(self, result: Result | SigningError) -> None:
         if isinstance(result, SigningError):
             log.error("the keys could not be looked up", extra={"reason": result.sentence})
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the threads after `stop`; blocks."""
+        for thread in (*self._threads, *([self._resetting] if self._resetting else [])):
+            thread.join(timeout_s)
 
     # Inline -----------------------------------------------------------------------------------------------
 
@@ -225,7 +234,11 @@ class Dispatcher:
             if not self._is_woken:
                 # One wake-up for all that finish before the loop gets to it.
                 self._is_woken = True
-                self._loop.call_soon_threadsafe(self._collect)
+                self._tell_loop(self._collect)
+
+    def _tell_loop(self, what: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waits
+            self._loop.call_soon_threadsafe(what, *arguments)
 
     def _collect(self) -> None:
         self._is_woken = False
@@ -306,9 +319,10 @@ class Dispatcher:
                 outcome = _unavailable()
             except Exception as error:  # noqa: BLE001 - tried again, and said
                 outcome = _bug(error)
-            self._loop.call_soon_threadsafe(self._is_back, outcome)
+            self._tell_loop(self._is_back, outcome)
 
-        threading.Thread(target=reset, name="reset", daemon=True).start()
+        self._resetting = threading.Thread(target=reset, name="reset", daemon=True)
+        self._resetting.start()
         if self._watching is None:
             self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
 

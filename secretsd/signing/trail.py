@@ -78,9 +78,7 @@ class Trail:
             text = record.outcome(use.members, use.number, use.version)
         self._log.append(text)
 
-    def refused(
-        self, actor: Actor, operation: str | None, key: str | None, error: SigningError
-    ) -> None:
+    def refused(self, actor: Actor, operation: str | None, key: str | None, error: SigningError) -> None:
         """Notes a request that was not even begun. `key` is a configured key's name, or None."""
         self._number += 1
         members = record.use(operation or "unreadable", key, None, actor.members)

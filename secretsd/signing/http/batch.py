@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope, transit
-from secretsd.signing.http.core import Core
 from secretsd.signing.http.envelope import Response
 from secretsd.signing.http.transit import Asked
 from secretsd.signing.model import Answer, Operation
@@ -31,7 +31,7 @@ _FAILED: dict[Operation, dict[str, Any]] = {
 _STATUS_TELLS = (Operation.ENCRYPT, Operation.DECRYPT)  # of the others Transit answers 200 for any batch
 
 
-def run(desk: Core, caller: object, asked: Asked, respond: Callable[[Response], None]) -> None:
+def run(desk: Desk, caller: Caller, asked: Asked, respond: Callable[[Response], None]) -> None:
     """`respond` is called on the loop, maybe before this returns. Raises: SigningError."""
     if asked.references is not None:
         _Batch(desk, caller, asked, respond).go_on()
@@ -56,7 +56,7 @@ def _warnings(asked: Asked) -> list[str]:
 class _Batch:
     """A few items at a time, so that a batch is no way past the others in the queue."""
 
-    def __init__(self, desk: Core, caller: object, asked: Asked, respond: Callable[[Response], None]) -> None:
+    def __init__(self, desk: Desk, caller: Caller, asked: Asked, respond: Callable[[Response], None]) -> None:
         self._desk = desk
         self._caller = caller
         self._asked = asked

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
+import traceback
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import cast
 from urllib.parse import unquote
 
+from secretsd.signing.desk import Caller
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.envelope import Response
@@ -33,13 +37,13 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpConnection(asyncio.Protocol):
-    """`closed` is called once, when nothing of the connection is left. `caller` is the desk's.
+    """`closed` is called once, when nothing of the connection is left. `caller` is closed by whoever made it.
 
     An idle connection has no timer. A client that sends a request too slowly, or that does not read its
     answers, is cut off.
     """
 
-    def __init__(self, routes: Routes, caller: Any, closed: Callable[[], None]) -> None:
+    def __init__(self, routes: Routes, caller: Caller, closed: Callable[[], None]) -> None:
         self._routes = routes
         self._caller = caller
         self._closed = closed
@@ -88,7 +92,12 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Whether the connection stays open: a client that only stopped sending still wants its answers."""
         self._is_last = True
-        return self._current is not None or bool(self._reader.ready)
+        return not self._is_done()
+
+    def _is_done(self) -> bool:
+        """Whether all that was received has been answered, as far as it can be read."""
+        is_read = not self._held or self._reader.is_over
+        return self._current is None and not self._reader.ready and is_read
 
     def pause_writing(self) -> None:
         self._is_choked = True
@@ -151,7 +160,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._slow is not None:
             self._slow.cancel()
             self._slow = None
-        if self._is_last and self._current is None and not reader.ready:
+        if self._is_last and self._is_done():
             transport.close()
 
     def _watch(self) -> None:
@@ -179,10 +188,11 @@ class HttpConnection(asyncio.Protocol):
             self._routes.handle(self._exchange(what))
         except SigningError as error:
             self._routes.desk.refuse(self._caller, error)
-            self._answer(envelope.error(error))
+            self._answer(what, envelope.error(error))
         except Exception as error:  # noqa: BLE001 - a bug ends one request, not the process
-            log.error("http request failed", extra={"error": type(error).__name__})
-            self._answer(envelope.error(SigningError("bug", "internal error", advice="see the journal")))
+            log.error("http request failed", extra={"error": type(error).__name__, "at": _place(error)})
+            problem = SigningError("bug", "internal error", advice="see the journal")
+            self._answer(what, envelope.error(problem))
 
     def _exchange(self, what: Incoming) -> Exchange:
         """Raises: SigningError."""
@@ -191,19 +201,17 @@ class HttpConnection(asyncio.Protocol):
             path = unquote(path)
         is_list = what.method == "GET" and "list=true" in query.split("&")
         method = "LIST" if is_list else what.method
-        return Exchange(
-            self._caller, method, path.rstrip("/"), what.content, _deadline_ns(what.timeout), self._answer
-        )
+        respond = partial(self._answer, what)
+        deadline_ns = _deadline_ns(what.timeout)
+        return Exchange(self._caller, method, path.rstrip("/"), what.content, deadline_ns, respond)
 
-    def _answer(self, response: Response) -> None:
-        current = self._current
-        if current is None:
-            return  # a bug's second answer
+    def _answer(self, what: Incoming, response: Response) -> None:
+        if self._current is not what:
+            return  # answered already, by a bug: it must not become the answer to the next request
         self._current = None
-        self._is_last = self._is_last or not current.keeps_alive
-        has_more = bool(self._reader.ready) and current.keeps_alive
-        closes = self._is_last and not has_more
-        self._write(envelope.layout(response, closes=closes, without_body=current.method == "HEAD"))
+        self._is_last = self._is_last or not what.keeps_alive
+        closes = not what.keeps_alive or (self._is_last and self._is_done())
+        self._write(envelope.layout(response, closes=closes, without_body=what.method == "HEAD"))
         if closes:
             self.close()
         else:
@@ -212,6 +220,12 @@ class HttpConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+
+def _place(error: Exception) -> str:
+    """File and line of a bug: its text may quote what was sent."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
 
 
 def _deadline_ns(timeout_ms: bytes) -> int:

@@ -67,6 +67,7 @@ def layout(response: Response, *, closes: bool = False, without_body: bool = Fal
     return line + _HEAD % len(body) + headers + end + (b"" if without_body else body)
 
 
+# What a client gets that is let in no more.
 TURNED_AWAY = layout(
     error(
         SigningError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from secretsd.signing.desk import Caller
 from secretsd.signing.http import fields
 from secretsd.signing.http.envelope import Response
 
@@ -14,7 +15,7 @@ Respond = Callable[[Response], None]
 class Exchange(NamedTuple):
     """`path` has no query and no trailing slash; `method` is LIST also for GET with ?list=true."""
 
-    caller: Any
+    caller: Caller
     method: str
     path: str
     content: bytes

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
-from secretsd.signing.http.core import Core
 from secretsd.signing.http.exchange import Exchange
 from secretsd.signing.model import Answer, KeyType, KeyVersion, Operation, Request
 
@@ -18,7 +18,7 @@ _ED25519_BYTES = 32  # at the end of its SubjectPublicKeyInfo (RFC 8410)
 _NOT_FOUND = 404  # what Transit answers to a read; to a use of the same key it is 400
 
 
-def list_keys(desk: Core, exchange: Exchange) -> None:
+def list_keys(desk: Desk, exchange: Exchange) -> None:
     """The keys that the caller may use. Transit answers 404 where there is none."""
     names = sorted(desk.keys_of(exchange.caller))
     if names:
@@ -32,7 +32,7 @@ def list_keys(desk: Core, exchange: Exchange) -> None:
         exchange.respond(envelope.error(problem, status=_NOT_FOUND))
 
 
-def read_key(desk: Core, exchange: Exchange, name: str) -> None:
+def read_key(desk: Desk, exchange: Exchange, name: str) -> None:
     """Raises: SigningError. Of a key pair it is a use of the right public-key, and is audited like one."""
     if name not in desk.keys_of(exchange.caller):
         problem = SigningError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from secretsd.signing.administration import Administration
+from secretsd.signing.deeds import Telling
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope, fields
-from secretsd.signing.http.core import Administration, Telling
 from secretsd.signing.http.exchange import Exchange
 
 _WAITS = 202  # for the approval of somebody else

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from secretsd.signing.administration import Administration
+from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import batch, envelope, keys, own, system, transit
-from secretsd.signing.http.core import Administration, Core
 from secretsd.signing.http.exchange import Exchange
 from secretsd.signing.model import Operation
 
@@ -27,7 +28,7 @@ _METHOD_NOT_ALLOWED = 405
 class Routes:
     """One for all connections."""
 
-    def __init__(self, desk: Core, administration: Administration) -> None:
+    def __init__(self, desk: Desk, administration: Administration) -> None:
         self.desk = desk
         self._administration = administration
 
@@ -60,6 +61,8 @@ class Routes:
         _need(exchange, _WRITES)
         path_hash = rest[0] if rest else None
         asked = transit.read(operation, name, path_hash, exchange.body(), exchange.deadline_ns)
+        if operation is Operation.VERIFY and name in self.desk.keys_of(exchange.caller):
+            transit.check_what_is_verified(asked, self.desk.versions(name)[-1].type)
         batch.run(self.desk, exchange.caller, asked, exchange.respond)
 
     def _transit_keys(self, exchange: Exchange, names: list[str]) -> None:

@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from secretsd import __version__
+from secretsd.signing.desk import Desk
 from secretsd.signing.http import envelope
-from secretsd.signing.http.core import Core
 from secretsd.signing.http.exchange import Exchange
 
 _SEALED = 503  # what OpenBao answers while no key can be used; load balancers and `bao` know it
 
 
-def health(desk: Core, exchange: Exchange) -> None:
+def health(desk: Desk, exchange: Exchange) -> None:
     """200 while the token works. Sealed is what OpenBao calls a server that has no use of its keys."""
     trouble = desk.trouble
     content: dict[str, Any] = {
@@ -34,7 +34,7 @@ def health(desk: Core, exchange: Exchange) -> None:
     exchange.respond(envelope.bare(content, status=_SEALED)._replace(headers=word))
 
 
-def seal_status(desk: Core, exchange: Exchange) -> None:
+def seal_status(desk: Desk, exchange: Exchange) -> None:
     """For `bao status`."""
     exchange.respond(
         envelope.bare(
@@ -58,12 +58,12 @@ def seal_status(desk: Core, exchange: Exchange) -> None:
     )
 
 
-def leader(_: Core, exchange: Exchange) -> None:
+def leader(_: Desk, exchange: Exchange) -> None:
     """For `bao status`, too: there is one server, and no other to lead."""
     exchange.respond(envelope.bare({"ha_enabled": False}))
 
 
-def lookup_self(_: Core, exchange: Exchange) -> None:
+def lookup_self(_: Desk, exchange: Exchange) -> None:
     """Who asks is known from the socket; a token that came along is not looked at."""
     peer = exchange.caller.peer
     content: dict[str, Any] = {

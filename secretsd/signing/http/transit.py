@@ -19,6 +19,7 @@ from secretsd.signing.model import (
     SALT_HASH,
     Answer,
     Hash,
+    KeyType,
     Marshaling,
     Operation,
     Padding,
@@ -215,6 +216,16 @@ def _what_is_verified(body: Body) -> str:
         "there is no signature and no hmac to verify",
         advice="send one of them; in a batch, the same of both in each item",
     )
+
+
+def check_what_is_verified(asked: Asked, type_: KeyType) -> None:
+    """An HMAC is no signature, and a key here has one of both. Raises: SigningError unsupported."""
+    for item in asked.items:
+        if isinstance(item, Request) and item.check_is_hmac is not (type_ is KeyType.HMAC):
+            given, wanted = ("hmac", "signature") if item.check_is_hmac else ("signature", "hmac")
+            raise SigningError(
+                "unsupported", f"a key of type {type_} does not verify {given}", advice=f"send {wanted}"
+            )
 
 
 def _versioned(source: Body, name: str, code: str) -> tuple[int, str]:

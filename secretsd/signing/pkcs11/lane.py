@@ -199,18 +199,23 @@ class Lane:
     def _object(self, key: KeyVersion) -> Any:
         found = self._objects.get(key)
         if found is None:
-            config = self._token.config.keys.get(key.key)
-            class_ = objects.object_class(key.type)
-            if config is not None:
-                found = objects.find(self._session, key.key, config, key.number, class_)
-            if found is None:
-                raise SigningError(
-                    "key-missing",
-                    f"version {key.number} of {key.key} is no longer on the token",
-                    advice="put it back, or reload secretsd-signer",
-                )
-            self._objects[key] = found
+            found = self._objects[key] = self._found(key)
         return found
+
+    def _found(self, key: KeyVersion) -> Any:
+        token = self._token
+        config = token.config.keys.get(key.key)
+        if config is not None and key in token.keys.get(key.key, ()):
+            found = objects.find(self._session, key.key, config, key.number, objects.object_class(key.type))
+            if found is not None:
+                return found
+            # It was there when the token was opened. A lost token looks like this with some modules.
+            raise NeedsReset
+        raise token.problems.get(key.key) or SigningError(
+            "key-missing",
+            f"version {key.number} of {key.key} is no longer on the token",
+            advice="put it back, or use another version",
+        )
 
     def _sign(self, call: TokenCall) -> bytes:
         mechanism, parameter = _mechanism(call)

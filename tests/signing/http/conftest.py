@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.signing.http import real_signer as real_signer_module
 from tests.signing.http.fake_desk import FakeAdministration, FakeDesk, routes
 from tests.signing.http.openbao import OpenBao
+from tests.signing.http.real_signer import RealSigner
 from tests.signing.http.serving import Served, serving
 
 
@@ -21,6 +23,13 @@ def desk() -> FakeDesk:
 def signer(desk: FakeDesk, tmp_path: Path) -> Iterator[Served]:
     with serving(routes(desk, FakeAdministration()), tmp_path / "signer.sock") as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def real_signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSigner]:
+    """The daemon itself, with SoftHSM."""
+    with real_signer_module.running(tmp_path_factory.mktemp("signer")) as signer:
+        yield signer
 
 
 @pytest.fixture(scope="session")

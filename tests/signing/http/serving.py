@@ -1,4 +1,4 @@
-"""The HTTP side on a Unix socket, in a thread of the test, on uvloop."""
+"""The HTTP side on a Unix socket, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,11 @@ from secretsd.signing.http.routes import Routes
 from tests.signing.http.fake_desk import CALLER
 
 
-class Served:
-    """`open_connections` are those that the server has not seen the end of."""
+class Client:
+    """Asks whoever listens at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connections: set[HttpConnection] = set()
-        self.failures: list[str] = []
-        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,10 +45,22 @@ class Served:
         return response.status, json.loads(content or b"{}"), dict(response.getheaders())
 
 
+class Served(Client):
+    """`connections` are those that the server has not seen the end of."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(path)
+        self.connections: set[HttpConnection] = set()
+        self.failures: list[str] = []
+        self.loop = loop
+
+
 @contextlib.contextmanager
-def serving(routes: Routes, path: Path) -> Iterator[Served]:
+def serving(
+    routes: Routes, path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+) -> Iterator[Served]:
     """Fails where the loop has seen an exception that nobody caught."""
-    served = Served(path)
+    served = Served(path, new_loop())
     served.loop.set_exception_handler(lambda _, context: served.failures.append(str(context)))
 
     def made() -> HttpConnection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from secretsd.signing.errors import KINDS, SigningError
+from secretsd.signing.model import Answer, Request
 from tests.marker import MARKER, everything_logged, shows
 from tests.signing.http.fake_desk import FakeDesk
 from tests.signing.http.serving import Served
+from tests.signing.http.test_connection import answers, post
 
 GOOD = {"input": "aGVsbG8="}
 SIGN, HMAC, VERIFY = "/v1/transit/sign/ecdsa-p256", "/v1/transit/hmac/hmac", "/v1/transit/verify/hmac"
@@ -129,6 +132,26 @@ def test_a_bug_ends_one_request_and_is_not_told_to_the_client(
     assert not shows(written.getvalue())
     monkeypatch.undo()
     assert signer.ask("POST", HMAC, GOOD)[0] == 200
+
+
+def test_a_bugs_late_answer_does_not_answer_the_next_request(
+    signer: Served, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Any] = []
+
+    def broken(_caller: object, request: Request, answer: Any) -> None:
+        late.append(answer)
+        if len(late) == 1:
+            raise KeyError("after it was taken")
+        late[0](Answer(b"of the first", 1))
+        answer(Answer(b"of the second", 1))
+
+    monkeypatch.setattr(desk, "submit", broken)
+    with signer.connect() as client:
+        client.sendall(post() * 2)
+        first, second = answers(client, 2)
+    assert first[0] == 500
+    assert base64.b64encode(b"of the second") in second[1]
 
 
 def test_no_answer_and_no_log_shows_what_was_sent(signer: Served) -> None:

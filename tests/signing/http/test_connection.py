@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from secretsd.signing.http import connection as connection_module
 from tests.signing.http.fake_desk import FakeDesk, routes
@@ -41,6 +44,13 @@ def answers(client: socket.socket, count: int = 0) -> list[tuple[int, bytes]]:
 
 def code(answer: tuple[int, bytes]) -> tuple[int, str]:
     return answer[0], json.loads(answer[1])["errors"][0].split(":")[0]
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def signer(request: pytest.FixtureRequest, desk: FakeDesk, tmp_path: Path) -> Iterator[Served]:
+    """On both loops: the signer also runs where there is no uvloop."""
+    with serving(routes(desk), tmp_path / "signer.sock", request.param) as served:
+        yield served
 
 
 @pytest.fixture
@@ -105,6 +115,13 @@ def test_a_client_that_stopped_sending_still_gets_its_answers(tmp_path: Path, sl
         client.sendall(post() * 3)
         client.shutdown(socket.SHUT_WR)
         assert [status for status, _ in answers(client)] == [200, 200, 200]
+
+
+def test_many_requests_before_the_end_of_the_stream_are_all_answered(signer: Served) -> None:
+    with signer.connect() as client:
+        client.sendall(post() * 400 + post()[:-1])
+        client.shutdown(socket.SHUT_WR)
+        assert [status for status, _ in answers(client)] == [200] * 400
 
 
 def test_connection_close_is_honoured(signer: Served) -> None:

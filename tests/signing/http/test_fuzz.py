@@ -1,6 +1,6 @@
 """Mutated requests: each is answered or refused, nothing crashes, and no descriptor stays open.
 
-SECRETSD_FUZZ_HTTP=N sends so many; make soak sends 500,000.
+SECRETSD_FUZZ_HTTP=N sends so many; make soak sends 1,000,000.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 from secretsd.signing.model import Request
 from tests.signing.http.fake_desk import FakeAdministration, FakeDesk, routes
-from tests.signing.http.serving import Served, serving
+from tests.signing.http.real_signer import RealSigner
+from tests.signing.http.serving import Client, serving
 from tests.signing.http.test_connection import answers, post, wait_until_gone
 
-SOAK, SAMPLE = "500000", "4000"
+SOAK, SAMPLE = "1000000", "4000"
 COUNT = int(os.environ.get("SECRETSD_FUZZ_HTTP", SOAK if os.environ.get("SECRETSD_SOAK") == "1" else SAMPLE))
 PLANTED = 1000
 SEEDS = [
@@ -119,7 +120,7 @@ def _mutated(chance: random.Random, seed: bytes) -> bytes:
     return bytes(data)
 
 
-def fuzz(signer: Served, count: int, seed: int) -> Counter[int]:
+def fuzz(signer: Client, count: int, seed: int) -> Counter[int]:
     """Statuses of all answers. Fails where one is not an answer at all."""
     chance = random.Random(seed)
     found: Counter[int] = Counter()
@@ -167,3 +168,16 @@ def test_mutated_requests_crash_nothing(tmp_path: Path) -> None:
     assert found[200] > COUNT // 10
     assert found[400] > COUNT // 10
     assert set(found) <= {0, 100, 200, 202, 400, 403, 404, 405, 408, 413, 417, 501}
+
+
+def test_mutated_requests_do_the_daemon_no_harm(real_signer: RealSigner) -> None:
+    fuzz(real_signer, 50, 4)
+    before = real_signer.open_descriptors()
+    found = fuzz(real_signer, COUNT // 4, 5)
+    deadline = time.monotonic() + 5
+    while real_signer.open_descriptors() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert real_signer.open_descriptors() <= before
+    assert real_signer.is_alive
+    assert found[500] == 0
+    assert found[200] > COUNT // 40
