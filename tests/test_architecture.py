@@ -85,6 +85,7 @@ PURE = (
         "config.models",
         "config.fields",
         "config.relations",
+        "config.signer_relations",
         "config.sections",
         "config.toml_text",
         "config.table",

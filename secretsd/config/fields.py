@@ -269,7 +269,10 @@ UnitName = Annotated[
         is_service_name,
         'must be the full name of one service, such as "bot.service" or "bot@live.service"',
     ),
-    _only(lambda unit: unit not in OWN_UNITS, "is a part of secretsd: name the service that reads the files"),
+    _only(
+        lambda unit: unit not in OWN_UNITS,
+        "is a part of secretsd: name the service that uses its files or keys",
+    ),
 ]
 SignalName = Annotated[
     str,

@@ -9,6 +9,7 @@ from secretsd.config.fields import RESERVED_BUNDLE_NAMES
 from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.rules import broken_rule
+from secretsd.config.signer_relations import signer_related
 from secretsd.config.source_rules import hidden_directories, unfit_for_their_source
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def related(
     if ("daemon",) not in touched:
         yield from _daemon(config)
         yield from hidden_directories(config)
+    if ("signer",) not in touched:
+        yield from signer_related(config)
     for name, bundle in config.bundles.items():
         path = ("bundles", name)
         secrets_are_good = (*path, "secrets") not in touched

@@ -1,6 +1,7 @@
 """The tables of `[signer]`: the token, its keys, and who may do what with each."""
 
 # Without `from __future__ import annotations`: pydantic reads the annotations when the classes are made.
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, LiteralString, Self
@@ -30,7 +31,29 @@ from secretsd.config.fields import (
 from secretsd.config.table import Table
 
 INSTALLED_SIGNER_DIR = Path("/run/secretsd-signer")
+_VERSION_LABEL = re.compile(r":v[0-9]+\Z")
+_OF_ALL = {"wrap", "unwrap"}
+_HASHES = {"sha2-256", "sha2-384", "sha2-512"}
+# What a family of keys can do at all, and with what.
+_OPERATIONS = {
+    "ecdsa": {"sign", "verify", "public-key", *_OF_ALL},
+    "ed25519": {"sign", "verify", "public-key", *_OF_ALL},
+    "rsa": {"sign", "verify", "public-key", *_OF_ALL},
+    "hmac": {"hmac", "verify", *_OF_ALL},
+    "aes256": {"encrypt", "decrypt", *_OF_ALL},
+}
+_MECHANISMS = {
+    "ecdsa": {*_HASHES, "prehashed"},
+    "ed25519": set[str](),
+    "rsa": {*_HASHES, "prehashed", "pss", "pkcs1v15"},
+    "hmac": _HASHES,
+    "aes256": set[str](),
+}
 MAX_MESSAGE_BYTES = 61440  # what fits a frame of 64 KiB beside its head, names and associated data
+
+
+def _family(type_: str) -> str:
+    return type_.partition("-")[0]
 
 
 class Allowed(Table):
@@ -92,11 +115,12 @@ class SigningKey(Table):
         " aes256-wrap is a key that other keys are wrapped with, and nothing else.",
         examples=["ecdsa-secp256k1"],
     )
-    operations: OneOrMore[
+    operations: Several[
         Literal["sign", "verify", "public-key", "hmac", "encrypt", "decrypt", "wrap", "unwrap"]
     ] = Field(
+        default=(),
         description="What may be asked of the key. wrap and unwrap are of the key that leaves and enters,"
-        " not of the key that wraps it.",
+        " not of the key that wraps it, of which nothing can be asked.",
         examples=[["sign", "verify", "public-key"]],
     )
     mechanisms: (
@@ -147,6 +171,18 @@ class SigningKey(Table):
             conflicts.append("label and id exclude each other: either finds the key")
         if self.wrapped_by is None and {"wrap", "unwrap"} & set(self.operations):
             conflicts.append("wrap and unwrap need wrapped_by, the key to wrap with")
+        if self.type == "aes256-wrap" and (self.operations or self.allow or self.mechanisms):
+            conflicts.append(
+                "a key of type aes256-wrap only wraps others: operations, mechanisms, allow are not for it"
+            )
+        elif self.type != "aes256-wrap" and not self.operations:
+            conflicts.append("operations is missing: nothing could be asked of the key")
+        elif not set(self.operations) <= _OPERATIONS[_family(self.type)]:
+            conflicts.append("an element of operations is not for this type of key: see secretsd.toml(5)")
+        if not set(self.mechanisms or ()) <= _MECHANISMS[_family(self.type)]:
+            conflicts.append("an element of mechanisms is not for this type of key: see secretsd.toml(5)")
+        if self.label is not None and _VERSION_LABEL.search(self.label):
+            conflicts.append("label must not end in :vN, which is how later versions are named")
         if conflicts:
             raise refused(conflicts[0], also=conflicts[1:])
         return self
@@ -179,8 +215,9 @@ class Signer(Table):
     )
     dispatch: Literal["workers", "inline"] = Field(
         default="workers",
-        description="workers: each call in a thread. inline: in the thread that serves the sockets, which is"
-        " quicker for a token on this host and wrong for every other: a call that hangs then stops all.",
+        description="Where calls are made. workers: each in a thread. inline: in the thread that serves the"
+        " sockets, which is quicker for a token on this host and wrong for every other: a call that hangs"
+        " then stops all.",
         examples=["inline"],
     )
     hang_limit_s: Interval = Field(

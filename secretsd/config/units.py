@@ -7,7 +7,9 @@ from __future__ import annotations
 SIGNAL_NAMES = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 # Acting on one of these would end the daemon, the helper or the memory in the middle of a delivery.
-OWN_UNITS = frozenset({"secretsd.service", "secretsd-notify.service", "secretsd-runtime.service"})
+OWN_UNITS = frozenset(
+    {"secretsd.service", "secretsd-notify.service", "secretsd-runtime.service", "secretsd-signer.service"}
+)
 
 _SUFFIX = ".service"
 _MAX_CHARS = 255

@@ -13,9 +13,64 @@ WINDOW_FORM = (
     'must be days, a time of day or both, and perhaps a time zone: "Mon..Fri 21:00-22:30 UTC", "Sat"'
 )
 
+SIGNER = "[signer]\nmodule = '/m.so'\ntoken = 't'\npin = 'credential:p'\n"  # lines 12 to 15
+NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
+
 MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "pin in the file": (
+        SIGNER.replace("credential:p", "1234"),
+        ["15: 'pin' must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here"],
+    ),
+    "token and slot": (
+        SIGNER + "slot = 1\n",
+        ["12: must name the token by label (token) or by number (slot), not both"],
+    ),
+    "wrapped by nobody": (
+        SIGNER + "[signer.keys]\nkek = { type = 'aes256-wrap' }\n"
+        "a = { type = 'hmac', operations = ['hmac'], wrapped_by = 'kke' }\n",
+        ["18: 'wrapped_by' names no key of [signer.keys]; did you mean 'kek'?"],
+    ),
+    "wrapped by a key that cannot": (
+        SIGNER + "[signer.keys]\nb = { type = 'hmac', operations = ['hmac'] }\n"
+        "a = { type = 'hmac', operations = ['hmac'], wrapped_by = 'b' }\n",
+        ["18: 'wrapped_by' must name a key of type aes256-wrap, not the one at secretsd.toml:17"],
+    ),
+    "one object under two names": (
+        SIGNER + "[signer.keys]\nb = { type = 'hmac', operations = ['hmac'] }\n"
+        "a = { type = 'hmac', operations = ['hmac'], label = 'b' }\n",
+        ["18: key 'a' has the same label as the one at secretsd.toml:17"],
+    ),
+    "operation of another type": (
+        SIGNER + "[signer.keys]\na = { type = 'hmac', operations = ['sign'] }\n",
+        [f"17: an element of operations {NOT_OF_THE_TYPE}"],
+    ),
+    "mechanism of another type": (
+        SIGNER
+        + "[signer.keys]\na = { type = 'ed25519', operations = ['sign'], mechanisms = ['prehashed'] }\n",
+        [f"17: an element of mechanisms {NOT_OF_THE_TYPE}"],
+    ),
+    "label of a later version": (
+        SIGNER + "[signer.keys]\na = { type = 'hmac', operations = ['hmac'], label = 'a:v2' }\n",
+        ["17: label must not end in :vN, which is how later versions are named"],
+    ),
+    "nobody named": (
+        SIGNER + "[signer.keys]\na = { type = 'hmac', operations = ['hmac'], allow = [{}] }\n",
+        ["17: must name a unit, a user or a group: an empty entry would match everybody"],
+    ),
+    "unit of our own": (
+        SIGNER + "[signer.keys]\na = { type = 'hmac', operations = ['hmac'],"
+        " allow = [{ unit = 'secretsd-signer.service' }] }\n",
+        ["17: 'unit' is a part of secretsd: name the service that uses its files or keys"],
+    ),
+    "one socket for both": (
+        SIGNER + "socket = '/x'\nseqpacket_socket = '/x'\n",
+        ["17: 'seqpacket_socket' and 'socket' must differ"],
+    ),
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
-    "nothing resembles it": ("[zzz]\n", ["12: unknown key 'zzz'; known here: daemon, sources, bundles"]),
+    "nothing resembles it": (
+        "[zzz]\n",
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, signer"],
+    ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',
         ["15: unknown key 'regoin'; did you mean 'region'?"],
@@ -411,7 +466,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "secretsd's own units": (
         "".join(CHANGE.replace("bot.s", f"secretsd{part}.s") for part in ("", "-notify", "-runtime")),
         [
-            f"{line}: 'unit' is a part of secretsd: name the service that reads the files"
+            f"{line}: 'unit' is a part of secretsd: name the service that uses its files or keys"
             for line in (13, 16, 19)
         ],
     ),

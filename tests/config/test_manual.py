@@ -34,8 +34,18 @@ MINIMAL: dict[str, Any] = {
             "variables": {"TOKEN": {}},
         }
     },
+    "signer": {
+        "module": "/usr/lib/token.so",
+        "pin": "credential:pin",
+        "token": "trading",
+        "keys": {
+            "bot": {"type": "ecdsa-secp256k1", "operations": ["sign"]},
+            "backup-kek": {"type": "aes256-wrap"},
+        },
+    },
 }
-NAMES = {"sources": "example", "bundles": "bot", "variables": "TOKEN"}
+NAMES = {"sources": "example", "bundles": "bot", "variables": "TOKEN", "keys": "bot"}
+INSTEAD = {"token": "slot"}  # what gives way to which example
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +77,8 @@ def with_example(section: Section, keys: dict[str, object]) -> dict[str, Any]:
         here.append({**required, **keys})
     else:
         name = NAMES[above[-1]] if last == ANY else last
-        here[name] = {**required, **here.get(name, {}), **keys}
+        there = {key: each for key, each in here.get(name, {}).items() if INSTEAD.get(key) not in keys}
+        here[name] = {**required, **there, **keys}
     return config
 
 

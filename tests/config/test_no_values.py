@@ -53,6 +53,34 @@ type = "env"
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
+[signer]
+module = "/usr/lib/token.so"
+token = "trading"
+pin = "credential:hsm-pin"
+sessions = 4
+dispatch = "workers"
+hang_limit = "5s"
+queue = 9
+max_connections_per_user = 9
+max_requests_per_user = 9
+approval_timeout = "10m"
+socket = "/run/s.sock"
+seqpacket_socket = "/run/s.seq"
+state_dir = "/var/lib/s"
+[signer.keys.kek]
+id = "01ab"
+type = "aes256-wrap"
+[signer.keys.cold]
+label = "cold-wallet"
+type = "rsa-2048"
+operations = ["sign", "unwrap"]
+mechanisms = ["pss", "sha2-256"]
+wrapped_by = "kek"
+max_message_bytes = 100
+rate_limit = "50/s"
+audit = "batched"
+allow = [{ unit = "bot.service" }, { user = "root", group = "root" }]
+approvers = [{ user = "root" }]
 """
 )
 VALUES = list(re.finditer(r"(?<== )(?:\"[^\"]*\"|'[^']*'|\d+|true|false)(?=[ ,\n}])", FULL)) + list(

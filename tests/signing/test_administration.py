@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from secretsd.signing.trail import Trail
 from tests.signing.peers import ADMIN_GID, BOT, OTHER, TREASURY, peer, policy, signer
 
 KEYS: dict[str, Any] = {
-    "kek": {"type": "aes256-wrap", "operations": ["wrap"], "wrapped_by": "kek"},
+    "kek": {"type": "aes256-wrap", "operations": []},
     "cold": {
         "operations": ["sign", "wrap", "unwrap"],
         "allow": [{"user": "bot"}],
@@ -261,3 +262,31 @@ def test_the_rate_of_a_key_holds_for_wrapping_too() -> None:
     bench.desk.policy = policy(keys)
     assert "blob" in bench.ask("wrap", ASKER, "cold", 0)
     assert bench.ask("wrap", ASKER, "cold", 0) == "rate-limited"
+
+
+@pytest.mark.parametrize("after", [None, SigningError("pin-locked", "refused again")])
+def test_unlock_tries_once_and_tells_what_came_of_it(after: SigningError | None) -> None:
+    bench = Bench()
+    locked = SigningError("pin-locked", "refused")
+    bench.desk.dispatcher.trouble = locked
+    answers: list[Any] = []
+    tried: list[str] = []
+
+    async def unlock() -> None:
+        loop = asyncio.get_running_loop()
+        bench.desk.token.unlock = lambda: tried.append("unlock")
+
+        def bring_up() -> None:
+            tried.append("bring up")
+            loop.call_later(0.05, setattr, bench.desk.dispatcher, "trouble", after)
+
+        bench.desk.dispatcher.bring_up = bring_up
+        told: asyncio.Future[Any] = loop.create_future()
+        bench.administration.unlock(ROOT, told.set_result)
+        assert not told.done(), "the token has not been asked yet"
+        answers.append(await asyncio.wait_for(told, 5))
+
+    asyncio.run(unlock())
+    assert tried == ["unlock", "bring up"]
+    assert answers == [after or {"state": "the token works"}]
+    assert ('"result":"ok"' in bench.log.records[-1]) == (after is None)
