@@ -42,7 +42,7 @@ class OpenBao:
         ]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*command, f"-dev-listen-address=127.0.0.1:{port}"],
+                [*command, f"-dev-root-token-id={TOKEN}", f"-dev-listen-address=127.0.0.1:{port}"],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "HOME": str(directory)},
