@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.signing.http.fake_desk import KEYS
+from tests.signing.http.serving import WITH_THE_TESTS
 
 BAO = Path(sys.executable).parent / "bao"
 TOKEN = "fake-root-token"
@@ -31,10 +32,17 @@ class OpenBao:
     def running(cls, directory: Path) -> Iterator[OpenBao]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        command = [BAO, "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
+        command = [
+            *WITH_THE_TESTS,
+            BAO,
+            "server",
+            "-dev",
+            "-dev-no-store-token",
+            f"-dev-root-token-id={TOKEN}",
+        ]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*command, f"-dev-listen-address=127.0.0.1:{port}"],
+                [*command, f"-dev-root-token-id={TOKEN}", f"-dev-listen-address=127.0.0.1:{port}"],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "HOME": str(directory)},

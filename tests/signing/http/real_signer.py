@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.signing.http.fake_desk import KEYS
-from tests.signing.http.serving import Client
+from tests.signing.http.serving import WITH_THE_TESTS, Client
 from tests.signing.softhsm import LABEL, MODULE, make_softhsm
 
 _UP_S = 20.0
@@ -57,7 +57,7 @@ def running(directory: Path) -> Iterator[RealSigner]:
     config.write_text(_configuration(directory, softhsm.pin_file))
     environment = {**os.environ, **softhsm.environment}
     subprocess.run([sys.executable, "-c", _MAKE_KEYS, config], check=True, env=environment)
-    command = [sys.executable, "-m", "secretsd.signing", "--config", config]
+    command = [*WITH_THE_TESTS, sys.executable, "-m", "secretsd.signing", "--config", config]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     client = RealSigner(directory / "signer.sock", process)

@@ -18,6 +18,9 @@ from secretsd.signing.http.connection import HttpConnection
 from secretsd.signing.http.routes import Routes
 from tests.signing.http.fake_desk import CALLER
 
+# Before a command of a fixture: it ends with the tests, also where they were killed.
+WITH_THE_TESTS = ("setpriv", "--pdeathsig", "TERM", "--")
+
 
 class Client:
     """Asks whoever listens at `path`."""
