@@ -52,7 +52,7 @@ FLOORS = (
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks"),
     ),
-    ("signing.dispatch", "signing.desk", "signing.deeds", "signing.administration"),
+    ("signing.comeback", "signing.dispatch", "signing.desk", "signing.deeds", "signing.administration"),
     ("signing.native", "signing.http", "signing.doors"),
     ("signing.house",),
     ("__main__", "signing.__main__", "cli"),

@@ -7,7 +7,6 @@ the key.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
 import time
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from secretsd.signing.desk import Desk
     from secretsd.signing.pkcs11.lane import Lane
     from secretsd.signing.trail import Use
-
-
-_UNLOCK_LIMIT_S = 10.0
-_UNLOCK_LOOK_S = 0.02
 
 
 class Administration:
@@ -225,21 +220,15 @@ class Administration:
             self._deeds.done(deed, use, {"request_id": found.id, "key": found.key})
 
     def _unlock(self, deed: Deed, use: Use) -> None:
-        before = self._desk.dispatcher.trouble
-        if before is None:
+        if self._desk.dispatcher.trouble is None:
             self._deeds.done(deed, use, {"state": "the token works"})
             return
-        self._desk.token.unlock()
-        self._desk.dispatcher.bring_up()
-        self._await_the_token(deed, use, before, asyncio.get_running_loop().time() + _UNLOCK_LIMIT_S)
 
-    def _await_the_token(self, deed: Deed, use: Use, before: SigningError, until_s: float) -> None:
-        # Each attempt of the dispatcher ends in None or in an error of its own: another object.
-        trouble, loop = self._desk.dispatcher.trouble, asyncio.get_running_loop()
-        if trouble is before and loop.time() < until_s:
-            loop.call_later(_UNLOCK_LOOK_S, self._await_the_token, deed, use, before, until_s)
-        else:
+        def tried(trouble: SigningError | None) -> None:
             self._deeds.done(deed, use, {"state": "the token works"} if trouble is None else trouble)
+
+        self._desk.token.unlock()
+        self._desk.dispatcher.bring_up(tried)
 
     def _current(self) -> Approvals:
         """What waits under the policy of now: after a reload nobody need be an approver who was one."""

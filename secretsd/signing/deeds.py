@@ -87,7 +87,8 @@ class Deeds:
 
     def by_the_token(self, deed: Deed, use: Use) -> None:
         deadline_ns = time.monotonic_ns() + _PATIENCE_NS
-        job = Job(deed.peer.uid, deed.key or "", deed.work, partial(self.done, deed, use), deadline_ns)
+        done = partial(self.done, deed, use)
+        job = Job(deed.peer.uid, deed.key or "", deed.work, done, deadline_ns, once=True)
         try:
             self._desk.dispatcher.submit(job)
         except SigningError as error:

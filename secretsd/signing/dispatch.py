@@ -1,4 +1,4 @@
-"""Brings requests to the token, in threads with a session each or inline, and brings a lost token back.
+"""Brings requests to the token, in threads with a session each or inline.
 
 All methods are for the event loop's thread. A call that hangs cannot be cancelled, and C_Finalize during a
 call is undefined (PKCS#11 2.40, 5.4), so that a call that hangs too long ends the process.
@@ -16,9 +16,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from secretsd.errors import ExitCode
+from secretsd.signing.comeback import Comeback, TokenLike, a_bug, unavailable
 from secretsd.signing.errors import SigningError
 from secretsd.signing.fair import FairQueue
 from secretsd.signing.pkcs11.lane import Lane, NeedsReset, Troubled
@@ -27,28 +28,21 @@ log = logging.getLogger(__name__)
 
 Result = Any  # what a job's work returned
 _MOST_RESETS = 2  # for one job: one that breaks the token again and again is not given to it for ever
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 5.0
 _EXPIRY_CHECK_S = 0.05
+_LONG_S = 60.0  # for making a key: RSA takes a token its time
 _SURVEY_NS = 60_000_000_000
 # Without a patient thread beside it, an inline signer could not recover without blocking its sockets.
 _THREADS_BESIDE_INLINE = 2
-# Troubles that only an operator ends: a wrong PIN must not be tried again by itself.
-_UNTIL_UNLOCKED = frozenset({"pin-locked"})
-
-
-class TokenLike(Protocol):
-    """What is needed of signing.pkcs11.token.Token."""
-
-    def open(self) -> None: ...
-    def reset(self) -> None: ...
-    def lane(self, *, patient: bool = True) -> Lane: ...
 
 
 class Job:
-    """One piece of work for the token, and who waits for it."""
+    """One piece of work for the token, and who waits for it.
 
-    __slots__ = ("deadline_ns", "done", "key", "resets", "started_s", "uid", "work")
+    With `once` it is done in a thread in any case, may take its time, and is not repeated where the token
+    is lost meanwhile: a key that was made twice would be two.
+    """
+
+    __slots__ = ("deadline_ns", "done", "key", "once", "resets", "started_s", "uid", "work")
 
     def __init__(
         self,
@@ -57,7 +51,10 @@ class Job:
         work: Callable[[Lane], Result],
         done: Callable[[Result | SigningError], None],
         deadline_ns: int,
+        *,
+        once: bool = False,
     ) -> None:
+        self.once = once
         self.uid = uid
         self.key = key
         self.work = work
@@ -94,16 +91,9 @@ class Dispatcher:
         self._is_woken = False
         self._generation = 0  # of the token's sessions: a reset ends them all
         self._inline_lane: Lane | None = None
-        self._trouble: SigningError | None = None
-        self._is_bringing_up = False
-        self._is_up = False
-        self._is_stopped = False
-        self._reset_since_s = 0.0  # monotonic; 0 while none is under way
-        self._wait_s = _FIRST_WAIT_S
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.TimerHandle | None = None
-        self._retrying: asyncio.TimerHandle | None = None
-        self._resetting: threading.Thread | None = None
+        self._comeback = Comeback(token, self.bring_up, self._go_on, self._do_without)
         self._threads = [
             threading.Thread(target=self._serve, name=f"session-{number}", daemon=True)
             for number in range(self._sessions)
@@ -114,7 +104,7 @@ class Dispatcher:
     @property
     def trouble(self) -> SigningError | None:
         """Why the token cannot be used now; None where it can."""
-        return self._trouble
+        return self._comeback.trouble or self._token.latched
 
     @property
     def waiting(self) -> int:
@@ -129,11 +119,11 @@ class Dispatcher:
 
         Raises: SigningError queue-full, or the token's trouble.
         """
-        if self._inline and self._is_up and not self._is_bringing_up:
+        if self._inline and self._comeback.is_over and not job.once:
             self._run_inline(job)
             return
-        if self._trouble is not None:
-            raise self._trouble
+        if (trouble := self.trouble) is not None:
+            raise trouble
         if len(self._waiting) >= self._queue_limit:
             raise SigningError(
                 "queue-full",
@@ -143,29 +133,31 @@ class Dispatcher:
         self._waiting.put(job.uid, job.key, job)
         self._feed()
 
-    def bring_up(self) -> None:
-        """Opens the token, or resets it, in the background; tries again until it is there."""
-        if self._is_bringing_up or self._is_stopped:
-            return
-        self._is_bringing_up = True
+    def bring_up(self, then: Callable[[SigningError | None], None] | None = None) -> None:
+        """Opens the token, or resets it, in the background; tries again until it is there.
+
+        `then` is called once, with how the first attempt ended.
+        """
         self._generation += 1
         self._inline_lane = None
+        self._comeback.ask(then)
+        self._watch_soon()
         if not self._out:
-            self._start_reset()
+            self._comeback.begin()
 
     def survey(self) -> None:
         """Has the configured keys found anew, in the background."""
-        if self._trouble is None:
+        if self.trouble is None:
             deadline_ns = time.monotonic_ns() + _SURVEY_NS
-            self._waiting.put(0, "", Job(0, "", lambda lane: lane.survey(), self._surveyed, deadline_ns))
+            job = Job(0, "", lambda lane: lane.survey(), self._surveyed, deadline_ns, once=True)
+            self._waiting.put(0, "", job)
             self._feed()
 
     def stop(self) -> None:
         """Ends the threads once their calls have ended. Does not wait."""
-        self._is_stopped = True
-        for handle in (self._watching, self._retrying):
-            if handle is not None:
-                handle.cancel()
+        self._comeback.stop()
+        if self._watching is not None:
+            self._watching.cancel()
         for _ in self._threads:
             self._ready.put(None)
 
@@ -175,8 +167,9 @@ class Dispatcher:
 
     def join(self, timeout_s: float) -> None:
         """Waits for the threads after `stop`; blocks."""
-        for thread in (*self._threads, *([self._resetting] if self._resetting else [])):
+        for thread in self._threads:
             thread.join(timeout_s)
+        self._comeback.join(timeout_s)
 
     # Inline -----------------------------------------------------------------------------------------------
 
@@ -199,7 +192,7 @@ class Dispatcher:
             self._feed()
             return
         except Exception as error:  # noqa: BLE001 - one request's bug must not end the others
-            result = _bug(error)
+            result = a_bug(error)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         job.done(result)
@@ -229,16 +222,13 @@ class Dispatcher:
             except (SigningError, NeedsReset) as error:
                 result = error
             except Exception as error:  # noqa: BLE001 - one request's bug must not end the thread
-                result = _bug(error)
+                result = a_bug(error)
             self._finished.append((job, result))
             if not self._is_woken:
                 # One wake-up for all that finish before the loop gets to it.
                 self._is_woken = True
-                self._tell_loop(self._collect)
-
-    def _tell_loop(self, what: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waits
-            self._loop.call_soon_threadsafe(what, *arguments)
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waits
+                    self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
         self._is_woken = False
@@ -254,14 +244,14 @@ class Dispatcher:
                 job.done(result)
         if needs_reset:
             self.bring_up()
-        elif self._is_bringing_up:
+        elif self._comeback.is_asked:
             if not self._out:
-                self._start_reset()
+                self._comeback.begin()
         else:
             self._feed()
 
     def _feed(self) -> None:
-        while len(self._out) < self._most_out and not self._is_bringing_up:
+        while len(self._out) < self._most_out and not self._comeback.is_asked:
             job = self._waiting.take(self._has_its_share)
             if job is None:
                 break
@@ -269,7 +259,11 @@ class Dispatcher:
             self._out.add(job)
             self._out_of_key[job.key] += 1
             self._ready.put(job)
-        if self._watching is None and (self._out or self._waiting):
+        if self._out or self._waiting:
+            self._watch_soon()
+
+    def _watch_soon(self) -> None:
+        if self._watching is None:
             self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
 
     def _has_its_share(self, key: str) -> bool:
@@ -280,15 +274,16 @@ class Dispatcher:
         self._watching = None
         now_s, now_ns = time.monotonic(), time.monotonic_ns()
         for job in self._out:
-            self._end_if_it_hangs(job.key, job.started_s, now_s)
-        self._end_if_it_hangs("-", self._reset_since_s, now_s)
+            limit_s = max(self._hang_limit_s, _LONG_S) if job.once else self._hang_limit_s
+            self._end_if_it_hangs(job.key, job.started_s, now_s, limit_s)
+        self._end_if_it_hangs("-", self._comeback.since_s, now_s, self._hang_limit_s)
         for job in self._waiting.remove_where(lambda each: each.is_expired(now_ns)):
             job.done(_expired())
-        if self._out or self._waiting or self._is_bringing_up:
-            self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
+        if self._out or self._waiting or self._comeback.is_asked:
+            self._watch_soon()
 
-    def _end_if_it_hangs(self, key: str, since_s: float, now_s: float) -> None:
-        if since_s and now_s - since_s > self._hang_limit_s:
+    def _end_if_it_hangs(self, key: str, since_s: float, now_s: float, limit_s: float) -> None:
+        if since_s and now_s - since_s > limit_s:
             log.critical(
                 "a call of the token hangs: the signer ends, systemd starts it anew",
                 extra={"key": key, "seconds": round(now_s - since_s, 1)},
@@ -296,55 +291,25 @@ class Dispatcher:
             # Not sys.exit: the thread that hangs would hold up the interpreter's end.
             os._exit(ExitCode.UNAVAILABLE)
 
-    # The token's loss and return --------------------------------------------------------------------------
+    # When the token is lost -------------------------------------------------------------------------------
 
     def _keep_for_after_reset(self, job: Job) -> None:
         job.resets += 1
-        if job.resets > _MOST_RESETS:
-            job.done(_unavailable())
+        if job.once or job.resets > _MOST_RESETS:
+            job.done(unavailable())
         else:
             self._after_reset.append(job)
 
-    def _start_reset(self) -> None:
-        was_up, self._is_up = self._is_up, False
-        self._reset_since_s = time.monotonic()
-
-        def reset() -> None:
-            outcome: SigningError | None = None
-            try:
-                self._token.reset() if was_up else self._token.open()
-            except SigningError as error:
-                outcome = error
-            except NeedsReset:
-                outcome = _unavailable()
-            except Exception as error:  # noqa: BLE001 - tried again, and said
-                outcome = _bug(error)
-            self._tell_loop(self._is_back, outcome)
-
-        self._resetting = threading.Thread(target=reset, name="reset", daemon=True)
-        self._resetting.start()
-        if self._watching is None:
-            self._watching = self._loop.call_later(_EXPIRY_CHECK_S, self._watch)
-
-    def _is_back(self, trouble: SigningError | None) -> None:
-        self._is_bringing_up, self._reset_since_s = False, 0.0
+    def _go_on(self) -> None:
         again, self._after_reset = self._after_reset, []
-        if trouble is None:
-            if self._trouble is not None:
-                log.info("the token is back")
-            self._trouble, self._is_up, self._wait_s = None, True, _FIRST_WAIT_S
-            for job in again:
-                self._waiting.put(job.uid, job.key, job)
-            self._feed()
-            return
-        if self._trouble is None or self._trouble.code != trouble.code:
-            log.error("the token cannot be used", extra={"reason": trouble.sentence, "code": trouble.code})
-        self._trouble = trouble
+        for job in again:
+            self._waiting.put(job.uid, job.key, job)
+        self._feed()
+
+    def _do_without(self, trouble: SigningError) -> None:
+        again, self._after_reset = self._after_reset, []
         for job in [*again, *self._waiting.remove_where(lambda _: True)]:
             job.done(trouble)
-        if trouble.code not in _UNTIL_UNLOCKED:
-            self._retrying = self._loop.call_later(self._wait_s, self.bring_up)
-            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
 
 def _expired() -> SigningError:
@@ -353,15 +318,3 @@ def _expired() -> SigningError:
         "the deadline passed before the token was asked",
         advice="ask again, with more time",
     )
-
-
-def _unavailable() -> SigningError:
-    return SigningError(
-        "token-unavailable", "the token does not answer", advice="it is tried again; see secretsctl doctor"
-    )
-
-
-def _bug(error: Exception) -> SigningError:
-    # Its text could hold what the client sent.
-    log.error("a request failed by a bug", extra={"type": type(error).__name__})
-    return SigningError("bug", "a bug of the signer", advice="please report it with the journal's lines")

@@ -83,6 +83,7 @@ class House:
     def look(self) -> None:
         """What is looked at again and again, from the watchdog's rhythm."""
         self._audit.look()
+        self._trail.look()
 
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
@@ -117,6 +118,7 @@ class House:
         for connection in list(self._native):
             connection.close()
         self._dispatcher.stop()
+        self._trail.look()
         self._trail.event("stop")
         self._audit.close()
 

@@ -66,6 +66,8 @@ def work(request: Request, key: KeyVersion) -> Work:
             f"version {key.number} of {key.key} is retired",
             advice="use a newer version of the key",
         )
+    if request.check_is_hmac and key.type is not KeyType.HMAC:
+        raise _unsupported(f"a key of type {key.type} has no HMAC to verify")
     maker = _MAKERS.get((request.operation, _family(key.type)))
     if maker is None:
         raise _unsupported(f"a key of type {key.type} cannot {request.operation}")

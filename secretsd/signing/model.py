@@ -145,7 +145,6 @@ class KeyVersion:
     type: KeyType
     public_key: bytes | None  # DER SubjectPublicKeyInfo (RFC 5280); None for secret keys
     is_retired: bool  # the token itself refuses to sign, encrypt or wrap with it; verify and decrypt go on
-    is_private_here: bool = True  # False: only its public half is on the token
 
 
 class TokenMechanism(StrEnum):

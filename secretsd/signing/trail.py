@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from secretsd.audit import record
 from secretsd.audit.log import AuditLog
 from secretsd.errors import SecretsdError
+from secretsd.signing.buckets import Buckets
 from secretsd.signing.errors import SigningError
-from secretsd.signing.model import Answer, Operation, Peer
+from secretsd.signing.model import Answer, Operation, Peer, RateLimit
 
 # What nobody could do wrong on purpose is a failure of ours; all else that is not done is a refusal.
 _FAILURES = frozenset(
@@ -20,14 +23,17 @@ _FAILURES = frozenset(
     }
 )
 
+_REFUSALS_ON_RECORD = RateLimit(10_000, 500.0)  # of one user: as many at once, then 20 a second
+
 
 class Actor:
     """A peer as it stands in the records, and the beginnings of its records that were made so far."""
 
-    __slots__ = ("_uses", "members")
+    __slots__ = ("_uses", "members", "uid")
     _MOST_USES = 64
 
     def __init__(self, peer: Peer) -> None:
+        self.uid = peer.uid
         self.members = record.actor(peer)
         self._uses: dict[tuple[Operation, str, str], str] = {}
 
@@ -53,11 +59,17 @@ class Use:
 
 
 class Trail:
-    """The signer's audit trail. All methods are for the loop's thread."""
+    """The signer's audit trail. All methods are for the loop's thread.
+
+    What is done is always on record, one by one. Refusals are, too, up to a rate for each user: whoever has
+    no right at all could fill the disk otherwise. Beyond it they are counted, and the count is on record.
+    """
 
     def __init__(self, log: AuditLog) -> None:
         self._log = log
         self._number = 0  # joins intent and outcome
+        self._refusals = Buckets()
+        self._withheld: Counter[int] = Counter()  # uid -> refusals that no record has told of yet
 
     @property
     def trouble(self) -> SigningError | None:
@@ -80,9 +92,19 @@ class Trail:
 
     def refused(self, actor: Actor, operation: str | None, key: str | None, error: SigningError) -> None:
         """Notes a request that was not even begun. `key` is a configured key's name, or None."""
+        if not self._refusals.bucket("", actor.uid, _REFUSALS_ON_RECORD).take(time.monotonic()):
+            self._withheld[actor.uid] += 1
+            return
         self._number += 1
         members = record.use(operation or "unreadable", key, None, actor.members)
         self._log.append(record.outcome(members, self._number, 0, _result(error), error.code))
+
+    def look(self) -> None:
+        """Tells of the refusals that were only counted. For a heartbeat."""
+        for uid, count in self._withheld.items():
+            details = {"uid": uid, "count": count}
+            self._log.append(record.event("withheld", result="refused", details=details))
+        self._withheld.clear()
 
     def event(self, action: str, error: SecretsdError | None = None, **details: object) -> None:
         """Notes what the daemon itself did."""

@@ -276,9 +276,9 @@ def test_unlock_tries_once_and_tells_what_came_of_it(after: SigningError | None)
         loop = asyncio.get_running_loop()
         bench.desk.token.unlock = lambda: tried.append("unlock")
 
-        def bring_up() -> None:
+        def bring_up(then: Callable[[SigningError | None], None]) -> None:
             tried.append("bring up")
-            loop.call_later(0.05, setattr, bench.desk.dispatcher, "trouble", after)
+            loop.call_later(0.05, then, after)
 
         bench.desk.dispatcher.bring_up = bring_up
         told: asyncio.Future[Any] = loop.create_future()

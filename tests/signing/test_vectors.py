@@ -78,7 +78,8 @@ def keys(softhsm: SoftHsm) -> Iterator[Keys]:
         each.value: {"type": each.value, "operations": ["sign"]} for each in KeyType if each.has_public_key
     }
     kinds |= {"hmac": hmac_key(wrapped_by="aes256-wrap")}
-    kinds |= {each: {"type": each, "operations": ["encrypt"]} for each in ("aes256-gcm96", "aes256-wrap")}
+    kinds |= {"aes256-gcm96": {"type": "aes256-gcm96", "operations": ["encrypt", "decrypt"]}}
+    kinds |= {"aes256-wrap": {"type": "aes256-wrap"}}
     made = Keys(softhsm, kinds)
     yield made
     made.token.close()

@@ -31,11 +31,17 @@ def read_pin(place: str) -> str:
     except OSError as error:
         advice = f"create it, readable for this service only: {path}"
         raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", advice) from None
-    with open(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) or (kind == "file" and mode & 0o077):
+        if not stat.S_ISREG(mode):
+            raise _missing("the PIN's place is no file", f"write the PIN into a file: {path}")
+        if kind == "file" and mode & 0o077:
             raise _missing("the PIN's file may be read by others than its owner", f"chmod 600 {path}")
-        content = file.read(_LONGEST_BYTES + 1)
+        content = os.read(descriptor, _LONGEST_BYTES + 1)
+    except OSError as error:
+        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", path) from None
+    finally:
+        os.close(descriptor)
     try:
         pin = content.removesuffix(b"\n").removesuffix(b"\r").decode()
     except UnicodeDecodeError:

@@ -69,6 +69,11 @@ class Token:
                 self._library.finalize()
             self._library = None
 
+    @property
+    def slot_number(self) -> int:
+        """Of the token that is open."""
+        return int(self._token.slot.slot_id)
+
     def unlock(self) -> None:
         """Lets the PIN be tried again, once: by the next `open` or `reset`."""
         self.latched = None
