@@ -126,12 +126,11 @@ def add_socket(parser: Parser, *, default: str | None) -> None:
 
 
 def _add_signer_socket(parser: Parser) -> None:
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
+    parser.add_argument(
         "--signer-socket", metavar="PATH",
         help=f"the signer's HTTP socket; default: ${SIGNER_VARIABLE} or {DEFAULT_SIGNER}",
     )  # fmt: skip
-    where.add_argument(
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="take the signer's socket from this configuration, for a signer in the foreground",
     )  # fmt: skip

@@ -41,8 +41,8 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
 _CODES = (
     ("0", "done"),
     ("64", "wrong usage"),
-    ("65", "bad data: a secret does not fit its rules"),
-    ("69", "source unavailable: the last good files stay"),
+    ("65", "bad data: a secret does not fit its rules, a signature is not good"),
+    ("69", "source unavailable: the last good files stay; or the token is"),
     ("70", "a bug"),
     ("74", "this host's I/O"),
     ("75", "try again, also: published, not loaded yet"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import contextlib
 import json
 import os
 import time
@@ -73,6 +74,8 @@ def socket_path(options: argparse.Namespace) -> str:
     """Raises: SecretsdError."""
     if options.socket is not None:
         raise UsageError("--socket is that of secretsd", advice="name the signer's with --signer-socket")
+    if options.config is not None and options.signer_socket is not None:
+        raise UsageError("--signer-socket and --config exclude each other", advice="give one of them")
     if options.config is None:
         return options.signer_socket or os.environ.get(SIGNER_VARIABLE) or DEFAULT_SIGNER
     from secretsd.config.load import load  # pydantic, for who asks for it
@@ -93,7 +96,9 @@ def _ask(
     try:
         connection.sock = _connected(path, timeout_s)
         data = None if body is None else json.dumps(body).encode()
-        connection.request(method, target, data, {"X-Secretsd-Timeout-Ms": f"{timeout_s * 1000:.0f}"})
+        # What is too large is answered before it is read, and the answer says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, data, {"X-Secretsd-Timeout-Ms": f"{timeout_s * 1000:.0f}"})
         response = connection.getresponse()
         content, code = response.read(), response.getheader("X-Secretsd-Error")
         document = json.loads(content)

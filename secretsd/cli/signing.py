@@ -107,10 +107,9 @@ def _parts(text: str) -> tuple[int, str]:
 
 def _verify_arguments(parser: Parser) -> None:
     _message_arguments(parser)
-    given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--signature", metavar="BASE64", help="the signature or HMAC, as `sign` printed it")
-    given.add_argument(
-        "--signature-file", type=Path, metavar="FILE", help="a file with its bytes, as from `sign -o`"
+    parser.add_argument("--signature", metavar="BASE64", help="the signature or HMAC, as `sign` printed it")
+    parser.add_argument(
+        "--signature-file", type=Path, metavar="FILE", help="or a file with its bytes, as from `sign -o`"
     )
     add_key_version(parser, "only this version of the key; default: each of them, the newest first")
     add_json(parser)
@@ -133,6 +132,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _given_signature(options: argparse.Namespace) -> bytes:
+    if (options.signature is None) is (options.signature_file is None):
+        raise UsageError("which signature?", advice="give one, with --signature or with --signature-file")
     if options.signature_file is not None:
         return files.read(options.signature_file, "the signature")
     try:
@@ -208,8 +209,8 @@ COMMANDS = (
 Asks secretsd-signer for the signature of a message and prints it in base64. With a key of type hmac it is
 the message's HMAC. The key never leaves the token, and the use is on record there.
 
-The signer takes up to 60 KiB. Of a larger message sign the digest: with --digest, which the key's
-mechanisms must allow.""",
+A message has at most 48 KiB. Of a larger one sign the digest: with --digest, which the key's mechanisms
+must allow.""",
         examples="""\
 printf 'buy 1 BTC' | secretsctl sign hot-wallet
 secretsctl sign hot-wallet --in order.json -o order.sig

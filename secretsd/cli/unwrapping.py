@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -51,16 +52,21 @@ def _unwrap(options: argparse.Namespace) -> int:
     if options.request is not None:
         return _go_on(options, path, body | {"request_id": options.request})
     asked = clean(signer.use(options, path, body))
-    if not options.json:
-        print(
-            screen.asked(asked, options.key, str(options.blob or "FILE"), is_waiting=options.wait), flush=True
-        )
-    elif not options.wait:
-        asking.print_json({"schema": asking.SCHEMA, **asked})
+    told = screen.asked(asked, options.key, str(options.blob or "FILE"), is_waiting=options.wait)
     if not options.wait:
+        _print_asked(options, asked, told)
         return ExitCode.OK
+    # The document of --json is what it comes to; who waits has to know the id all the same.
+    print(told, file=sys.stderr if options.json else sys.stdout, flush=True)
     _await_approval(options, str(asked["request_id"]))
     return _go_on(options, path, body | {"request_id": asked["request_id"]})
+
+
+def _print_asked(options: argparse.Namespace, asked: signer.Document, told: str) -> None:
+    if options.json:
+        asking.print_json({"schema": asking.SCHEMA, **asked})
+    else:
+        print(told)
 
 
 def _go_on(options: argparse.Namespace, path: str, body: dict[str, object]) -> int:
