@@ -128,6 +128,6 @@ secretsctl check-config ./secretsd.toml""",
         codes={0: "no mistakes", 78: "mistakes, a line each"},
         arguments=_check_config_arguments,
         run=_check_config,
-        asks_daemon=False,
+        asks="nobody",
     ),
 )
