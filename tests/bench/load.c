@@ -121,31 +121,38 @@ static struct { unsigned char version[2]; CK_ULONG (*function[68])(); } *module;
 static CK_ULONG session, key;
 #define CALL(position, ...) module->function[position](__VA_ARGS__)
 
-static void open_module(void)
+/* What failed, or NULL. */
+static const char *log_in(void)
 {
     CK_ULONG slots[16], count = 16, found = 0;
     CK_ATTRIBUTE wanted[] = {{0, &options.class, sizeof options.class}, {3, options.label, strlen(options.label)}};
     const char *pin = getenv("LOAD_PIN");
+    if (CALL(INITIALIZE, NULL) || CALL(GET_SLOT_LIST, 1, slots, &count) || !count)
+        return "there is no token";
+    if (CALL(OPEN_SESSION, slots[0], 6ul, NULL, NULL, &session))
+        return "there is no session";
+    if (CALL(LOGIN, session, 1ul, pin, pin ? strlen(pin) : 0ul))
+        return "the login is refused";
+    if (CALL(FIND_INIT, session, wanted, 2ul) || CALL(FIND, session, &key, 1ul, &found) || !found)
+        return "there is no such key";
+    CALL(FIND_FINAL, session);
+    return NULL;
+}
+
+static void open_module(void)
+{
     void *library = dlopen(options.address, RTLD_NOW);
     CK_ULONG (*get)(void *) = library ? (CK_ULONG (*)(void *))dlsym(library, "C_GetFunctionList") : NULL;
+    const char *failed;
     if (!get || get(&module))
         fail("the module cannot be loaded");
-    /* A p11-kit server that many clients call at once turns some away, whose module then has no slots. */
-    for (int tries = 0; CALL(INITIALIZE, NULL) || CALL(GET_SLOT_LIST, 1, slots, &count) || !count; tries++) {
+    /* A p11-kit server that many clients call at once turns some away. */
+    for (int tries = 0; (failed = log_in()); tries++) {
         if (tries == MOST_TRIES)
-            fail("there is no token");
+            fail(failed);
         CALL(FINALIZE, NULL);
         usleep(20000);
-        count = 16;
     }
-    if (CALL(OPEN_SESSION, slots[0], 6ul, NULL, NULL, &session))
-        fail("there is no session");
-    CK_ULONG rv = CALL(LOGIN, session, 1ul, pin, pin ? strlen(pin) : 0ul);
-    if (rv && rv != 0x100) /* CKR_USER_ALREADY_LOGGED_IN */
-        fail("the PIN is refused");
-    if (CALL(FIND_INIT, session, wanted, 2ul) || CALL(FIND, session, &key, 1ul, &found) || !found)
-        fail("there is no such key");
-    CALL(FIND_FINAL, session);
 }
 
 static enum outcome ask_p11(void)
