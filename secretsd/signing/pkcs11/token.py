@@ -40,6 +40,9 @@ class Token:
         self._token: Any = None
         self._holder: Any = None  # the session that logged in; never closed, or all would be logged out
         self._login_lock = threading.Lock()
+        # Held while a key is changed: two that were made at once would both be the next version.
+        self.changing = threading.Lock()
+        self.wants_empty_iv = False  # learned from the token: see gcm.py
 
     def open(self) -> None:
         """Loads the module, logs in, finds the keys. May be called again after it failed.
@@ -114,13 +117,15 @@ class Token:
         return faults.unavailable(error)
 
     def find_again(self, session: Any, name: str) -> None:
-        """Reads the versions of one key from the token anew, after it was changed. Raises: PKCS11Error."""
-        with contextlib.suppress(SigningError):
-            found = tuple(objects.versions(session, name, self.config.keys[name]))
-            self.keys = MappingProxyType({**self.keys, name: found})
-            self.problems = MappingProxyType(
-                {key: problem for key, problem in self.problems.items() if key != name}
-            )
+        """Reads the versions of one key from the token anew, after it was changed; for who holds `changing`.
+
+        Raises: SigningError key-missing, key-ambiguous, key-unfit; PKCS11Error.
+        """
+        found = tuple(objects.versions(session, name, self.config.keys[name]))
+        self.keys = MappingProxyType({**self.keys, name: found})
+        self.problems = MappingProxyType(
+            {key: problem for key, problem in self.problems.items() if key != name}
+        )
 
     def _load(self) -> LockingLibrary:
         if self._library is not None:
@@ -170,12 +175,15 @@ class Token:
         session = self.session()
         keys: dict[str, tuple[KeyVersion, ...]] = {}
         problems: dict[str, SigningError] = {}
-        for name, key in self.config.keys.items():
-            try:
-                keys[name] = tuple(objects.versions(session, name, key))
-            except SigningError as error:
-                problems[name] = error
-        session.close()
+        try:
+            for name, key in self.config.keys.items():
+                try:
+                    keys[name] = tuple(objects.versions(session, name, key))
+                except SigningError as error:
+                    problems[name] = error
+        finally:
+            with contextlib.suppress(PKCS11Error):
+                session.close()
         self.keys, self.problems = MappingProxyType(keys), MappingProxyType(problems)
 
 

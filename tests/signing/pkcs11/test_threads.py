@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
+from secretsd.signing.pkcs11.token import Token
+from tests.signing.dispatching import hmac_key, signer_config
 from tests.signing.softhsm import LABEL, MODULE, PIN, SoftHsm
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,3 +80,29 @@ def test_the_stock_class_crashes(softhsm: SoftHsm) -> None:
         if done.returncode in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
             return
     raise AssertionError(f"the stock class did not crash in 5 runs: {done.returncode} {done.stderr}")
+
+
+def test_keys_made_at_once_are_versions_one_after_another(softhsm: SoftHsm) -> None:
+    """Two objects with one label would leave the key ambiguous, and so unusable."""
+    token = Token(signer_config(softhsm, {"mac": hmac_key(), "other": hmac_key()}))
+    token.open()
+    start = threading.Barrier(THREADS)
+    made: list[tuple[str, int]] = []
+
+    def make(name: str) -> None:
+        lane = token.lane()
+        start.wait()
+        for _ in range(4):
+            made.append((name, lane.generate(name).number))
+
+    threads = [threading.Thread(target=make, args=(("mac", "other")[each % 2],)) for each in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = range(1, 4 * THREADS // 2 + 1)
+    assert sorted(made) == [(name, number) for name in ("mac", "other") for number in numbers]
+    assert {name: len(found) for name, found in token.keys.items()} == {"mac": 16, "other": 16}
+    token.reset()
+    assert not token.problems
+    token.close()

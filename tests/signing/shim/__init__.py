@@ -19,6 +19,7 @@ POSITIONS = {
     "C_Finalize": 1,
     "C_OpenSession": 12,
     "C_Login": 18,
+    "C_CreateObject": 20,
     "C_FindObjects": 27,
     "C_EncryptInit": 29,
     "C_SignInit": 42,
@@ -92,9 +93,12 @@ class Shim:
         """Faults and delays of C_SignInit and C_Sign are for keys with this label, found from now on."""
         self._map[_LABEL : _LABEL + 64] = label.encode().ljust(64, b"\0")
 
-    def write_iv(self) -> None:
-        """C_EncryptInit chooses the IV of AES-GCM itself, as CloudHSM does: twelve times 0xA5."""
-        self._write(_WRITES_IV, 1)
+    def write_iv(self, how: int = 1) -> None:
+        """C_EncryptInit chooses the IV of AES-GCM itself, as CloudHSM does: twelve times 0xA5.
+
+        2: it refuses every other buffer than one of zeros. 3: so, too, and it leaves the zeros there.
+        """
+        self._write(_WRITES_IV, how)
 
     def calls(self, function: str) -> int:
         """How often `function` was called (C_Sign: for a signature, not for its length)."""
