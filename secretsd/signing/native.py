@@ -25,7 +25,7 @@ _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing m
 _STUCK_S = 10.0  # and after this it is cut off
 _MOST_SENDERS = 16  # processes that share one connection
 # One for all connections: what is read is copied out before the loop goes on.
-_BUFFER = bytearray(frame.MAX_FRAME_BYTES + 1)
+_BUFFER = bytearray(frame.MAX_FRAME_BYTES)
 _VIEW = memoryview(_BUFFER)
 
 TURNED_AWAY = frame.encode_answer(0, too_many_connections())
