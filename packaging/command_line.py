@@ -61,9 +61,39 @@ def _line(command: Command, parser: argparse.ArgumentParser) -> Line:
     return Line(command, tuple(a for a in arguments if a.flags), tuple(a for a in arguments if not a.flags))
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (action,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return dict(action.choices)
+def families() -> dict[str, list[str]]:
+    """The names of two words, by the first of them: `keys` -> `list`, `generate`."""
+    found: dict[str, list[str]] = {}
+    for line in lines():
+        family, _, name = line.command.name.rpartition(" ")
+        if family:
+            found.setdefault(family, []).append(name)
+    return found
+
+
+def first_words() -> dict[str, str]:
+    """What can stand first, with what it is."""
+    told: dict[str, str] = {}
+    for line in lines():
+        family = line.command.name.partition(" ")[0]
+        told.setdefault(
+            family, line.command.summary if family == line.command.name else _of(family, families()[family])
+        )
+    return told
+
+
+def _of(family: str, names: list[str]) -> str:
+    return f"{family} {', '.join(names[:-1])} and {names[-1]}"
+
+
+def _subparsers(parser: argparse.ArgumentParser, family: str = "") -> dict[str, argparse.ArgumentParser]:
+    """By the whole name of the command."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                found |= _subparsers(below, f"{family} {name}".strip())
+    return found or {family: parser}
 
 
 def _arguments(parser: argparse.ArgumentParser) -> list[Argument]:

@@ -48,7 +48,7 @@ def _command(line: Line) -> Iterator[str]:
         yield ".PP"
         yield from _prose(paragraph)
     for argument in [*line.places, *line.options]:
-        if argument.flags[:1] not in (("-h",), ("--socket",), ("--config",)):
+        if argument.flags[:1] not in (("-h",), ("--socket",), ("--config",), ("--signer-socket",)):
             yield from _argument(argument)
     yield ".PP"
     yield "Exit codes:"
@@ -70,7 +70,7 @@ def _synopsis(line: Line) -> Iterator[str]:
     for place in line.places:
         yield f".I {place.metavar}" if place.is_needed else f".RI [ {place.metavar} ]"
     for option in line.options:
-        if option.flags[0] in ("-h", "--socket", "--config"):
+        if option.flags[0] in ("-h", "--socket", "--config", "--signer-socket"):
             continue
         flag = _roff(option.flags[0], literal=True)
         value = f" \\fI{_roff(option.metavar)}\\fR" if option.metavar else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from command_line import Argument, global_options, lines
+from command_line import Argument, Line, families, first_words, global_options, lines
 
 from completion.common import every_option, quoted, valued
 
@@ -43,7 +43,13 @@ _secretsctl() {
                 fi
                 ;;
             -* | =) ;;
-            *) if [[ -z $command ]]; then command=$word; else ((position++)); fi ;;
+            *)
+                case $command in
+                    '') command=$word ;;
+                    @FAMILIES@) command="$command $word" ;;
+                    *) ((position++)) ;;
+                esac
+                ;;
         esac
     done
     case $prev in
@@ -71,6 +77,7 @@ def script() -> str:
         .replace("@VALUES@", "\n".join(_bash_values()))
         .replace("@OPTIONS@", "\n".join(_bash_options()))
         .replace("@PLACES@", "\n".join(_bash_places()))
+        .replace("@FAMILIES@", " | ".join(families()))
     )
 
 
@@ -99,7 +106,7 @@ def _bash_call(argument: Argument) -> str:
 def _bash_options() -> Iterator[str]:
     yield f"            '') _secretsctl_words {quoted(_flags(global_options()))} ;;"
     for line in lines():
-        yield f"            {line.command.name}) _secretsctl_words {quoted(_flags(line.options))} ;;"
+        yield f"            {_case(line)}) _secretsctl_words {quoted(_flags(line.options))} ;;"
 
 
 def _flags(options: Iterable[Argument]) -> str:
@@ -107,9 +114,15 @@ def _flags(options: Iterable[Argument]) -> str:
 
 
 def _bash_places() -> Iterator[str]:
-    names = " ".join(line.command.name for line in lines())
-    yield f"        :0) _secretsctl_words {quoted(names)} ;;"
+    yield f"        :0) _secretsctl_words {quoted(' '.join(first_words()))} ;;"
+    for family, names in families().items():
+        yield f"        {family}:0) _secretsctl_words {quoted(' '.join(names))} ;;"
     for line in lines():
         for number, place in enumerate(line.places):
             if call := _bash_call(place):
-                yield f"        {line.command.name}:{number}) {call.removesuffix('; ')} ;;"
+                yield f"        {_case(line)}:{number}) {call.removesuffix('; ')} ;;"
+
+
+def _case(line: Line) -> str:
+    """The command's name as a pattern."""
+    return line.command.name.replace(" ", "\\ ")

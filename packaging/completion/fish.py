@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from command_line import Argument, global_options, lines
+from command_line import Argument, first_words, global_options, lines
 
 from completion.common import valued
 
@@ -20,14 +20,17 @@ function __secretsctl_words --description 'the words of the line without options
     end
 end
 
-function __secretsctl_at --description 'whether COMMAND is given, with so many words behind it'
+function __secretsctl_in --description 'whether the words of a command are given'
     set -l words (__secretsctl_words)
-    test (count $words) = (math $argv[2] + 1) -a "$words[1]" = $argv[1]
+    test (count $words) -ge (count $argv); or return
+    for i in (seq (count $argv))
+        test $words[$i] = $argv[$i]; or return
+    end
 end
 
-function __secretsctl_in --description 'whether COMMAND is given'
+function __secretsctl_at --description 'whether they are given, with so many words behind them'
     set -l words (__secretsctl_words)
-    test "$words[1]" = $argv[1]
+    __secretsctl_in $argv[2..-1]; and test (count $words) = (math (count $argv) - 1 + $argv[1])
 end
 
 function __secretsctl_start --description 'whether no command is given yet'
@@ -57,15 +60,18 @@ def script() -> str:
     """The whole script, but for its first lines."""
     parts = [_FISH.replace("@VALUED@", " ".join(valued()))]
     parts += [_fish_option(option, "__secretsctl_start") for option in global_options()]
+    for name, told in first_words().items():
+        parts.append(f"complete -c secretsctl -n __secretsctl_start -a {name} -d {_fish_quoted(told)}")
     for line in lines():
         name = line.command.name
-        parts.append(
-            f"complete -c secretsctl -n __secretsctl_start -a {name} -d {_fish_quoted(line.command.summary)}"
-        )
+        family, _, second = name.rpartition(" ")
+        if family:
+            told = _fish_quoted(line.command.summary)
+            parts.append(f"complete -c secretsctl -n '__secretsctl_at 0 {family}' -a {second} -d {told}")
         parts += [_fish_option(option, f"'__secretsctl_in {name}'") for option in line.options]
         for number, place in enumerate(line.places):
             if values := _fish_values(place):
-                parts.append(f"complete -c secretsctl -n '__secretsctl_at {name} {number}' {values}")
+                parts.append(f"complete -c secretsctl -n '__secretsctl_at {number} {name}' {values}")
     return "\n".join(parts) + "\n"
 
 

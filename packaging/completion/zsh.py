@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from command_line import Argument, Line, global_options, lines
+from command_line import Argument, Line, families, first_words, global_options, lines
 
 from completion.common import quoted
 
@@ -46,23 +46,55 @@ _secretsctl() {
 _secretsctl "$@"
 """
 
+# In a case of its own: _arguments has left the family's words, its name first.
+_ZSH_FAMILY = """\
+                {family})
+                    _arguments -C '1:command:->second' '*::argument:->rest'
+                    case $state in
+                        second)
+                            local -a members
+                            members=({names})
+                            _describe command members
+                            ;;
+                        rest)
+                            case $line[1] in
+{arguments}
+                            esac
+                            ;;
+                    esac
+                    ;;"""
+
 
 def script() -> str:
     """The whole script, but for its first lines."""
-    names = [quoted(f"{line.command.name}:{line.command.summary}") for line in lines()]
+    names = [quoted(f"{name}:{told}") for name, told in first_words().items()]
+    cases = [_zsh_arguments(line) for line in lines() if " " not in line.command.name]
+    cases += [_zsh_family(family) for family in families()]
     return (
         _ZSH.replace("@GLOBAL@", " \\\n".join(f"        {_zsh_option(o)}" for o in global_options()))
         .replace("@COMMANDS@", "\n".join(f"                {name}" for name in names))
-        .replace("@ARGUMENTS@", "\n".join(_zsh_arguments(line) for line in lines()))
+        .replace("@ARGUMENTS@", "\n".join(cases))
     )
 
 
-def _zsh_arguments(line: Line) -> str:
+def _zsh_arguments(line: Line, word: str = "") -> str:
     specs = [_zsh_option(option) for option in line.options]
     specs += [_zsh_place(number, place) for number, place in enumerate(line.places, 1)]
     joined = " \\\n".join(f"                        {spec}" for spec in specs)
     case = " " * 16
-    return f"{case}{line.command.name})\n{case}    _arguments \\\n{joined}\n{case}    ;;"
+    return f"{case}{word or line.command.name})\n{case}    _arguments \\\n{joined}\n{case}    ;;"
+
+
+def _zsh_family(family: str) -> str:
+    """Its second word, then what that one takes."""
+    of_it = [line for line in lines() if line.command.name.startswith(f"{family} ")]
+    told = [quoted(f"{_second(line)}:{line.command.summary}") for line in of_it]
+    arguments = "\n".join(_zsh_arguments(line, _second(line)) for line in of_it)
+    return _ZSH_FAMILY.format(family=family, names=" ".join(told), arguments=arguments)
+
+
+def _second(line: Line) -> str:
+    return line.command.name.rpartition(" ")[2]
 
 
 def _zsh_option(option: Argument) -> str:

@@ -95,3 +95,10 @@ def generation(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError("a generation is a number: see secretsctl history BUNDLE")
     return int(text)
+
+
+def key_version(text: str) -> int:
+    """For argparse's `type`."""
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1_000_000):
+        raise argparse.ArgumentTypeError("a version of a key is a number from 1: see secretsctl keys list")
+    return int(text)

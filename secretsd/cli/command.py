@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from secretsd.cli import fast
 from secretsd.cli.arguments import Parser, listing
@@ -17,13 +17,28 @@ _CODES_OF_THE_DAEMON = {
     75: "secretsd does not answer: try again",
     77: "you may not: only root and members of the group secretsd-admin may",
 }
+_CODES_OF_THE_SIGNER = {
+    64: "wrong usage, or no such key or version",
+    69: "the token does not answer",
+    74: "I/O: a file, the output, or the signer's audit log",
+    75: "the signer does not answer or has too much to do: try again",
+    77: "you may not, or the key may not be used so",
+    78: "the signer's configuration, its PIN or the key on the token: see the message",
+}
 _CODES = {64: "wrong usage"}
+_USUAL = {"daemon": _CODES_OF_THE_DAEMON, "signer": _CODES_OF_THE_SIGNER, "nobody": _CODES}
+
+SIGNER_VARIABLE = "SECRETSD_SIGNER_SOCKET"
+DEFAULT_SIGNER = "/run/secretsd-signer/signer.sock"
 
 FOR_OWNERS = {77: "you may not: only root, the group secretsd-admin and the bundle's owner may"}
 
 
 class Command(NamedTuple):
-    """One command. `description` are paragraphs, the first of which stands in for the summary's details."""
+    """One command. `description` are paragraphs, the first of which stands in for the summary's details.
+
+    A name of two words is a command of a family: `keys list`.
+    """
 
     name: str
     summary: str  # one line of `secretsctl --help`
@@ -32,12 +47,11 @@ class Command(NamedTuple):
     codes: Mapping[int, str]  # exit code -> what it means here, beyond the usual
     arguments: Callable[[Parser], None]
     run: Callable[[argparse.Namespace], int]
-    asks_daemon: bool = True
+    asks: Literal["daemon", "signer", "nobody"] = "daemon"
 
     def exit_codes(self) -> dict[int, str]:
         """Every code that the command can end with, but for 70."""
-        usual = _CODES_OF_THE_DAEMON if self.asks_daemon else _CODES
-        return dict(sorted({**usual, **self.codes}.items()))
+        return dict(sorted({**_USUAL[self.asks], **self.codes}.items()))
 
     def epilog(self) -> str:
         codes = listing((f"{code:>2}", meaning) for code, meaning in self.exit_codes().items())
@@ -47,16 +61,36 @@ class Command(NamedTuple):
 def parser_of(commands: argparse._SubParsersAction[Parser], command: Command) -> Parser:
     """The command's parser, added to `commands`."""
     parser = commands.add_parser(
-        command.name,
+        command.name.rpartition(" ")[2],
         prog=f"secretsctl {command.name}",
         description=command.description,
         epilog=command.epilog(),
     )
     parser.set_defaults(run=command.run)
     command.arguments(parser)
-    if command.asks_daemon:
+    if command.asks == "daemon":
         add_socket(parser, default=argparse.SUPPRESS)
+    elif command.asks == "signer":
+        _add_signer_socket(parser)
     return parser
+
+
+def family_of(
+    commands: argparse._SubParsersAction[Parser], name: str, members: Iterable[Command]
+) -> argparse._SubParsersAction[Parser]:
+    """Where the commands `NAME ...` are added to; the name alone is the first of them."""
+    first, *_ = members = list(members)
+    parser = commands.add_parser(
+        name,
+        prog=f"secretsctl {name}",
+        usage=f"secretsctl {name} COMMAND ...",
+        description=listing((each.name.rpartition(" ")[2], each.summary) for each in members),
+        epilog=f"`secretsctl {name}` alone is `secretsctl {first.name}`.",
+    )
+    parser.set_defaults(run=first.run, json=False, no_color=False, signer_socket=None)
+    return parser.add_subparsers(
+        prog=f"secretsctl {name}", metavar="COMMAND", help=argparse.SUPPRESS, parser_class=Parser
+    )
 
 
 def add_bundle(parser: Parser, *, or_all: bool = False) -> None:
@@ -88,4 +122,15 @@ def add_socket(parser: Parser, *, default: str | None) -> None:
     where.add_argument(
         "--config", type=Path, metavar="FILE", default=default,
         help="take the control socket from this configuration, for a daemon in the foreground",
+    )  # fmt: skip
+
+
+def _add_signer_socket(parser: Parser) -> None:
+    parser.add_argument(
+        "--signer-socket", metavar="PATH",
+        help=f"the signer's HTTP socket; default: ${SIGNER_VARIABLE} or {DEFAULT_SIGNER}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+        help="take the signer's socket from this configuration, for a signer in the foreground",
     )  # fmt: skip

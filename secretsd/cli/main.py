@@ -8,9 +8,21 @@ from io import TextIOWrapper
 from typing import TextIO
 
 import secretsd
-from secretsd.cli import acting, asking, bots, checking, drafting, looking, render
+from secretsd.cli import (
+    acting,
+    asking,
+    bots,
+    checking,
+    drafting,
+    keys,
+    looking,
+    render,
+    signing,
+    unlocking,
+    unwrapping,
+)
 from secretsd.cli.arguments import Parser, listing
-from secretsd.cli.command import Command, add_socket, parser_of
+from secretsd.cli.command import Command, add_socket, family_of, parser_of
 from secretsd.errors import ExitCode, SecretsdError
 
 # What a command imports beyond the standard library, it imports when it runs: `status` is not to wait for
@@ -19,14 +31,18 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("look", looking.COMMANDS),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
+    (
+        "sign, with secretsd-signer",
+        (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
+    ),
     ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
 )
 
 _CODES = (
     ("0", "done"),
     ("64", "wrong usage"),
-    ("65", "bad data: a secret does not fit its rules"),
-    ("69", "source unavailable: the last good files stay"),
+    ("65", "bad data: a secret does not fit its rules, a signature is not good"),
+    ("69", "source unavailable: the last good files stay; or the token is"),
     ("70", "a bug"),
     ("74", "this host's I/O"),
     ("75", "try again, also: published, not loaded yet"),
@@ -70,8 +86,13 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         prog="secretsctl", metavar="COMMAND", required=True, help=argparse.SUPPRESS, parser_class=Parser
     )
+    families = {"": commands}
     for command in every_command():
-        parser_of(commands, command)
+        family = command.name.rpartition(" ")[0]
+        if family not in families:
+            members = (each for each in every_command() if each.name.startswith(f"{family} "))
+            families[family] = family_of(commands, family, members)
+        parser_of(families[family], command)
     return parser
 
 

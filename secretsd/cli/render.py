@@ -110,6 +110,6 @@ echo '{"API_KEY": "not-a-real-key"}' | secretsctl render --dialect docker""",
         codes={0: "written", 65: "standard input is no such object, or a value cannot be written", 74: "I/O"},
         arguments=_arguments,
         run=_run,
-        asks_daemon=False,
+        asks="nobody",
     ),
 )

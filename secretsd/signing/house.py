@@ -51,6 +51,7 @@ class House:
         self._config_path = config_path
         self._config = config
         self._loop = asyncio.get_running_loop()
+        self.changed = asyncio.Event()  # what `status_line` says may be another by now
         self._audit = AuditLog(config.state_dir / "audit", group=AUDIT_GROUP)
         self._audit.open()
         self._token = Token(config)
@@ -73,10 +74,10 @@ class House:
         self._http: set[HttpConnection] = set()
         self._tasks: set[asyncio.Task[object]] = set()
 
-    def open(self) -> None:
-        """Lets requests in; they wait where the token is not there yet."""
+    def open(self, tried: Callable[[], None]) -> None:
+        """Lets requests in, which wait for the token; `tried` is called when it is there, or is not."""
         self._trail.event("start")
-        self._dispatcher.bring_up()
+        self._dispatcher.bring_up(lambda _: tried())
         for door in self._doors:
             door.open()
 
@@ -84,6 +85,7 @@ class House:
         """What is looked at again and again, from the watchdog's rhythm."""
         self._audit.look()
         self._trail.look()
+        self.changed.set()
 
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""

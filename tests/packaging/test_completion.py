@@ -16,7 +16,8 @@ from tests.packaging.shells import BUNDLES, ROOT, Home, completion, in_bash, in_
 
 Ask = Callable[[Home, str], list[str]]
 both = pytest.mark.parametrize("ask", [in_bash, in_fish])
-COMMANDS = sorted(command.name for command in every_command())
+COMMANDS = sorted({command.name.split()[0] for command in every_command()})
+OF_KEYS = ["generate", "import", "list", "public-key", "retire", "unwrap", "wrap"]
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def home(tmp_path: Path) -> Home:
         ("secretsctl reload --timeout ", []),
         ("secretsctl status trading-bot ", []),
         ("secretsctl --socket /closed status ", []),
+        ("secretsctl keys ", OF_KEYS),
+        ("secretsctl keys ret", ["retire"]),
+        ("secretsctl keys import hot --form", ["--format"]),
+        ("secretsctl keys import hot --format b", ["base64"]),
+        ("secretsctl keys import --in conf", ["config.toml"]),
+        ("secretsctl keys retire hot ", []),
+        ("secretsctl keys wrap hot -o conf", ["config.toml"]),
+        ("secretsctl keys public-key --sig", ["--signer-socket"]),
+        ("secretsctl sign hot --marshaling ", ["asn1", "eth", "jws"]),
     ],
 )
 def test_a_shell_offers_what_can_stand_there(home: Home, ask: Ask, line: str, offered: list[str]) -> None:
@@ -64,6 +74,10 @@ def test_a_shell_offers_what_can_stand_there(home: Home, ask: Ask, line: str, of
         ("secretsctl check-config conf", ["check-config", "config.toml"]),
         ("secretsctl render --dialect uni", ["render", "--dialect", "universal"]),
         ("secretsctl reload --timeout conf", ["reload", "--timeout", "conf"]),
+        ("secretsctl keys ret", ["keys", "retire"]),
+        ("secretsctl keys import hot --format b", ["keys", "import", "hot", "--format", "base64"]),
+        ("secretsctl keys import --in conf", ["keys", "import", "--in", "config.toml"]),
+        ("secretsctl sign hot --marsh", ["sign", "hot", "--marshaling"]),
     ],
 )
 def test_zsh_completes_what_can_stand_there(home: Home, line: str, words: list[str]) -> None:
