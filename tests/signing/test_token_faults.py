@@ -303,3 +303,25 @@ def test_half_a_key_is_not_left_on_the_token(tampered: tuple[SoftHsm, Shim], shi
     assert token.keys[name] == (first,), "what was left took the good version away"
     assert token.lane().import_key(name, material).number == 2
     token.close()
+
+
+def test_keys_are_wrapped_by_the_mechanism_that_the_token_has(
+    tampered: tuple[SoftHsm, Shim], shim: Shim
+) -> None:
+    keys = {
+        "kek": {"type": "aes256-wrap"},
+        "leaves": {"type": "ecdsa-p256", "operations": ["sign", "wrap"], "wrapped_by": "kek"},
+        "comes": {"type": "ecdsa-p256", "operations": ["sign", "unwrap"], "wrapped_by": "kek"},
+    }
+    token = Token(signer_config(tampered[0], keys, module=str(shim.module)))
+    token.open()
+    lane = token.lane()
+    lane.generate("kek")
+    left = lane.generate("leaves")
+    standard = lane.wrap("leaves", 1)
+    shim.wrap_by_its_own_mechanism()
+    own = lane.wrap("leaves", 1)
+    assert lane.unwrap("comes", standard).public_key == left.public_key
+    shim.clear()
+    assert lane.unwrap("comes", own).public_key == left.public_key
+    token.close()
