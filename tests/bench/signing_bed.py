@@ -141,7 +141,7 @@ class Bed:
     def configure(self, name: str, settings: Mapping[str, Any], key_settings: Mapping[str, Any]) -> Path:
         """The configuration of a signer in a directory of its own.
 
-        `key_settings` are the same for each key; "users" among them who may use it, by default oneself.
+        `key_settings` are the same for each key; who may use it is by default oneself.
         """
         directory = self.directory / name
         directory.mkdir()
@@ -157,16 +157,22 @@ class Bed:
         }
         lines = ["[signer]", *_assignments(table)]
         for key, (kind, _) in self.keys.items():
-            of_key = {"type": kind.type.value, "operations": [kind.operation], "audit": "batched"}
-            of_key |= {name: value for name, value in key_settings.items() if name != "users"}
+            of_key = {"type": kind.type.value, "operations": kind.operations, "audit": "batched"}
+            of_key |= {"allow": [{"user": me()}], **key_settings}
             lines += [f"[signer.keys.{key}]", *_assignments(of_key)]
-            for user in key_settings.get("users", [me()]):
-                lines += [f"[[signer.keys.{key}.allow]]", f'user = "{user}"']
         config = directory / "secretsd.toml"
         config.write_text("\n".join(lines) + "\n")
         return config
 
 
 def _assignments(table: Mapping[str, Any]) -> list[str]:
-    """JSON's texts, numbers and lists are TOML's, too."""
-    return [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+    return [f"{name} = {_toml(value)}" for name, value in table.items()]
+
+
+def _toml(value: Any) -> str:
+    """JSON's texts and numbers are TOML's, too; its objects are not."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_assignments(value))} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)

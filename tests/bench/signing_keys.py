@@ -28,6 +28,11 @@ class SigningKind:
         return "hmac" if self.type is KeyType.HMAC else "sign"
 
     @property
+    def operations(self) -> list[str]:
+        """All that the signer may be asked to do with it."""
+        return ["hmac", "verify"] if self.type is KeyType.HMAC else ["sign", "verify", "public-key"]
+
+    @property
     def object_class(self) -> int:
         """CKO_PRIVATE_KEY or CKO_SECRET_KEY."""
         return 3 if self.type.has_public_key else 4
