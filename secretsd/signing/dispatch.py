@@ -172,6 +172,12 @@ class Dispatcher:
         for _ in self._threads:
             self._ready.put(None)
 
+    def join(self, timeout_s: float) -> None:
+        """Waits for the threads after `stop`; blocks."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+        self._comeback.join(timeout_s)
+
     # Inline -----------------------------------------------------------------------------------------------
 
     def _run_inline(self, job: Job) -> None:

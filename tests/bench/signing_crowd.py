@@ -54,7 +54,9 @@ def crowd(connections: int = CONNECTIONS) -> list[Figure]:
     note = f"{connections} idle of one user, who came in {coming_s:.1f} s; {let_in} let in; 2 honest clients"
     honest, newcomer = loads
     return [
-        Figure("hostile connections: requests refused to the honest", refused, "", 0, exactly=True, note=note),
+        Figure(
+            "hostile connections: requests refused to the honest", refused, "", 0, exactly=True, note=note
+        ),
         Figure("hostile connections: p99 of the honest", honest.p99_us / 1000, "ms", 50, note=_of(honest)),
         Figure(
             "hostile connections: p99 with a new connection each",

@@ -160,6 +160,32 @@ def test_the_matrix_sees_an_error_that_nothing_recovers_from(shim: Shim, token: 
     run(test())
 
 
+@pytest.mark.parametrize(
+    "function", ["C_Initialize", "C_Finalize", "C_OpenSession", "C_Login", "C_FindObjects"]
+)
+@pytest.mark.parametrize("code", ["CKR_FUNCTION_FAILED", "CKR_DEVICE_ERROR", "CKR_USER_NOT_LOGGED_IN"])
+def test_a_way_back_that_fails_itself_is_gone_again(
+    shim: Shim, token: Token, code: str, function: str
+) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            good = await running.mac()
+            shim.clear()
+            shim.fail("C_Sign", "CKR_DEVICE_REMOVED")
+            shim.fail(function, code, 4)  # more than one attempt's tries
+            result, took_s = await _timed(running)
+            assert took_s < LIMIT_S
+            assert result == good or result.code in UNAVAILABLE
+            assert shim.calls(function) >= 1, "the fault was never met"
+            until_s = time.monotonic() + 2.0
+            while (result := await running.mac()) != good:
+                assert result.code in UNAVAILABLE
+                assert time.monotonic() < until_s, "the token did not come back"
+                await asyncio.sleep(0.02)
+
+    run(test())
+
+
 def test_a_busy_token_is_left_alone_for_a_while(shim: Shim, token: Token) -> None:
     async def test() -> None:
         async with Running(token, inline=False) as running:

@@ -142,6 +142,8 @@ class Token:
         try:
             self._library = LockingLibrary(str(self.config.module))
         except (PKCS11Error, OSError, AttributeError) as error:
+            if isinstance(error, PKCS11Error) and faults.is_from_the_module(error):
+                raise
             raise _no_module(self.config, f"it cannot be loaded ({type(error).__name__})") from None
         return self._library
 
