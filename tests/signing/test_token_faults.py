@@ -346,6 +346,9 @@ def test_keys_are_wrapped_by_the_mechanism_that_the_token_has(
     left = lane.generate("leaves")
     standard = lane.wrap("leaves", 1)
     shim.wrap_by_its_own_mechanism()
+    token.survey()
+    assert token.capabilities is not None
+    assert not token.capabilities.lacking
     own = lane.wrap("leaves", 1)
     assert lane.unwrap("comes", standard).public_key == left.public_key
     shim.clear()
