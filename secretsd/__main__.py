@@ -83,7 +83,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         for task in done:
             task.result()
     finally:
-        service.stopping()
+        service.stopping("Stopping; the published files stay")
         for task in background:
             task.cancel()
         await control.stop()

@@ -25,8 +25,8 @@ class Service:
             self._last_status = line
             self._notifier.notify(f"STATUS={line}")
 
-    def stopping(self) -> None:
-        self._notifier.notify("STOPPING=1\nSTATUS=Stopping; the published files stay")
+    def stopping(self, status: str) -> None:
+        self._notifier.notify(f"STOPPING=1\nSTATUS={status}")
 
     async def feed_watchdog(self, on_ping: Callable[[], None]) -> None:
         """Pings as often as WatchdogSec= needs; a blocked event loop stops pinging, and systemd acts.

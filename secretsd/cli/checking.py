@@ -30,6 +30,7 @@ def _check_config_arguments(parser: Parser) -> None:
 def _check_config(options: argparse.Namespace) -> int:
     from secretsd.config.cautions import cautions
     from secretsd.config.load import load_checked
+    from secretsd.config.signer_host import signer_cautions
 
     try:
         config = load_checked(options.file)
@@ -38,9 +39,10 @@ def _check_config(options: argparse.Namespace) -> int:
             print(fitted(problem, sys.stderr), file=sys.stderr)
         return error.exit_code
     secrets = sum(len(bundle.secrets) for bundle in config.bundles.values())
-    for caution in cautions(config):
+    for caution in (*cautions(config), *signer_cautions(config)):
         print(fitted(f"warning: {caution}", sys.stderr), file=sys.stderr)
-    print(f"{options.file}: no mistakes; bundles: {len(config.bundles)}, secrets: {secrets}")
+    keys = f", signing keys: {len(config.signer.keys)}" if config.signer is not None else ""
+    print(f"{options.file}: no mistakes; bundles: {len(config.bundles)}, secrets: {secrets}{keys}")
     return ExitCode.OK
 
 

@@ -61,7 +61,8 @@ class Allowed(Table):
 
     unit: UnitName | None = Field(
         default=None,
-        description="A process of this system service, known by its exact control group below system.slice.",
+        description="A process of this system service, known by its exact control group below system.slice. A"
+        " service with a Slice= of its own is not known.",
         examples=["trading-bot.service"],
     )
     user: UserName | None = Field(

@@ -57,24 +57,30 @@ async def _serve(config_path: Path, config: Signer) -> None:
     service = Service()
     listeners = listen(config)
     house = House(config_path, config, listeners)
-    house.open()
-    service.ready(house.status_line())
+    tried, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, house.reload)
-
-    def look() -> None:
-        house.look()
-        service.status(house.status_line())
-
-    watchdog = asyncio.create_task(service.feed_watchdog(look), name="watchdog")
+    house.open(tried.set)
+    ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
+    watchdog = asyncio.create_task(service.feed_watchdog(house.look), name="watchdog")
     await stop.wait()
-    service.stopping()
+    service.stopping("Stopping; requests under way are answered")
+    ready.cancel()
     watchdog.cancel()
     await house.stop()
     listeners.close()
+
+
+async def _become_ready(house: House, service: Service, tried: asyncio.Event) -> None:
+    """READY when the token was tried once, whatever came of it; then keeps the status line true."""
+    await tried.wait()
+    service.ready(house.status_line())
+    while True:
+        await house.changed.wait()
+        house.changed.clear()
+        service.status(house.status_line())
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:

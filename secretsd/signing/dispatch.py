@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import threading
 import time
 from collections import Counter, deque
@@ -19,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from secretsd.errors import ExitCode
+from secretsd.signing.alarm import Alarm
 from secretsd.signing.comeback import Comeback, TokenLike, a_bug, unavailable
 from secretsd.signing.errors import SigningError
 from secretsd.signing.fair import FairQueue
@@ -93,6 +93,7 @@ class Dispatcher:
         self._inline_lane: Lane | None = None
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(hang_limit_s)
         self._comeback = Comeback(token, self.bring_up, self._go_on, self._do_without)
         self._threads = [
             threading.Thread(target=self._serve, name=f"session-{number}", daemon=True)
@@ -124,6 +125,10 @@ class Dispatcher:
             return
         if (trouble := self.trouble) is not None:
             raise trouble
+        if not self._waiting and self._has_room() and not self._has_its_share(job.key):
+            self._give(job)  # the usual case, without the queue
+            self._watch_soon()
+            return
         if len(self._waiting) >= self._queue_limit:
             raise SigningError(
                 "queue-full",
@@ -145,11 +150,17 @@ class Dispatcher:
         if not self._out:
             self._comeback.begin()
 
-    def survey(self) -> None:
-        """Has the configured keys found anew, in the background."""
+    def survey(self, then: Callable[[], None]) -> None:
+        """Has the configured keys found anew, in the background, and calls `then`."""
+
+        def surveyed(result: Result | SigningError) -> None:
+            if isinstance(result, SigningError):
+                log.error("the keys could not be looked up", extra={"reason": result.sentence})
+            then()
+
         if self.trouble is None:
             deadline_ns = time.monotonic_ns() + _SURVEY_NS
-            job = Job(0, "", lambda lane: lane.survey(), self._surveyed, deadline_ns, once=True)
+            job = Job(0, "", lambda lane: lane.survey(), surveyed, deadline_ns, once=True)
             self._waiting.put(0, "", job)
             self._feed()
 
@@ -161,24 +172,13 @@ class Dispatcher:
         for _ in self._threads:
             self._ready.put(None)
 
-    def _surveyed(self, result: Result | SigningError) -> None:
-        if isinstance(result, SigningError):
-            log.error("the keys could not be looked up", extra={"reason": result.sentence})
-
-    def join(self, timeout_s: float) -> None:
-        """Waits for the threads after `stop`; blocks."""
-        for thread in self._threads:
-            thread.join(timeout_s)
-        self._comeback.join(timeout_s)
-
     # Inline -----------------------------------------------------------------------------------------------
 
     def _run_inline(self, job: Job) -> None:
         if job.is_expired(time.monotonic_ns()):
             job.done(_expired())
             return
-        # The kernel ends the process where this call hangs: nothing of ours would run meanwhile.
-        signal.setitimer(signal.ITIMER_REAL, self._hang_limit_s)
+        self._alarm.expect_calls()
         try:
             if self._inline_lane is None:
                 self._inline_lane = self._token.lane(patient=False)
@@ -193,8 +193,6 @@ class Dispatcher:
             return
         except Exception as error:  # noqa: BLE001 - one request's bug must not end the others
             result = a_bug(error)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         job.done(result)
 
     def _drop_inline_lane(self) -> None:
@@ -251,16 +249,22 @@ class Dispatcher:
             self._feed()
 
     def _feed(self) -> None:
-        while len(self._out) < self._most_out and not self._comeback.is_asked:
+        while self._waiting and self._has_room():
             job = self._waiting.take(self._has_its_share)
             if job is None:
                 break
-            job.started_s = 0.0
-            self._out.add(job)
-            self._out_of_key[job.key] += 1
-            self._ready.put(job)
+            self._give(job)
         if self._out or self._waiting:
             self._watch_soon()
+
+    def _has_room(self) -> bool:
+        return len(self._out) < self._most_out and not self._comeback.is_asked
+
+    def _give(self, job: Job) -> None:
+        job.started_s = 0.0
+        self._out.add(job)
+        self._out_of_key[job.key] += 1
+        self._ready.put(job)
 
     def _watch_soon(self) -> None:
         if self._watching is None:

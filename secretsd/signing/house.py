@@ -20,6 +20,7 @@ from secretsd.signing.authorize import Policy
 from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.dispatch import Dispatcher
 from secretsd.signing.doors import Door, Greeting, Slots
+from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.connection import HttpConnection
 from secretsd.signing.http.routes import Routes
@@ -51,6 +52,7 @@ class House:
         self._config_path = config_path
         self._config = config
         self._loop = asyncio.get_running_loop()
+        self.changed = asyncio.Event()  # what `status_line` says may be another by now
         self._audit = AuditLog(config.state_dir / "audit", group=AUDIT_GROUP)
         self._audit.open()
         self._token = Token(config)
@@ -73,10 +75,15 @@ class House:
         self._http: set[HttpConnection] = set()
         self._tasks: set[asyncio.Task[object]] = set()
 
-    def open(self) -> None:
-        """Lets requests in; they wait where the token is not there yet."""
+    def open(self, tried: Callable[[], None]) -> None:
+        """Lets requests in, which wait for the token; `tried` is called when it is there, or is not."""
         self._trail.event("start")
-        self._dispatcher.bring_up()
+
+        def ended(_: SigningError | None) -> None:
+            self._say_what_is_missing()
+            tried()
+
+        self._dispatcher.bring_up(ended)
         for door in self._doors:
             door.open()
 
@@ -84,6 +91,7 @@ class House:
         """What is looked at again and again, from the watchdog's rhythm."""
         self._audit.look()
         self._trail.look()
+        self.changed.set()
 
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
@@ -102,7 +110,7 @@ class House:
         self._desk.configure(config, policy_of(config))
         self._slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
-        self._dispatcher.survey()
+        self._dispatcher.survey(self._say_what_is_missing)
         self._trail.event("reload")
         log.info("the configuration was read anew", extra={"keys": len(config.keys)})
 
@@ -121,6 +129,13 @@ class House:
         self._trail.look()
         self._trail.event("stop")
         self._audit.close()
+
+    def _say_what_is_missing(self) -> None:
+        for name, problem in sorted(self._token.problems.items()):
+            log.error("a key cannot be used", extra={"key": name, "reason": problem.sentence})
+        capabilities = self._token.capabilities
+        for name, missing in sorted(capabilities.lacking.items()) if capabilities else ():
+            log.error("the token lacks mechanisms", extra={"key": name, "mechanisms": ",".join(missing)})
 
     def status_line(self) -> str:
         """For systemctl status."""

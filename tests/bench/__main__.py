@@ -18,6 +18,7 @@ from tests.bench import (
     publish_faults,
     refresh,
     scale,
+    signing,
     status,
     wait,
 )
@@ -34,6 +35,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
+    "signing": signing.measure,
 }
 
 

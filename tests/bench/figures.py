@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`goal` is what was promised, None where a figure only explains another. A value at it has missed it,
-    unless `exactly` is set: then the value must be the goal."""
+    """`goal` is what was promised, None where a figure only explains another. The value must be below it;
+    with `at_least` at it or above; with `exactly` the goal itself."""
 
     what: str
     value: float
     unit: str
     goal: float | None = None
     exactly: bool = False
+    at_least: bool = False
     note: str = ""
 
     @property
@@ -24,12 +25,16 @@ class Figure:
         """met, missed, or nothing where there is no goal."""
         if self.goal is None:
             return ""
-        met = self.value == self.goal if self.exactly else self.value < self.goal
+        if self.exactly:
+            met = self.value == self.goal
+        else:
+            met = self.value >= self.goal if self.at_least else self.value < self.goal
         return "met" if met else "missed"
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """The columns of a table: what, measured, goal, verdict, note."""
-        goal = "" if self.goal is None else f"{'' if self.exactly else '< '}{_number(self.goal)} {self.unit}"
+        relation = "" if self.exactly else ">= " if self.at_least else "< "
+        goal = "" if self.goal is None else f"{relation}{_number(self.goal)} {self.unit}"
         return self.what, f"{_number(self.value)} {self.unit}", goal.strip(), self.verdict, self.note
 
 
@@ -37,9 +42,14 @@ HEADINGS = ("figure", "measured", "goal", "", "how")
 
 
 def table(figures: Iterable[Figure]) -> str:
+    """Measured figures beside their goals."""
+    return grid(HEADINGS, [figure.cells() for figure in figures])
+
+
+def grid(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
     """A table for a terminal that is a Markdown table, too."""
-    rows = [HEADINGS, *(figure.cells() for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    rows = [headings, *cells]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = [_row(row, widths) for row in rows]
     lines.insert(1, _row(["-" * width for width in widths], widths))
     return "\n".join(lines)

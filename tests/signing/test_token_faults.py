@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from secretsd.signing.errors import SigningError
+from secretsd.signing.model import KeyVersion
+from secretsd.signing.pkcs11.lane import Lane, NeedsReset
 from secretsd.signing.pkcs11.token import Token
 from tests.signing.dispatching import Running, hmac_key, signer_config
 from tests.signing.shim import CODES, FOREVER, Shim
@@ -175,6 +179,33 @@ def test_a_busy_token_is_left_alone_for_a_while(shim: Shim, token: Token) -> Non
     run(test())
 
 
+def test_a_key_that_the_token_refuses_does_not_close_the_others(shim: Shim, token: Token) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            await running.mac()
+            shim.clear()
+            shim.fail("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED", FOREVER)
+            for _ in range(40):
+                assert (await running.mac()).code == "token-refused"
+            assert shim.calls("C_SignInit") == 40, "it was tried again"
+            shim.clear()
+            assert isinstance(await running.mac("other"), bytes)
+
+    run(test())
+
+
+def test_a_library_that_somebody_finalized_is_initialised_again(shim: Shim, token: Token) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            good = await running.mac()
+            shim.clear()
+            shim.fail("C_SignInit", "CKR_CRYPTOKI_NOT_INITIALIZED")
+            assert await running.mac() == good
+            assert shim.calls("C_Initialize") == 1
+
+    run(test())
+
+
 def test_a_call_that_hangs_does_not_hold_up_other_keys(shim: Shim, token: Token) -> None:
     async def test() -> None:
         shim.only("mac")
@@ -218,17 +249,57 @@ def test_a_token_that_vanishes_comes_back_by_itself(
     run(test())
 
 
-def test_the_iv_that_the_token_chose_is_the_one_given_out(tampered: tuple[SoftHsm, Shim], shim: Shim) -> None:
-    softhsm, _ = tampered
+@pytest.fixture
+def aes(tampered: tuple[SoftHsm, Shim], shim: Shim) -> Iterator[tuple[Lane, KeyVersion]]:
     keys = {"aes": {"type": "aes256-gcm96", "operations": ["encrypt", "decrypt"]}}
-    token = Token(signer_config(softhsm, keys, module=str(shim.module)))
+    token = Token(signer_config(tampered[0], keys, module=str(shim.module)))
     token.open()
     lane = token.lane()
-    key = lane.generate("aes") if "aes" not in token.keys else token.keys["aes"][-1]
-    shim.write_iv()
-    blob = lane.encrypt(key, b"plaintext", b"about")
-    assert blob[:12] == b"\xa5" * 12
+    yield lane, lane.generate("aes") if "aes" not in token.keys else token.keys["aes"][-1]
+    token.close()
+
+
+@pytest.mark.parametrize("how", [1, 2], ids=["any buffer", "an empty buffer"])
+def test_the_iv_that_the_token_chose_is_the_one_given_out(
+    aes: tuple[Lane, KeyVersion], shim: Shim, how: int
+) -> None:
+    lane, key = aes
+    for _ in range(2):
+        shim.write_iv(how)
+        blob = lane.encrypt(key, b"plaintext", b"about")
+        assert blob[:12] == b"\xa5" * 12
+        shim.clear()
+        assert lane.decrypt(key, blob, b"about") == b"plaintext"
+
+
+def test_nothing_is_encrypted_with_an_empty_iv(aes: tuple[Lane, KeyVersion], shim: Shim) -> None:
+    lane, key = aes
+    shim.write_iv(3)
+    for _ in range(2):
+        with pytest.raises(SigningError) as caught:
+            lane.encrypt(key, b"plaintext", b"about")
+        assert caught.value.code == "token-refused"
     shim.clear()
-    assert lane.decrypt(key, blob, b"about") == b"plaintext"
-    assert lane.encrypt(key, b"", b"")[:12] != b"\xa5" * 12
+    ivs = {lane.encrypt(key, b"", b"")[:12] for _ in range(50)}
+    assert len(ivs) == 50
+    assert bytes(12) not in ivs
+
+
+@pytest.mark.parametrize("code", ["CKR_FUNCTION_FAILED", "CKR_DEVICE_ERROR", "CKR_SESSION_CLOSED"])
+def test_half_a_key_is_not_left_on_the_token(tampered: tuple[SoftHsm, Shim], shim: Shim, code: str) -> None:
+    name = f"half-{code.lower()}"
+    keys = {name: {"type": "ecdsa-p256", "operations": ["sign"]}}
+    token = Token(signer_config(tampered[0], keys, module=str(shim.module)))
+    token.open()
+    lane = token.lane()
+    private = ec.generate_private_key(ec.SECP256R1())
+    material = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    first = lane.import_key(name, material)
+    shim.fail("C_CreateObject", code, FOREVER)
+    with pytest.raises((SigningError, NeedsReset)):
+        lane.import_key(name, material)
+    shim.clear()
+    token.reset()
+    assert token.keys[name] == (first,), "what was left took the good version away"
+    assert token.lane().import_key(name, material).number == 2
     token.close()

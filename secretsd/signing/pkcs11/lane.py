@@ -10,18 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pkcs11 import MGF, GCMParams, Mechanism
-from pkcs11.exceptions import (
-    EncryptedDataInvalid,
-    EncryptedDataLenRange,
-    FunctionFailed,
-    GeneralError,
-    PKCS11Error,
-)
+from pkcs11 import MGF, Mechanism
+from pkcs11.exceptions import PKCS11Error
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Hash, KeyVersion, TokenCall, TokenMechanism
-from secretsd.signing.pkcs11 import faults, making, objects
+from secretsd.signing.pkcs11 import faults, gcm, making, objects, wrapping
 from secretsd.signing.pkcs11.breaker import pause_s
 from secretsd.signing.pkcs11.faults import Cure
 
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-GCM_IV_BYTES = 12
 _TRIES = 3
 _MECHANISMS = {
     TokenMechanism.ECDSA: Mechanism.ECDSA,
@@ -190,6 +183,10 @@ class Lane:
                     raise NeedsReset from None
             time.sleep(pause_s(attempt, random.random()))
 
+    def _reopen(self) -> None:
+        self.close()
+        self._open()
+
     def _open(self) -> None:
         self._login = self._token.login_count
         self._session = self._token.session()
@@ -228,37 +225,51 @@ class Lane:
 
     def _verify_mac(self, call: TokenCall, mac: bytes) -> bool:
         mechanism, _ = _mechanism(call)
-        return bool(self._object(call.key).verify(call.data, mac, mechanism=mechanism))
+        found = self._object(call.key)
+        if not hasattr(found, "verify"):
+            raise _not_allowed(call.key, "CKA_VERIFY")
+        return bool(found.verify(call.data, mac, mechanism=mechanism))
 
     def _encrypt(self, key: KeyVersion, plaintext: bytes, associated_data: bytes) -> bytes:
-        # Unshared memory of its own: CloudHSM chooses the IV itself and writes it here.
-        iv = os.urandom(GCM_IV_BYTES)
-        parameter = GCMParams(iv, associated_data)
+        if not self._token.wants_empty_iv:
+            try:
+                return gcm.encrypt(self._encryptor(key), os.urandom(gcm.IV_BYTES), plaintext, associated_data)
+            except gcm.IV_REFUSED:
+                self._reopen()
+        blob = gcm.encrypt_with_its_iv(self._encryptor(key), plaintext, associated_data)
+        self._token.wants_empty_iv = True
+        return blob
+
+    def _encryptor(self, key: KeyVersion) -> Callable[..., bytes]:
         found = self._object(key)
-        try:
-            encrypt = found.encrypt
-        except AttributeError:
-            raise _retired(key) from None
-        return iv + bytes(encrypt(plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameter))
+        if not hasattr(found, "encrypt"):
+            raise _retired(key)
+        encrypt: Callable[..., bytes] = found.encrypt
+        return encrypt
 
     def _decrypt(self, key: KeyVersion, blob: bytes, associated_data: bytes) -> bytes:
-        iv, ciphertext = blob[:GCM_IV_BYTES], blob[GCM_IV_BYTES:]
-        parameter = GCMParams(iv, associated_data)
         found = self._object(key)
+        if not hasattr(found, "decrypt"):
+            raise _not_allowed(key, "CKA_DECRYPT")
         try:
-            plaintext = found.decrypt(ciphertext, mechanism=Mechanism.AES_GCM, mechanism_param=parameter)
-        except (EncryptedDataInvalid, EncryptedDataLenRange):
-            self.close()
+            return gcm.decrypt(found.decrypt, blob, associated_data)
+        except gcm.NOT_OPENED:
+            self._must_answer()
             raise _bad_ciphertext() from None
-        except (GeneralError, FunctionFailed):
-            # SoftHSM's words for a wrong tag, and other tokens' for being lost: one that answers is not.
-            self.close()
-            self._open()
-            self._session.generate_random(8)
-            raise _bad_ciphertext() from None
-        return bytes(plaintext)
+
+    def _must_answer(self) -> None:
+        """Where an error may mean a bad input or a lost token: one that answers in a new session is not lost.
+
+        Raises: PKCS11Error.
+        """
+        self._reopen()
+        self._session.generate_random(8)
 
     def _make(self, name: str, make: Callable[..., None]) -> KeyVersion:
+        with self._token.changing:
+            return self._next_version(name, make)
+
+    def _next_version(self, name: str, make: Callable[..., None]) -> KeyVersion:
         config = self._token.config.keys[name]
         number = len(self._token.keys.get(name, ())) + 1
         if config.id is not None and number > 1:
@@ -281,25 +292,38 @@ class Lane:
 
     def _retire(self, name: str, number: int) -> None:
         key = self._version(name, number)
-        making.retire(self._object(key), key)
-        self._found_again(name)
+        with self._token.changing:
+            making.retire(self._object(key), key)
+            self._found_again(name)
 
     def _wrap(self, name: str, number: int) -> bytes:
         key = self._version(name, number)
-        return making.wrap(self._wrapping_key(name), self._object(key), key)
+        wrapping_key = self._wrapping_versions(name)[-1]
+        found = self._object(wrapping_key)
+        if not hasattr(found, "wrap_key"):
+            raise _retired(wrapping_key)
+        return wrapping.wrap(found, self._object(key), key)
 
     def _unwrap(self, name: str, blob: bytes) -> KeyVersion:
-        wrapping_key = self._wrapping_key(name)
-        return self._make(name, partial(making.unwrap, wrapping_key=wrapping_key, blob=blob))
+        # A blob does not say which version wrapped it: a backup outlives the newest one.
+        for key in reversed(self._wrapping_versions(name)):
+            found = self._object(key)
+            if not hasattr(found, "unwrap_key"):
+                continue
+            try:
+                return self._make(name, partial(wrapping.unwrap, wrapping_key=found, blob=blob))
+            except wrapping.NotUnwrappedError:
+                self._must_answer()
+        raise wrapping.bad_blob()
 
-    def _wrapping_key(self, name: str) -> Any:
-        wrapping = self._token.config.keys[name].wrapped_by
-        versions = self._token.keys.get(wrapping or "", ())
+    def _wrapping_versions(self, name: str) -> tuple[KeyVersion, ...]:
+        wrapping_name = self._token.config.keys[name].wrapped_by or ""
+        versions = self._token.keys.get(wrapping_name, ())
         if not versions:
-            raise self._token.problems.get(wrapping or "") or SigningError(
+            raise self._token.problems.get(wrapping_name) or SigningError(
                 "key-missing", f"{name} has no key to be wrapped with", advice="set wrapped_by"
             )
-        return self._object(versions[-1])
+        return versions
 
     def _version(self, name: str, number: int) -> KeyVersion:
         for key in self._token.keys.get(name, ()):
@@ -323,6 +347,14 @@ def _retired(key: KeyVersion) -> SigningError:
         "version-retired",
         f"version {key.number} of {key.key} is retired",
         advice="use a newer version of the key",
+    )
+
+
+def _not_allowed(key: KeyVersion, attribute: str) -> SigningError:
+    return SigningError(
+        "key-unfit",
+        f"version {key.number} of {key.key} does not have {attribute} on the token",
+        advice="set it with the token's own tools, or use a key that secretsd made",
     )
 
 

@@ -16,6 +16,7 @@ from secretsd.signing.errors import SigningError
 from secretsd.signing.model import KeyVersion
 from secretsd.signing.pkcs11 import faults, objects
 from secretsd.signing.pkcs11.breaker import Breaker
+from secretsd.signing.pkcs11.capabilities import Capabilities, look
 from secretsd.signing.pkcs11.faults import Cure
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.library import LockingLibrary
@@ -33,6 +34,7 @@ class Token:
         self.config = config
         self.keys: Mapping[str, tuple[KeyVersion, ...]] = MappingProxyType({})  # oldest version first
         self.problems: Mapping[str, SigningError] = MappingProxyType({})  # keys that cannot be used
+        self.capabilities: Capabilities | None = None  # of the token when it was last looked at
         self.breaker = Breaker()
         self.latched: SigningError | None = None  # a PIN was refused: until `unlock`
         self.login_count = 0
@@ -40,6 +42,9 @@ class Token:
         self._token: Any = None
         self._holder: Any = None  # the session that logged in; never closed, or all would be logged out
         self._login_lock = threading.Lock()
+        # Held while a key is changed: two that were made at once would both be the next version.
+        self.changing = threading.Lock()
+        self.wants_empty_iv = False  # learned from the token: see gcm.py
 
     def open(self) -> None:
         """Loads the module, logs in, finds the keys. May be called again after it failed.
@@ -114,13 +119,15 @@ class Token:
         return faults.unavailable(error)
 
     def find_again(self, session: Any, name: str) -> None:
-        """Reads the versions of one key from the token anew, after it was changed. Raises: PKCS11Error."""
-        with contextlib.suppress(SigningError):
-            found = tuple(objects.versions(session, name, self.config.keys[name]))
-            self.keys = MappingProxyType({**self.keys, name: found})
-            self.problems = MappingProxyType(
-                {key: problem for key, problem in self.problems.items() if key != name}
-            )
+        """Reads the versions of one key from the token anew, after it was changed; for who holds `changing`.
+
+        Raises: SigningError key-missing, key-ambiguous, key-unfit; PKCS11Error.
+        """
+        found = tuple(objects.versions(session, name, self.config.keys[name]))
+        self.keys = MappingProxyType({**self.keys, name: found})
+        self.problems = MappingProxyType(
+            {key: problem for key, problem in self.problems.items() if key != name}
+        )
 
     def _load(self) -> LockingLibrary:
         if self._library is not None:
@@ -166,16 +173,20 @@ class Token:
         self.login_count += 1
 
     def survey(self) -> None:
-        """Finds every configured key. Raises: PKCS11Error."""
+        """Looks at the token, and finds every configured key. Raises: PKCS11Error."""
+        self.capabilities = look(self._library, self._token, self.config)
         session = self.session()
         keys: dict[str, tuple[KeyVersion, ...]] = {}
         problems: dict[str, SigningError] = {}
-        for name, key in self.config.keys.items():
-            try:
-                keys[name] = tuple(objects.versions(session, name, key))
-            except SigningError as error:
-                problems[name] = error
-        session.close()
+        try:
+            for name, key in self.config.keys.items():
+                try:
+                    keys[name] = tuple(objects.versions(session, name, key))
+                except SigningError as error:
+                    problems[name] = error
+        finally:
+            with contextlib.suppress(PKCS11Error):
+                session.close()
         self.keys, self.problems = MappingProxyType(keys), MappingProxyType(problems)
 
 

@@ -19,6 +19,7 @@ POSITIONS = {
     "C_Finalize": 1,
     "C_OpenSession": 12,
     "C_Login": 18,
+    "C_CreateObject": 20,
     "C_FindObjects": 27,
     "C_EncryptInit": 29,
     "C_SignInit": 42,
@@ -40,6 +41,7 @@ CODES = {
     "CKR_TOKEN_NOT_PRESENT": 0xE0,
     "CKR_USER_NOT_LOGGED_IN": 0x101,
 }
+OTHER_CODES = {"CKR_KEY_FUNCTION_NOT_PERMITTED": 0x68, "CKR_CRYPTOKI_NOT_INITIALIZED": 0x190}
 _WORD = struct.Struct("=I")
 _RV, _TIMES, _DELAY, _CALLS, _WRITES_IV = (FUNCTIONS * 4 * part for part in range(5))
 _LABEL = _WRITES_IV + 4
@@ -83,7 +85,7 @@ class Shim:
         """Lets the next `times` calls of `function` return `code`."""
         position = POSITIONS[function]
         self._write(_TIMES + 4 * position, times)
-        self._write(_RV + 4 * position, CODES[code])
+        self._write(_RV + 4 * position, (CODES | OTHER_CODES)[code])
 
     def delay(self, function: str, seconds: float) -> None:
         self._write(_DELAY + 4 * POSITIONS[function], round(seconds * 1e6))
@@ -92,9 +94,12 @@ class Shim:
         """Faults and delays of C_SignInit and C_Sign are for keys with this label, found from now on."""
         self._map[_LABEL : _LABEL + 64] = label.encode().ljust(64, b"\0")
 
-    def write_iv(self) -> None:
-        """C_EncryptInit chooses the IV of AES-GCM itself, as CloudHSM does: twelve times 0xA5."""
-        self._write(_WRITES_IV, 1)
+    def write_iv(self, how: int = 1) -> None:
+        """C_EncryptInit chooses the IV of AES-GCM itself, as CloudHSM does: twelve times 0xA5.
+
+        2: it refuses every other buffer than one of zeros. 3: so, too, and it leaves the zeros there.
+        """
+        self._write(_WRITES_IV, how)
 
     def calls(self, function: str) -> int:
         """How often `function` was called (C_Sign: for a signature, not for its length)."""

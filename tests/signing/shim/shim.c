@@ -21,7 +21,7 @@ typedef struct { CK_ULONG type; void *value; CK_ULONG length; } CK_ATTRIBUTE;
 typedef struct { CK_ULONG mechanism; void *parameter; CK_ULONG length; } CK_MECHANISM;
 typedef struct { unsigned char *iv; CK_ULONG iv_bytes, iv_bits; unsigned char *aad; CK_ULONG aad_bytes, tag_bits; } CK_GCM_PARAMS;
 
-enum { FUNCTIONS = 68, CKM_AES_GCM = 0x1087, CKA_LABEL = 3 };
+enum { FUNCTIONS = 68, CKM_AES_GCM = 0x1087, CKA_LABEL = 3, CKA_CLASS = 0, CKO_PUBLIC_KEY = 2, CKR_ARGUMENTS_BAD = 7 };
 
 /* Positions in CK_FUNCTION_LIST (PKCS#11 2.40, pkcs11f.h). */
 enum {
@@ -38,7 +38,8 @@ struct control {
     uint32_t times[FUNCTIONS];    /* how often; UINT32_MAX: for ever */
     uint32_t delay_us[FUNCTIONS]; /* before each call */
     uint32_t calls[FUNCTIONS];    /* counted here */
-    uint32_t writes_iv;           /* C_EncryptInit writes 12 times 0xA5 where the IV of AES-GCM is */
+    uint32_t writes_iv;           /* C_EncryptInit writes 12 times 0xA5 where the IV of AES-GCM is; with 2 only
+                                     into zeros, all else is refused; with 3 it refuses and writes nothing */
     char only_label[64];          /* fail and delay signing for keys with this label alone; empty: for all */
 };
 
@@ -123,13 +124,29 @@ static CK_RV find_objects(CK_ULONG session, CK_ULONG *objects, CK_ULONG most, CK
     return 0;
 }
 
+/* Faults are for public keys: the second half of a pair. */
+static CK_RV create_object(CK_ULONG session, CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *object)
+{
+    CK_RV rv = 0;
+    for (CK_ULONG i = 0; i < count; i++)
+        if (template[i].type == CKA_CLASS && *(CK_ULONG *)template[i].value == CKO_PUBLIC_KEY)
+            rv = meddle(C_CreateObject);
+    return rv ? rv : REAL(C_CreateObject, CK_RV (*)(CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *))(session, template, count, object);
+}
+
 static CK_RV encrypt_init(CK_ULONG session, CK_MECHANISM *mechanism, CK_ULONG key)
 {
     CK_RV rv = meddle(C_EncryptInit);
     if (rv)
         return rv;
-    if (control->writes_iv && mechanism->mechanism == CKM_AES_GCM)
-        memset(((CK_GCM_PARAMS *)mechanism->parameter)->iv, 0xA5, 12);
+    if (control->writes_iv && mechanism->mechanism == CKM_AES_GCM) {
+        unsigned char *iv = ((CK_GCM_PARAMS *)mechanism->parameter)->iv;
+        static const unsigned char zeros[12];
+        if (control->writes_iv > 1 && memcmp(iv, zeros, 12))
+            return CKR_ARGUMENTS_BAD;
+        if (control->writes_iv < 3)
+            memset(iv, 0xA5, 12);
+    }
     return REAL(C_EncryptInit, CK_RV (*)(CK_ULONG, CK_MECHANISM *, CK_ULONG))(session, mechanism, key);
 }
 
@@ -174,6 +191,7 @@ CK_RV C_GetFunctionList_(void **result)
         list.function[C_OpenSession] = open_session;
         list.function[C_Login] = login;
         list.function[C_FindObjects] = find_objects;
+        list.function[C_CreateObject] = create_object;
         list.function[C_EncryptInit] = encrypt_init;
         list.function[C_SignInit] = sign_init;
         list.function[C_Sign] = sign;
