@@ -134,7 +134,7 @@ def test_the_list_shows_what_is_wrong_first_and_why(signer: FakeSigner) -> None:
     lines = written.splitlines()
     assert lines[1].split()[:2] == ["cold", "key-missing"]
     assert lines[2].split()[:5] == ["hot", "ready", "1", "retired,", "2"]
-    assert lines[-1] == "cold: the token has no cold: secretsctl keys generate cold"
+    assert lines[-1] == "cold: no cold: secretsctl keys generate cold"
     assert json.loads(ctl(signer.path, "keys", "list", "--json")[1]) == documents.KEYS
 
 
