@@ -42,19 +42,21 @@ print(count - len(poll.poll(0)))
 """
 
 
-def crowd(connections: int = CONNECTIONS) -> list[Figure]:
+def crowd(connections: int = CONNECTIONS, seconds: float = _SECONDS) -> list[Figure]:
     """What the honest peer waits for at most, on one connection and on a new one for each request."""
     with tempfile.TemporaryDirectory(prefix="secretsd-crowd-") as name:
         bed = Bed(Path(name), [HMAC])
         with bed.signer({"dispatch": "workers"}) as signer:
-            coming_s, let_in, loads = _beside_a_crowd(signer, connections)
+            coming_s, let_in, loads = _beside_a_crowd(signer, connections, seconds)
     if not 0 < let_in < connections:
         raise SystemExit(f"{let_in} of {connections} were let in: this is no crowd that is held back")
     refused = sum(load.refused + load.failed for load in loads)
     note = f"{connections} idle of one user, who came in {coming_s:.1f} s; {let_in} let in; 2 honest clients"
     honest, newcomer = loads
     return [
-        Figure("hostile connections: requests refused to the honest", refused, "", 0, exactly=True, note=note),
+        Figure(
+            "hostile connections: requests refused to the honest", refused, "", 0, exactly=True, note=note
+        ),
         Figure("hostile connections: p99 of the honest", honest.p99_us / 1000, "ms", 50, note=_of(honest)),
         Figure(
             "hostile connections: p99 with a new connection each",
@@ -66,10 +68,10 @@ def crowd(connections: int = CONNECTIONS) -> list[Figure]:
     ]
 
 
-def _beside_a_crowd(signer: Running, connections: int) -> tuple[float, int, list[Load]]:
+def _beside_a_crowd(signer: Running, connections: int, seconds: float) -> tuple[float, int, list[Load]]:
     """How long they took to come, how many were let in, and what the honest saw from before they came."""
     target = signing_load.native(signer.native, HMAC)
-    honest = [signing_load.start(target, Clients(1, _SECONDS, reconnects=each)) for each in (False, True)]
+    honest = [signing_load.start(target, Clients(1, seconds, reconnects=each)) for each in (False, True)]
     time.sleep(0.3)
     began = time.monotonic()
     with _coming(signer, connections) as hostile:

@@ -63,7 +63,7 @@ def _beside(bed: Bed, shim: Shim, hang_s: float) -> list[Figure]:
 
 
 def _after(bed: Bed, shim: Shim) -> list[Figure]:
-    """From the limit to another key's answer by the process that takes over, started at once as by systemd."""
+    """From the limit to another key's answer, by the process that systemd would start at once."""
     shim.delay("C_Sign", _FOR_EVER_S)
     config = bed.configure("hang-limit", _settings(shim, _LIMIT_S), {})
     first = bed.launch(config, shim.environment)
@@ -84,7 +84,11 @@ def _after(bed: Bed, shim: Shim) -> list[Figure]:
     if code != ExitCode.UNAVAILABLE:
         raise SystemExit(f"the signer ended with {code}, not by its limit")
     note = f"hang_limit = {_LIMIT_S:.0f}s; the process ended {ended_s * 1000:.0f} ms after it"
-    return [Figure("a call that hangs for ever: from the limit to other keys' answers", again_s, "s", 2, note=note)]
+    return [
+        Figure(
+            "a call that hangs for ever: from the limit to other keys' answers", again_s, "s", 2, note=note
+        )
+    ]
 
 
 def _settings(shim: Shim, limit_s: float) -> dict[str, object]:
