@@ -8,7 +8,7 @@ PYTHON_IN_VENV := .venv/bin/python
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
-venv: ## .venv with the locked requirements, secretsd and secretsctl
+venv: ## .venv with the locked requirements, secretsd, secretsd-signer and secretsctl
 	@packaging/dev/venv
 
 test: ## every test, after installing what they need (ARGS= goes to pytest)

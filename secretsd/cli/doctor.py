@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from secretsd.cli import asking, fast, local_checks, unit_checks
+from secretsd.cli import asking, fast, local_checks, signer_checks, unit_checks
 from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, sentence
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
@@ -40,6 +40,7 @@ def examine(options: argparse.Namespace) -> list[Check]:
     config, checks = local_checks.configuration(config_path)
     checks += [daemon, *local_checks.host(config), *of_the_daemon]
     checks += unit_checks.units(config)
+    checks += signer_checks.signer(config)
     return checks
 
 

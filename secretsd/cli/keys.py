@@ -57,8 +57,8 @@ def _import_arguments(parser: Parser) -> None:
         "--in", dest="material", type=Path, metavar="FILE", help="the file; default: standard input"
     )
     parser.add_argument(
-        "--format", choices=_FORMATS,
-        help="how the file holds the key; of a key pair pem or der, by default found out; else to be named",
+        "--format", choices=_FORMATS, metavar="FORMAT",
+        help="pem or der, which is found out; of a secret key raw, hex or base64, to be named",
     )  # fmt: skip
     add_json(parser)
 

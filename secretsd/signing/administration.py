@@ -79,12 +79,16 @@ class Administration:
         dispatcher, token, trail = self._desk.dispatcher, self._desk.token, self._desk.trail
         answer(
             {
-                "trouble": None if dispatcher.trouble is None else dispatcher.trouble.code,
+                "trouble": descriptions.error_told(dispatcher.trouble),
+                "token": descriptions.token_told(token.capabilities),
                 "breaker_open": not token.breaker.is_closed,
                 "waiting": dispatcher.waiting,
                 "under_way": self._desk.under_way,
-                "audit_trouble": None if trail.trouble is None else trail.trouble.code,
-                "keys": sorted(token.keys),
+                "audit_trouble": descriptions.error_told(trail.trouble),
+                "audit_file": str(self._desk.config.state_dir / "audit" / "signer.jsonl"),
+                "sessions": self._desk.config.sessions,
+                "dispatch": self._desk.config.dispatch,
+                "keys": {name: len(versions) for name, versions in sorted(token.keys.items())},
                 "problems": descriptions.problems_told(token.problems),
                 "approvals": len(self._current().waiting(time.monotonic())),
             }

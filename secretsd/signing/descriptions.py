@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from secretsd.signing.approvals import Approval
     from secretsd.signing.errors import SigningError
     from secretsd.signing.model import KeyVersion
+    from secretsd.signing.pkcs11.capabilities import Capabilities
 
 Told = dict[str, object]
 
@@ -31,7 +32,7 @@ def key_told(
         "operations": list(key.operations),
         "mechanisms": sorted(words),
         "versions": [version_told(each) | {"retired": each.is_retired} for each in versions],
-        "problem": None if problem is None else {"code": problem.code, "text": problem.sentence},
+        "problem": error_told(problem),
     }
 
 
@@ -58,7 +59,25 @@ def approval_told(approval: Approval, now: float) -> Told:
 
 
 def problems_told(problems: Mapping[str, SigningError]) -> Told:
-    return {name: {"code": each.code, "text": each.sentence} for name, each in problems.items()}
+    return {name: error_told(each) for name, each in problems.items()}
+
+
+def error_told(error: SigningError | None) -> Told | None:
+    return None if error is None else {"code": error.code, "text": str(error), "fix": error.advice}
+
+
+def token_told(capabilities: Capabilities | None) -> Told | None:
+    """Which token it is; None before it was there for the first time."""
+    if capabilities is None:
+        return None
+    return {
+        "library": capabilities.library,
+        "label": capabilities.token,
+        "model": capabilities.model,
+        "serial": capabilities.serial,
+        "mechanisms": capabilities.mechanisms,
+        "lacking": {name: list(missing) for name, missing in capabilities.lacking.items()},
+    }
 
 
 def pem(der: bytes) -> str:

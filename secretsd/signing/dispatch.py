@@ -150,11 +150,17 @@ class Dispatcher:
         if not self._out:
             self._comeback.begin()
 
-    def survey(self) -> None:
-        """Has the configured keys found anew, in the background."""
+    def survey(self, then: Callable[[], None]) -> None:
+        """Has the configured keys found anew, in the background, and calls `then`."""
+
+        def surveyed(result: Result | SigningError) -> None:
+            if isinstance(result, SigningError):
+                log.error("the keys could not be looked up", extra={"reason": result.sentence})
+            then()
+
         if self.trouble is None:
             deadline_ns = time.monotonic_ns() + _SURVEY_NS
-            job = Job(0, "", lambda lane: lane.survey(), self._surveyed, deadline_ns, once=True)
+            job = Job(0, "", lambda lane: lane.survey(), surveyed, deadline_ns, once=True)
             self._waiting.put(0, "", job)
             self._feed()
 
@@ -165,16 +171,6 @@ class Dispatcher:
             self._watching.cancel()
         for _ in self._threads:
             self._ready.put(None)
-
-    def _surveyed(self, result: Result | SigningError) -> None:
-        if isinstance(result, SigningError):
-            log.error("the keys could not be looked up", extra={"reason": result.sentence})
-
-    def join(self, timeout_s: float) -> None:
-        """Waits for the threads after `stop`; blocks."""
-        for thread in self._threads:
-            thread.join(timeout_s)
-        self._comeback.join(timeout_s)
 
     # Inline -----------------------------------------------------------------------------------------------
 

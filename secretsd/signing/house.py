@@ -20,6 +20,7 @@ from secretsd.signing.authorize import Policy
 from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.dispatch import Dispatcher
 from secretsd.signing.doors import Door, Greeting, Slots
+from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.connection import HttpConnection
 from secretsd.signing.http.routes import Routes
@@ -77,7 +78,12 @@ class House:
     def open(self, tried: Callable[[], None]) -> None:
         """Lets requests in, which wait for the token; `tried` is called when it is there, or is not."""
         self._trail.event("start")
-        self._dispatcher.bring_up(lambda _: tried())
+
+        def ended(_: SigningError | None) -> None:
+            self._say_what_is_missing()
+            tried()
+
+        self._dispatcher.bring_up(ended)
         for door in self._doors:
             door.open()
 
@@ -104,7 +110,7 @@ class House:
         self._desk.configure(config, policy_of(config))
         self._slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
-        self._dispatcher.survey()
+        self._dispatcher.survey(self._say_what_is_missing)
         self._trail.event("reload")
         log.info("the configuration was read anew", extra={"keys": len(config.keys)})
 
@@ -123,6 +129,13 @@ class House:
         self._trail.look()
         self._trail.event("stop")
         self._audit.close()
+
+    def _say_what_is_missing(self) -> None:
+        for name, problem in sorted(self._token.problems.items()):
+            log.error("a key cannot be used", extra={"key": name, "reason": problem.sentence})
+        capabilities = self._token.capabilities
+        for name, missing in sorted(capabilities.lacking.items()) if capabilities else ():
+            log.error("the token lacks mechanisms", extra={"key": name, "mechanisms": ",".join(missing)})
 
     def status_line(self) -> str:
         """For systemctl status."""

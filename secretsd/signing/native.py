@@ -20,12 +20,11 @@ from secretsd.signing.peer import Identified, identify_sender
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 # Room for exactly one ucred: descriptors that a client passes find none and are dropped by the kernel.
 _ROOM = socket.CMSG_SPACE(_UCRED.size)
-_AT_ONCE = 16  # frames read before the loop looks at its other connections
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
 _MOST_SENDERS = 16  # processes that share one connection
 # One for all connections: what is read is copied out before the loop goes on.
-_BUFFER = bytearray(frame.MAX_FRAME_BYTES + 1)
+_BUFFER = bytearray(frame.MAX_FRAME_BYTES)
 _VIEW = memoryview(_BUFFER)
 
 TURNED_AWAY = frame.encode_answer(0, too_many_connections())
@@ -79,19 +78,17 @@ class NativeConnection:
             self._loop.remove_reader(self._connection)
 
     def _read(self) -> None:
-        for _ in range(_AT_ONCE):
-            if not self._is_reading:
-                return
-            try:
-                count, ancillary, flags, _ = self._connection.recvmsg_into((_BUFFER,), _ROOM)
-            except BlockingIOError:
-                return
-            except OSError:
-                count, ancillary, flags = 0, [], 0
-            if not count:
-                self.close()
-                return
+        """One frame, then the next connection's: a quick client would else keep the loop to itself."""
+        try:
+            count, ancillary, flags, _ = self._connection.recvmsg_into((_BUFFER,), _ROOM)
+        except BlockingIOError:
+            return
+        except OSError:
+            count, ancillary, flags = 0, [], 0
+        if count:
             self._take(bytes(_VIEW[:count]), ancillary, is_cut=bool(flags & socket.MSG_TRUNC))
+        else:
+            self.close()
 
     def _take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], *, is_cut: bool) -> None:
         request_id = 0

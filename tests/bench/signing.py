@@ -2,9 +2,10 @@
 
     python -m tests.bench.signing [SECONDS]
 
-All on one SoftHSM token and the same keys, in one run, each cell so many seconds (by default 2); clients are
-processes in C (load.c), each with one connection, that ask again as soon as they have an answer.
-Authorization is on everywhere, and so is an audit log on the disk, but for p11-kit, which has none.
+All on one SoftHSM token and the same keys, in one run. Each cell takes so many seconds (by default 2) and is
+the middle one of three. Clients are processes in C (load.c), each with one connection, that ask again as soon
+as they have an answer. Authorization is on everywhere, and so is an audit log on the disk, but for p11-kit,
+which has none, and the library alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.bench import signing_load, signing_rivals
@@ -23,6 +25,7 @@ from tests.bench.signing_stand_in import stand_in
 
 CLIENTS = (1, 8, 64)
 SECONDS = 2.0
+_RUNS = 3  # of each cell
 _RAW, _INLINE, _STRICT = "library alone", "secretsd native, inline", "secretsd native, inline, strict"
 _WORKERS, _HTTP = "secretsd native, workers", "secretsd HTTP, inline"
 _P11_KIT, _OPENBAO = "p11-kit server", "OpenBao Transit"
@@ -47,7 +50,8 @@ def measure(seconds: float = SECONDS) -> list[Figure]:
 def _library(bed: Bed, seconds: float, cells: Cells) -> None:
     for kind in KINDS:
         for clients in CLIENTS[:2]:
-            cells[_RAW, kind.name, clients] = signing_rivals.library(bed, kind, clients, seconds)
+            once = partial(signing_rivals.library, bed, kind, clients, seconds / _RUNS)
+            cells[_RAW, kind.name, clients] = _typical(once)
 
 
 def _secretsd(bed: Bed, seconds: float, cells: Cells) -> None:
@@ -89,9 +93,17 @@ def _each(
 ) -> None:
     for kind in kinds:
         for clients in CLIENTS:
-            load = cells[way, kind.name, clients] = signing_load.run(target(kind), Clients(clients, seconds))
-            if load.refused or load.failed:
-                raise SystemExit(f"{way}: {load.refused} refused, {load.failed} failed")
+            once = partial(signing_load.run, target(kind), Clients(clients, seconds / _RUNS))
+            cells[way, kind.name, clients] = _typical(once)
+
+
+def _typical(measure_once: Callable[[], Load]) -> Load:
+    """The middle one of three. Whether client and server share a processor is the kernel's choice, each time
+    anew, and doubles what a short call takes."""
+    loads = [measure_once() for _ in range(_RUNS)]
+    if any(load.refused or load.failed for load in loads):
+        raise SystemExit(f"not all was answered: {loads}")
+    return sorted(loads, key=lambda load: load.p50_us)[_RUNS // 2]
 
 
 def _cells_table(cells: Cells) -> str:
@@ -114,34 +126,29 @@ def _numbers(load: Load | None) -> tuple[str, str, str]:
 
 
 def _goals(cells: Cells) -> list[Figure]:
-    one = {way: load for (way, key, clients), load in cells.items() if key == HMAC.name and clients == 1}
-    raw_us = one[_RAW].p50_us
+    """Of p50 with one client, where nobody waits for another; of throughput with several."""
+    hmac = {(way, clients): load for (way, key, clients), load in cells.items() if key == HMAC.name}
+    ours, raw_us = hmac[_INLINE, 1], hmac[_RAW, 1].p50_us
+    http_us = hmac[_HTTP, 1].p50_us
     figures = [
-        Figure("HMAC, native: overhead over the raw call", one[_INLINE].p50_us - raw_us, "us", 60, note=_P50),
-        Figure("HMAC, HTTP: overhead over the raw call", one[_HTTP].p50_us - raw_us, "us", 150, note=_P50),
+        Figure("HMAC, native: overhead over the raw call", ours.p50_us - raw_us, "us", 60, note=_P50),
+        Figure("HMAC, HTTP: overhead over the raw call", http_us - raw_us, "us", 150, note=_P50),
     ]
-    for clients in CLIENTS:
-        figures += _beside_rivals(cells, clients)
+    if (kit := hmac.get((_P11_KIT, 1))) is not None:
+        share = ours.p50_us / kit.p50_us
+        figures.append(Figure("HMAC, native: share of p11-kit's p50", share, "", 1, note=_P50))
+    if (bao := hmac.get((_OPENBAO, 1))) is not None:
+        share = ours.p50_us / bao.p50_us
+        figures.append(Figure("HMAC, native: share of OpenBao's p50", share, "", 0.2, note=_P50))
+        for clients in CLIENTS[1:]:
+            times = hmac[_INLINE, clients].rate / hmac[_OPENBAO, clients].rate
+            note = f"{clients} clients"
+            what = "HMAC, native: throughput, times OpenBao's"
+            figures.append(Figure(what, times, "", 4, at_least=True, note=note))
     return figures
 
 
 _P50 = "p50 at 1 client, inline, batched audit"
-
-
-def _beside_rivals(cells: Cells, clients: int) -> list[Figure]:
-    ours = cells[_INLINE, HMAC.name, clients]
-    note = f"{clients} client{'s' if clients > 1 else ''}"
-    figures = []
-    if (bao := cells.get((_OPENBAO, HMAC.name, clients))) is not None:
-        rate, share = ours.rate / bao.rate, ours.p50_us / bao.p50_us
-        figures += [
-            Figure("HMAC, native: throughput, times OpenBao's", rate, "", 4, at_least=True, note=note),
-            Figure("HMAC, native: p50, share of OpenBao's", share, "", 0.2, note=note),
-        ]
-    if (kit := cells.get((_P11_KIT, HMAC.name, clients))) is not None:
-        share = ours.p50_us / kit.p50_us
-        figures.append(Figure("HMAC, native: p50, share of p11-kit's", share, "", 1, note=note))
-    return figures
 
 
 if __name__ == "__main__":

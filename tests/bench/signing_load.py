@@ -129,9 +129,15 @@ def p11(module: Path, kind: SigningKind, environment: Mapping[str, str]) -> Targ
     return Target("p11", module, kind.token_data, options, environment)
 
 
-@functools.cache
 def _program() -> Path:
-    built = Path(tempfile.mkdtemp(prefix="secretsd-load-")) / "load"
-    subprocess.run(["cc", "-O2", "-o", built, _SOURCE, "-ldl"], check=True)
-    built.parent.chmod(0o755)
+    built = Path(_directory().name) / "load"
+    if not built.exists():
+        subprocess.run(["cc", "-O2", "-o", built, _SOURCE, "-ldl"], check=True)
+        built.parent.chmod(0o755)  # it runs as other users, too
     return built
+
+
+@functools.cache
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    """Goes with the process."""
+    return tempfile.TemporaryDirectory(prefix="secretsd-load-")

@@ -246,3 +246,86 @@ ANSWERS: dict[str, Document] = {
     "history": HISTORY,
     "schema": SCHEMA,
 }
+
+PEM = "-----BEGIN PUBLIC KEY-----\nbm90IGEgcmVhbCBrZXk=\n-----END PUBLIC KEY-----\n"
+
+
+def key(name: str, type_: str, *operations: str, **fields: object) -> Document:
+    return {
+        "name": name,
+        "type": type_,
+        "operations": list(operations),
+        "mechanisms": ["sha2-256"],
+        "versions": [{"version": 1, "retired": False}],
+        "problem": None,
+        **fields,
+    }
+
+
+KEYS: Document = {
+    "schema": 1,
+    "keys": [
+        key(
+            "hot", "ecdsa-p256", "sign", "verify",
+            versions=[
+                {"version": 1, "retired": True, "public_key": PEM},
+                {"version": 2, "retired": False, "public_key": PEM},
+            ],
+        ),
+        key("orders", "hmac", "hmac", "verify"),
+        key(
+            "cold", "ed25519", "sign", "wrap", "unwrap", versions=[],
+            problem={"code": "key-missing", "text": "the token has no cold: secretsctl keys generate cold"},
+        ),
+    ],
+}  # fmt: skip
+SIGNED: Document = {"schema": 1, "key": "hot", "version": 2, "signature": "AQI="}
+HMACED: Document = {"schema": 1, "key": "orders", "version": 1, "hmac": "AwQ="}
+VERIFIED: Document = {"schema": 1, "key": "hot", "valid": True, "version": 1}
+NOT_GOOD: Document = {"schema": 1, "key": "hot", "valid": False, "version": None}
+PUBLIC_KEY: Document = {"schema": 1, "key": "hot", "type": "ecdsa-p256", "version": 2, "public_key": PEM}
+MADE: Document = {"schema": 1, "name": "cold", "version": 1, "public_key": PEM}
+ASKED: Document = {"schema": 1, "request_id": "0123456789abcdef0123456789abcdef", "expires_in_s": 600}
+APPROVED: Document = {"schema": 1, "request_id": "0123456789abcdef0123456789abcdef", "key": "cold"}
+APPROVALS: Document = {
+    "schema": 1,
+    "approvals": [
+        {
+            "request_id": "0123456789abcdef0123456789abcdef",
+            "key": "cold",
+            "blob_sha256": "ab" * 32,
+            "requester_uid": 1001,
+            "approver_uid": approver,
+            "expires_in_s": 540,
+        }
+        for approver in (None, 1002)
+    ],
+}
+
+
+def _answer(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "schema"}
+
+
+# By the path that the signer is asked for.
+SIGNER: dict[str, Document] = {
+    "/v1/secretsd/keys": _answer(KEYS),
+    "/v1/transit/sign/hot": {"signature": "vault:v2:AQI=", "key_version": 2},
+    "/v1/transit/hmac/orders": {"hmac": "vault:v1:AwQ="},
+    "/v1/transit/keys/hot": {
+        "type": "ecdsa-p256",
+        "latest_version": 2,
+        "supports_signing": True,
+        "keys": {"1": {"public_key": PEM}, "2": {"public_key": PEM}},
+    },
+    "/v1/transit/keys/orders": {"type": "hmac", "latest_version": 1, "supports_signing": False},
+    "/v1/secretsd/keys/cold/generate": _answer(MADE),
+    "/v1/secretsd/keys/cold/import": _answer(MADE),
+    "/v1/secretsd/keys/orders/import": {"name": "orders", "version": 2},
+    "/v1/secretsd/keys/hot/retire": {"name": "hot", "version": 1},
+    "/v1/secretsd/keys/cold/wrap": {"blob": "d3JhcHBlZA==", "version": 1},
+    "/v1/secretsd/keys/cold/unwrap": _answer(ASKED),
+    "/v1/secretsd/approvals": _answer(APPROVALS),
+    "/v1/secretsd/approvals/0123456789abcdef0123456789abcdef": _answer(APPROVED),
+    "/v1/secretsd/unlock": {"state": "the token works"},
+}

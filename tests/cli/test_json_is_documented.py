@@ -85,6 +85,13 @@ PRINTED: dict[str, list[Any]] = {
     "history": [documents.HISTORY, {**documents.HISTORY, "hold": None}],
     "schema": [documents.SCHEMA],
     "reload, rollback, hold, resume": [documents.WORK],
+    "sign": [documents.SIGNED, documents.HMACED],
+    "verify": [documents.VERIFIED, documents.NOT_GOOD],
+    "public-key, keys public-key": [documents.PUBLIC_KEY],
+    "keys list": [documents.KEYS],
+    "keys generate, keys import": [documents.MADE],
+    "keys unwrap": [documents.ASKED, documents.MADE],
+    "approve": [documents.APPROVALS, documents.APPROVED],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,7 @@ from typing import Self
 from tests.lab.aws import FakeAws
 from tests.lab.faults import UNAVAILABLE
 from tests.lab.proxy import FaultProxy
+from tests.signing.softhsm import LABEL, MODULE, make_softhsm
 
 _CONFIGURATION = """
 [daemon]
@@ -42,6 +45,21 @@ format = "env"
 unit = "bot.service"
 action = "none"
 require_ack = true
+"""
+
+_SIGNER = """
+[signer]
+module = "{module}"
+token = "{token}"
+pin = "file:{pin}"
+socket = "{folder}/signer.sock"
+seqpacket_socket = "{folder}/signer.seq"
+state_dir = "{folder}/signer-state"
+
+[signer.keys.demo]
+type = "ecdsa-p256"
+operations = ["sign", "verify", "public-key"]
+allow = [{{ user = "{user}" }}]
 """
 
 
@@ -124,6 +142,37 @@ class ForegroundStage:
             return []
         words = [line.split(" ") for line in self._log.read_text().splitlines()]
         return [(key, float(moment)) for key, moment in words]
+
+    def set_up_token(self) -> None:
+        softhsm = make_softhsm(self._folder / "softhsm")
+        config, socket = self._folder / "signer.toml", self._folder / "signer.sock"
+        config.write_text(
+            _SIGNER.format(
+                module=MODULE,
+                token=LABEL,
+                pin=softhsm.pin_file,
+                folder=self._folder,
+                user=pwd.getpwuid(os.geteuid()).pw_name,
+            )
+        )
+        self._environment["SECRETSD_SIGNER_SOCKET"] = str(socket)
+        log = self._stack.enter_context((self._folder / "signer.log").open("wb"))
+        command = [sys.executable, "-m", "secretsd.signing", "--config", config]
+        signer = subprocess.Popen(command, env=self._environment | softhsm.environment, stderr=log)
+        self._stack.callback(signer.wait)
+        self._stack.callback(signer.terminate)
+        until_s = time.monotonic() + 10
+        while not socket.exists() and time.monotonic() < until_s:
+            time.sleep(0.02)
+
+    def folder(self) -> str:
+        return str(self._folder)
+
+    def write(self, path: str, content: bytes) -> None:
+        Path(path).write_bytes(content)
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
 
     @property
     def _log(self) -> Path:

@@ -41,3 +41,13 @@ class Stage(Protocol):
 
     def bot_saw(self) -> list[tuple[str, float]]:
         """The keys that the bot has had, in order, each with when it took it (CLOCK_MONOTONIC, seconds)."""
+
+    def set_up_token(self) -> None:
+        """A token with a configured key of type ecdsa-p256 named "demo", and a signer that uses it."""
+
+    def folder(self) -> str:
+        """Where files of secretsctl can be."""
+
+    def write(self, path: str, content: bytes) -> None: ...
+
+    def read(self, path: str) -> bytes: ...

@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 import time
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from tests.demo.stage import Stage
 
 
@@ -21,6 +26,7 @@ def tell(stage: Stage) -> int:
         _an_outage_is_survived,
         _drift_is_repaired,
         _a_rollback_holds,
+        _a_key_stays_on_its_token,
     )
     print(f"On {stage.place}.")
     for number, scene in enumerate(scenes, 1):
@@ -106,6 +112,30 @@ def _a_rollback_holds(stage: Stage) -> None:
     _run(stage, "reload", expect=0)
     _expect_key(stage, "fake-key-6")
     _say("a newer version ended the rollback by itself")
+
+
+def _a_key_stays_on_its_token(stage: Stage) -> None:
+    """An order is signed by a key that nobody holds: it was made on a token (SoftHSM) and stays there"""
+    stage.set_up_token()
+    order, signature = f"{stage.folder()}/order", f"{stage.folder()}/order.sig"
+    stage.write(order, b'{"side": "buy", "amount": "0.1"}')
+    _run(stage, "keys", "generate", "demo", expect=0)
+    _run(stage, "sign", "demo", "--in", order, "--out", signature, expect=0)
+    _run(stage, "verify", "demo", "--in", order, "--signature-file", signature, expect=0)
+    code, pem = stage.secretsctl("public-key", "demo")
+    if code or not _is_signed(pem.encode(), stage.read(order), stage.read(signature)):
+        raise UnexpectedError("a signature that is good for the public key")
+    _say("the same was checked here, without secretsd: the signature is good for the public key")
+
+
+def _is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    key = load_pem_public_key(public_key)
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    try:
+        key.verify(signature, message, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _run(stage: Stage, *command: str, expect: int) -> None:

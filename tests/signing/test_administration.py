@@ -88,6 +88,7 @@ class Bench:
             token=SimpleNamespace(
                 keys={"cold": (version("cold", 1),), "hot": (version("hot", 1),)},
                 problems={"kek": SigningError("key-missing", "kek is not on the token")},
+                capabilities=None,
                 breaker=SimpleNamespace(is_closed=True),
             ),
             dispatcher=SimpleNamespace(submit=self._submit, trouble=None, waiting=0),

@@ -179,6 +179,33 @@ def test_a_busy_token_is_left_alone_for_a_while(shim: Shim, token: Token) -> Non
     run(test())
 
 
+def test_a_key_that_the_token_refuses_does_not_close_the_others(shim: Shim, token: Token) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            await running.mac()
+            shim.clear()
+            shim.fail("C_SignInit", "CKR_KEY_FUNCTION_NOT_PERMITTED", FOREVER)
+            for _ in range(40):
+                assert (await running.mac()).code == "token-refused"
+            assert shim.calls("C_SignInit") == 40, "it was tried again"
+            shim.clear()
+            assert isinstance(await running.mac("other"), bytes)
+
+    run(test())
+
+
+def test_a_library_that_somebody_finalized_is_initialised_again(shim: Shim, token: Token) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            good = await running.mac()
+            shim.clear()
+            shim.fail("C_SignInit", "CKR_CRYPTOKI_NOT_INITIALIZED")
+            assert await running.mac() == good
+            assert shim.calls("C_Initialize") == 1
+
+    run(test())
+
+
 def test_a_call_that_hangs_does_not_hold_up_other_keys(shim: Shim, token: Token) -> None:
     async def test() -> None:
         shim.only("mac")

@@ -25,7 +25,8 @@ def listed(document: Document, view: View) -> str:
     reasons: dict[str, list[str]] = {}
     for key in keys:
         if problem := key.get("problem"):
-            reasons.setdefault(str(problem.get("text")), []).append(str(key.get("name")))
+            reason = f"{problem.get('text')}: {problem.get('fix')}"
+            reasons.setdefault(reason, []).append(str(key.get("name")))
     for text, names in reasons.items():
         lines += ["", *sentence(f"{', '.join(names)}: {text}", view, indent="")]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 from pkcs11 import exceptions
@@ -53,16 +54,39 @@ _CURES: dict[type[PKCS11Error], Cure] = {
 }
 
 
+# Codes of PKCS#11 2.40 that python-pkcs11 has no class for: they come as PKCS11Error with a text.
+_UNNAMED: dict[str, tuple[str, Cure]] = {
+    "0xa": ("CKR_CANT_LOCK", Cure.NONE),
+    "0x1b": ("CKR_ACTION_PROHIBITED", Cure.NONE),
+    "0x68": ("CKR_KEY_FUNCTION_NOT_PERMITTED", Cure.NONE),
+    "0x190": ("CKR_CRYPTOKI_NOT_INITIALIZED", Cure.RESET),
+}
+_NOT_INITIALIZED = "Initialisation error"  # python-pkcs11's text for 0x190
+_CODE = re.compile(r"0x[0-9a-f]+")
+_WORD_ENDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
 def cure_of(error: PKCS11Error) -> Cure:
     """What to do about `error`; what no table knows is the caller's fault, or at least not ours to repeat."""
-    if type(error) is PKCS11Error:  # a code that python-pkcs11 has no name for, a vendor's for example
-        return Cure.ANOTHER_TRY
+    if type(error) is PKCS11Error:
+        # A vendor's own codes may mean anything: another try does no harm.
+        return _UNNAMED.get(_code_of(error), ("", Cure.ANOTHER_TRY))[1]
     return _CURES.get(type(error), Cure.NONE)
 
 
 def name_of(error: PKCS11Error) -> str:
-    """The error in words that a manual of the token has: "FunctionFailed"."""
-    return type(error).__name__
+    """The error in words that a manual of the token has: "CKR_FUNCTION_FAILED", or "CKR 0x80000001"."""
+    if type(error) is PKCS11Error:
+        code = _code_of(error)
+        return _UNNAMED.get(code, (f"CKR {code}", Cure.NONE))[0]
+    return "CKR_" + _WORD_ENDS.sub("_", type(error).__name__).upper()
+
+
+def _code_of(error: PKCS11Error) -> str:
+    if str(error).startswith(_NOT_INITIALIZED):
+        return "0x190"
+    found = _CODE.search(str(error))
+    return found[0] if found else "of an unknown number"
 
 
 def refused(error: PKCS11Error) -> SigningError:

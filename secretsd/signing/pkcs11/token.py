@@ -16,6 +16,7 @@ from secretsd.signing.errors import SigningError
 from secretsd.signing.model import KeyVersion
 from secretsd.signing.pkcs11 import faults, objects
 from secretsd.signing.pkcs11.breaker import Breaker
+from secretsd.signing.pkcs11.capabilities import Capabilities, look
 from secretsd.signing.pkcs11.faults import Cure
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.library import LockingLibrary
@@ -33,6 +34,7 @@ class Token:
         self.config = config
         self.keys: Mapping[str, tuple[KeyVersion, ...]] = MappingProxyType({})  # oldest version first
         self.problems: Mapping[str, SigningError] = MappingProxyType({})  # keys that cannot be used
+        self.capabilities: Capabilities | None = None  # of the token when it was last looked at
         self.breaker = Breaker()
         self.latched: SigningError | None = None  # a PIN was refused: until `unlock`
         self.login_count = 0
@@ -171,7 +173,8 @@ class Token:
         self.login_count += 1
 
     def survey(self) -> None:
-        """Finds every configured key. Raises: PKCS11Error."""
+        """Looks at the token, and finds every configured key. Raises: PKCS11Error."""
+        self.capabilities = look(self._library, self._token, self.config)
         session = self.session()
         keys: dict[str, tuple[KeyVersion, ...]] = {}
         problems: dict[str, SigningError] = {}

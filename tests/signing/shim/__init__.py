@@ -41,6 +41,7 @@ CODES = {
     "CKR_TOKEN_NOT_PRESENT": 0xE0,
     "CKR_USER_NOT_LOGGED_IN": 0x101,
 }
+OTHER_CODES = {"CKR_KEY_FUNCTION_NOT_PERMITTED": 0x68, "CKR_CRYPTOKI_NOT_INITIALIZED": 0x190}
 _WORD = struct.Struct("=I")
 _RV, _TIMES, _DELAY, _CALLS, _WRITES_IV = (FUNCTIONS * 4 * part for part in range(5))
 _LABEL = _WRITES_IV + 4
@@ -84,7 +85,7 @@ class Shim:
         """Lets the next `times` calls of `function` return `code`."""
         position = POSITIONS[function]
         self._write(_TIMES + 4 * position, times)
-        self._write(_RV + 4 * position, CODES[code])
+        self._write(_RV + 4 * position, (CODES | OTHER_CODES)[code])
 
     def delay(self, function: str, seconds: float) -> None:
         self._write(_DELAY + 4 * POSITIONS[function], round(seconds * 1e6))
