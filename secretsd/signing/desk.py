@@ -158,10 +158,7 @@ class Desk:
                 "this user has too many requests under way",
                 advice="wait for answers before you ask for more; see max_requests_per_user",
             )
-        if right.bucket is not None and not right.bucket.take(time.monotonic()):
-            raise SigningError(
-                "rate-limited", "the key is used more often than its rate_limit", advice="ask more slowly"
-            )
+        right.take(time.monotonic())
         job_work = work(request, key)
         if right.audit_is_strict and (trouble := self.trail.trouble) is not None:
             raise trouble

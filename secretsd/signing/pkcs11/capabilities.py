@@ -11,7 +11,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import Signer, SigningKey
 from secretsd.signing.model import KeyType
-from secretsd.signing.pkcs11 import objects, wrapping
+from secretsd.signing.pkcs11 import wrapping
 
 _HMACS = {
     "sha2-256": Mechanism.SHA256_HMAC,
@@ -54,8 +54,8 @@ def look(library: Any, token: Any, config: Signer) -> Capabilities:
 def _has(slot: Any, has: set[int], mechanism: Mechanism, key: SigningKey) -> bool:
     if int(mechanism) not in has:
         return False
-    bits = objects.RSA_BITS.get(KeyType(key.type))
-    if bits is None:
+    bits = KeyType(key.type).rsa_bits
+    if not bits:
         return True
     try:
         info = slot.get_mechanism_info(mechanism)

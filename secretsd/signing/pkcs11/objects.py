@@ -31,7 +31,6 @@ _CURVES: dict[KeyType, ec.EllipticCurve] = {
     KeyType.P384: ec.SECP384R1(),
     KeyType.SECP256K1: ec.SECP256K1(),
 }
-RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
 _HMAC_KEY_TYPES = frozenset(
     {P11KeyType.GENERIC_SECRET, P11KeyType.SHA256_HMAC, P11KeyType.SHA384_HMAC, P11KeyType.SHA512_HMAC}
 )
@@ -174,7 +173,7 @@ def _rsa_public(type_: KeyType, found: Any) -> rsa.RSAPublicKey | None:
     if not modulus or not exponent:
         return None
     number = int.from_bytes(modulus, "big")
-    if number.bit_length() != RSA_BITS[type_]:
+    if number.bit_length() != type_.rsa_bits:
         return None
     return rsa.RSAPublicNumbers(int.from_bytes(exponent, "big"), number).public_key()
 
