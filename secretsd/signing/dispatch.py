@@ -119,10 +119,6 @@ class Dispatcher:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    @property
-    def under_way(self) -> int:
-        return len(self._out) + len(self._waiting) + len(self._after_reset)
-
     def submit(self, job: Job) -> None:
         """Runs `job`; its `done` is called on the loop, maybe before this returns.
 

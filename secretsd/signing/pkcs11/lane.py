@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pkcs11 import MGF, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
+from secretsd.config.signer import SigningKey
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Hash, KeyVersion, TokenCall, TokenMechanism
 from secretsd.signing.pkcs11 import faults, gcm, making, objects, wrapping
@@ -275,7 +276,7 @@ class Lane:
             return self._next_version(name, make)
 
     def _next_version(self, name: str, make: Callable[..., None]) -> KeyVersion:
-        config = self._token.config.keys[name]
+        config = self._configured(name)
         number = len(self._token.keys.get(name, ())) + 1
         if config.id is not None and number > 1:
             raise SigningError(
@@ -319,13 +320,21 @@ class Lane:
         raise wrapping.bad_blob()
 
     def _wrapping_versions(self, name: str) -> tuple[KeyVersion, ...]:
-        wrapping_name = self._token.config.keys[name].wrapped_by or ""
+        wrapping_name = self._configured(name).wrapped_by or ""
         versions = self._token.keys.get(wrapping_name, ())
         if not versions:
             raise self._token.problems.get(wrapping_name) or SigningError(
                 "key-missing", f"{name} has no key to be wrapped with", advice="set wrapped_by"
             )
         return versions
+
+    def _configured(self, name: str) -> SigningKey:
+        found = self._token.config.keys.get(name)
+        if found is None:
+            raise SigningError(
+                "unknown-key", f"{name} is no longer configured", advice="see secretsctl keys list"
+            )
+        return found
 
     def _version(self, name: str, number: int) -> KeyVersion:
         for key in self._token.keys.get(name, ()):

@@ -75,11 +75,6 @@ class Token:
                 self._library.finalize()
             self._library = None
 
-    @property
-    def slot_number(self) -> int:
-        """Of the token that is open."""
-        return int(self._token.slot.slot_id)
-
     def key_wrap(self) -> Mechanism:
         """By which mechanism the token that is open wraps keys. Raises: PKCS11Error."""
         return wrapping.mechanism_among(self._token.slot.get_mechanisms())

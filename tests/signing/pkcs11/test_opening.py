@@ -58,7 +58,7 @@ def test_a_token_that_is_not_there_and_one_that_is_there_twice(softhsm: SoftHsm)
 
 def test_a_token_by_the_number_of_its_slot(softhsm: SoftHsm) -> None:
     token = opened(softhsm, {})
-    number = token.slot_number
+    number = token._token.slot.slot_id
     token.close()
     token = opened(softhsm, {}, token=None, slot=number)
     token.close()
@@ -122,6 +122,17 @@ def test_a_name_that_means_another_key_after_a_reload_never_uses_the_one_before(
     token.configure(signer_config(softhsm, {"mac": hmac_key(label="two")}))
     token.lane().survey()
     assert lane.sign(TokenCall(token.keys["mac"][0], TokenMechanism.HMAC, b"message", Hash.SHA2_256)) == two
+    token.close()
+
+
+def test_a_key_that_a_reload_took_away_while_work_for_it_waited_is_said_to_be_gone(softhsm: SoftHsm) -> None:
+    token = opened(softhsm, {"mac": hmac_key()})
+    lane = token.lane()
+    token.configure(signer_config(softhsm, {}))
+    for work in (lambda: lane.generate("mac"), lambda: lane.unwrap("mac", b"blob")):
+        with pytest.raises(SigningError) as caught:
+            work()
+        assert caught.value.code == "unknown-key"
     token.close()
 
 
