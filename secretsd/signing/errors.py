@@ -111,6 +111,12 @@ def asker_gone() -> SigningError:
     )
 
 
+def version_retired(key: str, number: int) -> SigningError:
+    return SigningError(
+        "version-retired", f"version {number} of {key} is retired", advice="use a newer version of the key"
+    )
+
+
 def too_many_connections() -> SigningError:
     """What a connection beyond its user's share is told before it is closed."""
     return SigningError(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from secretsd.signing import verifying
 from secretsd.signing.encodings import low_s, marshaled, order_bytes
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, version_retired
 from secretsd.signing.model import (
     SALT_AUTO,
     SALT_HASH,
@@ -61,11 +61,7 @@ def work(request: Request, key: KeyVersion) -> Work:
     Raises: SigningError where the key can never do it, or the request does not fit.
     """
     if key.is_retired and request.operation in _ENDED:
-        raise SigningError(
-            "version-retired",
-            f"version {key.number} of {key.key} is retired",
-            advice="use a newer version of the key",
-        )
+        raise version_retired(key.key, key.number)
     if request.check_is_hmac and key.type is not KeyType.HMAC:
         raise _unsupported(f"a key of type {key.type} has no HMAC to verify")
     maker = _MAKERS.get((request.operation, _FAMILIES[key.type]))

@@ -10,14 +10,10 @@ from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import Signer, SigningKey
-from secretsd.signing.model import KeyType
+from secretsd.signing.model import Hash, KeyType, own_hash
 from secretsd.signing.pkcs11 import wrapping
+from secretsd.signing.pkcs11.parameters import HMACS
 
-_HMACS = {
-    "sha2-256": Mechanism.SHA256_HMAC,
-    "sha2-384": Mechanism.SHA384_HMAC,
-    "sha2-512": Mechanism.SHA512_HMAC,
-}
 _SIGNS = frozenset({"sign", "hmac", "encrypt", "decrypt"})
 
 
@@ -87,7 +83,7 @@ def _for_use(type_: KeyType, key: SigningKey) -> Iterator[Mechanism]:
         if "pss" in paddings:
             yield Mechanism.RSA_PKCS_PSS
     elif type_ is KeyType.HMAC:
-        for word in sorted(words & _HMACS.keys() or {"sha2-256"}):
-            yield _HMACS[word]
+        for hash_ in [each for each in Hash if each in words] or [own_hash(type_)]:
+            yield HMACS[hash_]
     elif type_ is KeyType.AES_GCM:
         yield Mechanism.AES_GCM

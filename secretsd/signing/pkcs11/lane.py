@@ -10,13 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pkcs11 import MGF, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import SigningKey
-from secretsd.signing.errors import SigningError
-from secretsd.signing.model import Hash, KeyVersion, TokenCall, TokenMechanism
-from secretsd.signing.pkcs11 import faults, gcm, making, objects, wrapping
+from secretsd.signing.errors import SigningError, version_retired
+from secretsd.signing.model import KeyVersion, TokenCall
+from secretsd.signing.pkcs11 import faults, gcm, making, objects, parameters, wrapping
 from secretsd.signing.pkcs11.breaker import pause_s
 from secretsd.signing.pkcs11.faults import Cure
 
@@ -26,22 +25,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _TRIES = 3
-_MECHANISMS = {
-    TokenMechanism.ECDSA: Mechanism.ECDSA,
-    TokenMechanism.EDDSA: Mechanism.EDDSA,
-    TokenMechanism.RSA_PKCS1: Mechanism.RSA_PKCS,
-    TokenMechanism.RSA_PSS: Mechanism.RSA_PKCS_PSS,
-}
-_HMACS = {
-    Hash.SHA2_256: Mechanism.SHA256_HMAC,
-    Hash.SHA2_384: Mechanism.SHA384_HMAC,
-    Hash.SHA2_512: Mechanism.SHA512_HMAC,
-}
-_PSS = {
-    Hash.SHA2_256: (Mechanism.SHA256, MGF.SHA256),
-    Hash.SHA2_384: (Mechanism.SHA384, MGF.SHA384),
-    Hash.SHA2_512: (Mechanism.SHA512, MGF.SHA512),
-}
 
 
 class NeedsReset(Exception):  # noqa: N818 - what it is
@@ -221,16 +204,16 @@ class Lane:
         )
 
     def _sign(self, call: TokenCall) -> bytes:
-        mechanism, parameter = _mechanism(call)
+        mechanism, parameter = parameters.mechanism(call)
         found = self._object(call.key)
         try:
             sign = found.sign
         except AttributeError:  # python-pkcs11 leaves out what the object's attributes do not allow
-            raise _retired(call.key) from None
+            raise version_retired(call.key.key, call.key.number) from None
         return bytes(sign(call.data, mechanism=mechanism, mechanism_param=parameter))
 
     def _verify_mac(self, call: TokenCall, mac: bytes) -> bool:
-        mechanism, _ = _mechanism(call)
+        mechanism, _ = parameters.mechanism(call)
         found = self._object(call.key)
         if not hasattr(found, "verify"):
             raise _not_allowed(call.key, "CKA_VERIFY")
@@ -249,7 +232,7 @@ class Lane:
     def _encryptor(self, key: KeyVersion) -> Callable[..., bytes]:
         found = self._object(key)
         if not hasattr(found, "encrypt"):
-            raise _retired(key)
+            raise version_retired(key.key, key.number)
         encrypt: Callable[..., bytes] = found.encrypt
         return encrypt
 
@@ -303,7 +286,7 @@ class Lane:
         wrapping_key = self._wrapping_versions(name)[-1]
         found = self._object(wrapping_key)
         if not hasattr(found, "wrap_key"):
-            raise _retired(wrapping_key)
+            raise version_retired(wrapping_key.key, wrapping_key.number)
         return wrapping.wrap(found, self._object(key), key, self._token.key_wrap())
 
     def _unwrap(self, name: str, blob: bytes) -> KeyVersion:
@@ -343,22 +326,6 @@ class Lane:
         raise self._token.problems.get(name) or SigningError(
             "unknown-version", f"{name} has no version {number}", advice="secretsctl keys list"
         )
-
-
-def _mechanism(call: TokenCall) -> tuple[Mechanism, Any]:
-    if call.mechanism is TokenMechanism.HMAC and call.hash is not None:
-        return _HMACS[call.hash], None
-    if call.mechanism is TokenMechanism.RSA_PSS and call.hash is not None:
-        return Mechanism.RSA_PKCS_PSS, (*_PSS[call.hash], call.salt_bytes)
-    return _MECHANISMS[call.mechanism], None
-
-
-def _retired(key: KeyVersion) -> SigningError:
-    return SigningError(
-        "version-retired",
-        f"version {key.number} of {key.key} is retired",
-        advice="use a newer version of the key",
-    )
 
 
 def _not_allowed(key: KeyVersion, attribute: str) -> SigningError:
