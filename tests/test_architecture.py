@@ -30,7 +30,7 @@ FLOORS = (
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
-        *("client", "signing.listeners", "signing.trail"),
+        *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
     ("refresh.worker", "refresh.examine"),
     (

@@ -20,7 +20,7 @@ def read(path: Path | None, what: str) -> bytes:
             with path.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
         elif sys.stdin is None or sys.stdin.isatty():
-            raise UsageError(f"where is {what}?", advice="pipe it in, or name its file with --in FILE")
+            raise UsageError(f"{what} is missing", advice="pipe it in, or name its file with --in FILE")
         else:
             content = sys.stdin.buffer.read(_MOST_BYTES + 1)
     except OSError as error:

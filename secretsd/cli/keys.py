@@ -9,6 +9,7 @@ from pathlib import Path
 from secretsd.cli import asking, files, signer, signing
 from secretsd.cli.arguments import Parser, key_version
 from secretsd.cli.command import Command, add_color, add_json
+from secretsd.cli.paper import fitted
 from secretsd.cli.screens import keys as screen
 from secretsd.cli.text import clean
 from secretsd.errors import ExitCode, TryAgainError, UsageError
@@ -102,7 +103,8 @@ def _be_sure(what: str) -> None:
     """Raises: UsageError where nobody can be asked, TryAgainError where they do not say yes."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nobody can be asked whether to go on", advice="add --yes")
-    print(f"{what}\nGo on? Type yes: ", end="", file=sys.stderr, flush=True)
+    print(fitted(what, sys.stderr), file=sys.stderr)
+    print("Go on? Type yes: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != "yes":
         raise TryAgainError("nothing was changed")
 

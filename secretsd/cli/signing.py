@@ -133,7 +133,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _given_signature(options: argparse.Namespace) -> bytes:
     if (options.signature is None) is (options.signature_file is None):
-        raise UsageError("which signature?", advice="give one, with --signature or with --signature-file")
+        raise UsageError(
+            "one signature is needed", advice="give it with --signature or with --signature-file"
+        )
     if options.signature_file is not None:
         return files.read(options.signature_file, "the signature")
     try:

@@ -45,9 +45,12 @@ def on_terminal(
     *arguments: str,
     act: Callable[[int, str], None] | None = None,
     columns: int | None = None,
+    typed: bytes = b"",
     **more: str,
 ) -> tuple[int, str]:
     """Exit code and all that was written to a terminal; `act(pid, written so far)` is called on the way.
+
+    `typed` waits in the terminal from the beginning.
 
     A terminal without `columns` does not say how wide it is.
     """
@@ -58,6 +61,7 @@ def on_terminal(
         command(socket, *arguments), env=environment(**more), stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
+    os.write(ours, typed)
     written, deadline = b"", time.monotonic() + _LIFE_S
     try:
         while time.monotonic() < deadline:

@@ -275,7 +275,7 @@ KEYS: Document = {
         key("orders", "hmac", "hmac", "verify"),
         key(
             "cold", "ed25519", "sign", "wrap", "unwrap", versions=[],
-            problem={"code": "key-missing", "text": "the token has no cold: secretsctl keys generate cold"},
+            problem={"code": "key-missing", "text": "no cold", "fix": "secretsctl keys generate cold"},
         ),
     ],
 }  # fmt: skip

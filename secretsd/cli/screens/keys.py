@@ -25,7 +25,7 @@ def listed(document: Document, view: View) -> str:
     reasons: dict[str, list[str]] = {}
     for key in keys:
         if problem := key.get("problem"):
-            reason = f"{problem.get('text')}: {problem.get('fix')}"
+            reason = ": ".join(filter(None, (str(problem.get("text")), problem.get("fix"))))
             reasons.setdefault(reason, []).append(str(key.get("name")))
     for text, names in reasons.items():
         lines += ["", *sentence(f"{', '.join(names)}: {text}", view, indent="")]
