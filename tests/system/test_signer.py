@@ -167,6 +167,37 @@ def test_the_pin_shows_nowhere_and_a_second_run_of_the_setup_changes_nothing(hos
 
 
 @on_bookworm
+def test_doctor_says_what_is_wrong_with_the_signer_and_how_to_mend_it(host: Host) -> None:
+    assert not [name for name in _examined(host) if "signer" in name or name in ("token", "pin")], "none here"
+    host.run([SETUP])
+    checks = _examined(host)
+    for name in ("signer units", "pin", "signer", "token", "audit"):
+        assert checks[name]["state"] == "ok", checks[name]
+    assert checks["key demo"]["state"] == "fail"
+    assert "secretsctl keys generate demo" in checks["key demo"]["fix"]
+    host.run(["secretsctl", "keys", "generate", "demo"])
+    assert _examined(host)["key demo"]["state"] == "ok"
+
+    host.sh("chmod 644 /etc/credstore/hsm-pin; systemctl disable --quiet secretsd-signer")
+    checks = _examined(host)
+    assert (checks["pin"]["state"], checks["pin"]["fix"]) == ("fail", "chmod 600 /etc/credstore/hsm-pin")
+    assert checks["signer units"]["state"] == "warn"
+    host.sh(
+        "rm /etc/credstore/hsm-pin; systemctl restart secretsd-signer; systemctl stop secretsd-signer.socket"
+    )
+    checks = _examined(host)
+    assert checks["pin"]["state"] == "warn"
+    assert checks["signer units"]["state"] == "fail"
+    assert "systemctl enable --now secretsd-signer" in checks["signer units"]["fix"]
+    assert checks["signer"]["state"] == "fail"
+
+
+def _examined(host: Host) -> dict[str, dict[str, str]]:
+    done = host.run(["secretsctl", "doctor", "--json"], check=False, timeout_s=60)
+    return {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+
+
+@on_bookworm
 def test_a_setup_that_cannot_be_done_says_why_and_makes_no_second_token(host: Host) -> None:
     done = host.run([SETUP], user="nobody", check=False)
     assert (done.returncode, "only root" in done.stderr) == (77, True)
