@@ -21,6 +21,7 @@ class Sheet:
         self.clients = clients
         self.seconds_each = seconds / _RUNS
         self._cells: dict[tuple[str, str, int], Load] = {}
+        self._remarks: list[str] = []
 
     def ask(
         self, way: str, target: Callable[[SigningKind], Target], only: tuple[SigningKind, ...] | None = None
@@ -39,8 +40,10 @@ class Sheet:
         short call takes.
         """
         loads = [once() for _ in range(_RUNS)]
-        if any(load.refused or load.failed for load in loads):
+        if any(load.failed or not load.done for load in loads):
             raise SystemExit(f"{way}: not all was answered: {loads}")
+        if refused := sum(load.refused for load in loads):
+            self._remarks.append(f"{way}, {clients} clients: {refused} were refused, in {_RUNS} runs.")
         self._cells[way, kind.name, clients] = sorted(loads, key=lambda load: load.p50_us)[_RUNS // 2]
 
     def has(self, way: str) -> bool:
@@ -51,12 +54,12 @@ class Sheet:
         return self._cells[way, kind.name, clients]
 
     def markdown(self, ways: Sequence[str]) -> str:
-        """A table of all cells, `ways` in their order for each key."""
+        """A table of all cells, `ways` in their order for each key; below it, where any were refused."""
         words = ("p50 us", "p99 us", "per s")
         headings = ["key", "asked", *(f"{each}: {word}" for each in self.clients for word in words)]
-        return grid(headings, self.rows(ways))
+        return "\n".join([grid(headings, self._rows(ways)), *(f"\n{each}" for each in self._remarks)])
 
-    def rows(self, ways: Sequence[str]) -> list[list[str]]:
+    def _rows(self, ways: Sequence[str]) -> list[list[str]]:
         found = []
         for kind in self.kinds:
             for way in ways:
