@@ -119,9 +119,8 @@ def _the_sandbox_is_closed(host: Host) -> None:
     assert host.run(["sh", "-c", reading], check=False).returncode == 0, "root may"
     assert host.run(["sh", "-c", reading], user="secretsd-signer", check=False).returncode != 0
     assert "CapEff:\t0000000000000000" in host.read(f"/proc/{pid}/status")
-    assert (
-        host.run(["nsenter", "-t", pid, "-n", "ip", "route", "get", "127.0.0.1"], check=False).returncode != 0
-    )
+    networks = host.sh(f"readlink /proc/1/ns/net /proc/{pid}/ns/net").split()
+    assert len(set(networks)) == 2, "it has a network of its own, without anything in it"
     assert host.sh(f"stat -c '%a %U %G' {AUDIT}") == "640 secretsd-signer secretsd-audit\n"
     host.sh("useradd --system --groups secretsd-audit auditor; useradd --system nobody-in-particular")
     assert '"action":"sign"' in host.run(["cat", AUDIT], user="auditor").stdout
@@ -165,6 +164,37 @@ def test_the_pin_shows_nowhere_and_a_second_run_of_the_setup_changes_nothing(hos
         "cd /var/lib/secretsd-signer; find . -path ./audit -prune -o -type f -print | xargs sha256sum"
     )
     assert after == before
+
+
+@on_bookworm
+def test_doctor_says_what_is_wrong_with_the_signer_and_how_to_mend_it(host: Host) -> None:
+    assert not [name for name in _examined(host) if "signer" in name or name in ("token", "pin")], "none here"
+    host.run([SETUP])
+    checks = _examined(host)
+    for name in ("signer units", "pin", "signer", "token", "audit"):
+        assert checks[name]["state"] == "ok", checks[name]
+    assert checks["key demo"]["state"] == "fail"
+    assert "secretsctl keys generate demo" in checks["key demo"]["fix"]
+    host.run(["secretsctl", "keys", "generate", "demo"])
+    assert _examined(host)["key demo"]["state"] == "ok"
+
+    host.sh("chmod 644 /etc/credstore/hsm-pin; systemctl disable --quiet secretsd-signer")
+    checks = _examined(host)
+    assert (checks["pin"]["state"], checks["pin"]["fix"]) == ("fail", "chmod 600 /etc/credstore/hsm-pin")
+    assert checks["signer units"]["state"] == "warn"
+    host.sh(
+        "rm /etc/credstore/hsm-pin; systemctl restart secretsd-signer; systemctl stop secretsd-signer.socket"
+    )
+    checks = _examined(host)
+    assert checks["pin"]["state"] == "warn"
+    assert checks["signer units"]["state"] == "fail"
+    assert "systemctl enable --now secretsd-signer" in checks["signer units"]["fix"]
+    assert checks["signer"]["state"] == "fail"
+
+
+def _examined(host: Host) -> dict[str, dict[str, str]]:
+    done = host.run(["secretsctl", "doctor", "--json"], check=False, timeout_s=60)
+    return {each["check"]: each for each in json.loads(done.stdout)["checks"]}
 
 
 @on_bookworm
@@ -223,7 +253,8 @@ def test_a_signer_that_is_killed_comes_back_on_the_same_sockets(signing: Host) -
         signing.run(["kill", "-9", signing.show("secretsd-signer", "MainPID")])
         # At once: it waits at systemd's socket, or is turned away by the process that is dying.
         killed_s = time.monotonic()
-        assert _said(signing, "sign", "demo")[0] == 0
+        code, told = _said(signing, "sign", "demo")
+        assert code == 0, told
         assert time.monotonic() - killed_s < 5
     signed = _bot(signing)[0]
     eventually(lambda: _bot(signing)[0] > signed + 10 and _bot(signing)[2] == "signed", "the bot signs again")
@@ -240,15 +271,21 @@ def test_a_stop_answers_what_is_under_way_and_a_broken_configuration_does_not_sp
     signing.systemctl("stop", "secretsd-signer.service")
     assert signing.show("secretsd-signer", "Result") == "success"
     records = [json.loads(line) for line in signing.read(AUDIT).splitlines()]
-    intents = [each for each in records if each.get("phase") == "intent"]
-    outcomes = [each for each in records if each.get("phase") == "outcome"]
-    assert len(intents) > 10
-    assert len(outcomes) == len(intents), "no use is left without its outcome"
-    assert records[-1]["action"] == "stop"
+    signs = [each for each in records if each.get("action") == "sign"]
+    begun, ended = (
+        {each["request"] for each in signs if each["phase"] == word} for word in ("intent", "outcome")
+    )
+    assert len(begun) > 10
+    assert begun == ended, "no use is left without its outcome"
+    assert "stop" in {each.get("action") for each in records}
 
+    # The bot has started it again by now: a stop that lasts is one of the sockets.
     signing.systemctl("stop", "trading-bot")
+    signing.systemctl("stop", "secretsd-signer.socket", "secretsd-signer-native.socket")
+    assert signing.systemctl("is-active", "secretsd-signer", check=False).stdout == "inactive\n"
     signing.put("/etc/secretsd/conf.d/orders.toml", "[signer.keys.orders]\ntype = 5\n")
     assert signing.systemctl("start", "secretsd-signer", check=False).returncode != 0
+    signing.start(["secretsctl", "sign", "demo"])
     time.sleep(5)
     started = signing.journal("secretsd-signer").count("Starting secretsd-signer")
     time.sleep(5)
