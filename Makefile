@@ -32,9 +32,10 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	@packaging/dev/apt-missing shellcheck
 	@packaging/dev/shell-scripts | xargs shellcheck
 
-soak: venv ## the fault tests in full: each kill and each error at each system call
+soak: venv ## the fault, crash and attack tests in full
 	@packaging/dev/test-packages
-	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest tests/faults tests/audit tests/signing/http/test_fuzz.py $(ARGS)
+	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest tests/faults tests/audit \
+		tests/signing/test_attacks.py tests/signing/http/test_fuzz.py $(ARGS)
 
 bench: venv ## the figures of docs/benchmarks.md
 	@packaging/dev/test-packages

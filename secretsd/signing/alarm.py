@@ -27,14 +27,19 @@ class Alarm:
         if not self._is_set:
             self._set()
 
+    def stop(self) -> None:
+        """No calls are made any more."""
+        if self._is_set:
+            self._is_set = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _set(self) -> None:
         self._is_set, self._was_needed = True, False
         signal.setitimer(signal.ITIMER_REAL, self._limit_s + _RHYTHM_S)
         asyncio.get_running_loop().call_later(_RHYTHM_S, self._look)
 
     def _look(self) -> None:
-        if self._was_needed:
+        if self._was_needed and self._is_set:
             self._set()
         else:
-            self._is_set = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.stop()

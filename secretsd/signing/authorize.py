@@ -161,13 +161,8 @@ class Policy:
 def allowed_words(key: SigningKey) -> frozenset[str]:
     """What requests may need: the listed; without a hash the type's own, without a padding of RSA both."""
     listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
-    hashes = {default_hash(type_)} if type_ not in _HASHLESS and not listed & HASHES else set()
+    hashes = {type_.own_hash} if type_ not in _HASHLESS and not listed & HASHES else set()
     return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())
-
-
-def default_hash(type_: KeyType) -> Hash:
-    """The hash of a request that names none, and the only one of a key whose mechanisms name none."""
-    return Hash.SHA2_384 if type_ is KeyType.P384 else Hash.SHA2_256
 
 
 def _matches_nobody(key: str, list_name: str, what: str, who: str) -> str:

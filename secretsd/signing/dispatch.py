@@ -167,10 +167,17 @@ class Dispatcher:
     def stop(self) -> None:
         """Ends the threads once their calls have ended. Does not wait."""
         self._comeback.stop()
+        self._alarm.stop()
         if self._watching is not None:
             self._watching.cancel()
         for _ in self._threads:
             self._ready.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the threads after `stop`; blocks."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+        self._comeback.join(timeout_s)
 
     # Inline -----------------------------------------------------------------------------------------------
 

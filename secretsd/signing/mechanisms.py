@@ -24,7 +24,6 @@ from secretsd.signing.model import (
     TokenMechanism,
 )
 
-_OWN_HASH = {KeyType.P384: Hash.SHA2_384}
 _GCM_OVERHEAD_BYTES = 12 + 16  # IV and tag
 _RSA_BYTES = {KeyType.RSA_2048: 256, KeyType.RSA_3072: 384, KeyType.RSA_4096: 512}
 # DER of DigestInfo up to the digest (RFC 8017, 9.2, note 1).
@@ -113,7 +112,7 @@ def _needs(
 
 
 def _hash(request: Request, type_: KeyType) -> Hash:
-    return request.hash or _OWN_HASH.get(type_, Hash.SHA2_256)
+    return request.hash or type_.own_hash
 
 
 def _digest(request: Request, hash_: Hash) -> bytes:
@@ -141,7 +140,7 @@ def _sign_ecdsa(request: Request, key: KeyVersion) -> Work:
 
     def do(lane: Lane) -> bytes:
         raw = low_s(key.type, lane.sign(call, request.deadline_ns))
-        return marshaled(key.type, raw, request.marshaling, digest, key.public_key)
+        return marshaled(raw, request.marshaling, digest, key.public_key)
 
     return do
 

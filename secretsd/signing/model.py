@@ -29,6 +29,11 @@ class KeyType(StrEnum):
         return self in (KeyType.RSA_2048, KeyType.RSA_3072, KeyType.RSA_4096)
 
     @property
+    def own_hash(self) -> Hash:
+        """The hash of a request that names none."""
+        return Hash.SHA2_384 if self is KeyType.P384 else Hash.SHA2_256
+
+    @property
     def has_public_key(self) -> bool:
         return self.is_ecdsa or self.is_rsa or self is KeyType.ED25519
 

@@ -19,6 +19,7 @@ from tests.bench import (
     refresh,
     scale,
     signing,
+    signing_attacks,
     status,
     wait,
 )
@@ -36,6 +37,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
     "signing": signing.measure,
+    "signing_attacks": signing_attacks.measure,
 }
 
 

@@ -85,23 +85,32 @@ class Bed:
         """`copies` are further HMAC keys. Other users can reach the sockets below `directory`."""
         directory.chmod(0o755)
         self.directory = directory
+        self._count = 0
         self.softhsm: SoftHsm = make_softhsm(directory / "softhsm")
         self.keys: dict[str, tuple[SigningKind, bytes]] = {
             kind.name: (kind, material(kind)) for kind in kinds
         }
         self.keys |= {name: (HMAC, material(HMAC)) for name in copies}
         lines = "".join(f"{name} {secret.hex()}\n" for name, (_, secret) in self.keys.items())
+        self.config = self.configure("import", {}, {})  # for those who use the token itself
         subprocess.run(
-            [sys.executable, "-c", _IMPORT, self.configure("import", {}, {})],
+            [sys.executable, "-c", _IMPORT, self.config],
             input=lines.encode(),
             check=True,
             env=self.environment,
         )
-        self._count = 0
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.softhsm.environment}
+
+    def fresh_directory(self, name: str) -> Path:
+        """A new one, which others can look into."""
+        self._count += 1
+        directory = self.directory / f"{name}-{self._count}"
+        directory.mkdir()
+        directory.chmod(0o755)
+        return directory
 
     @contextlib.contextmanager
     def signer(
@@ -112,9 +121,7 @@ class Bed:
         launcher: Iterable[str] = ("-m", "secretsd.signing"),
     ) -> Iterator[Running]:
         """A signer with `settings` of `[signer]`, `key_settings` of each key, once it answers."""
-        self._count += 1
-        name = f"signer-{self._count}"
-        config = self.configure(name, settings, key_settings or {})
+        config = self.configure("signer", settings, key_settings or {})
         running = self.launch(config, environment, launcher)
         try:
             running.wait(next(iter(self.keys)))
@@ -143,9 +150,7 @@ class Bed:
 
         `key_settings` are the same for each key; who may use it is by default oneself.
         """
-        directory = self.directory / name
-        directory.mkdir()
-        directory.chmod(0o755)
+        directory = self.fresh_directory(name)
         table = {
             "module": os.fspath(MODULE),
             "token": LABEL,

@@ -16,75 +16,102 @@ from pathlib import Path
 
 from tests.bench import signing_load
 from tests.bench.figures import Figure, table
-from tests.bench.signing_bed import Bed, Running
+from tests.bench.signing_bed import Bed, Running, me
 from tests.bench.signing_keys import HMAC
-from tests.bench.signing_load import Clients, Load
+from tests.bench.signing_load import Clients, Load, Target
 
 CONNECTIONS = 10_000
-_HOSTILE_UID = 65534
+_HOSTILE_USER, _HOSTILE_UID = "nobody", 65534
 _SECONDS = 5.0
-# Half of them at each socket. Those that were turned away stay open at this end. Ends with its stdin.
+_GOAL_MS = 50  # beside an idle crowd
+_ONE_MORE = Clients(1, count=1, uid=_HOSTILE_UID, reconnects=True)
+_GONE_S = 10.0
+# Half of them at each socket. Those that were turned away stay open at this end, or with `insists` they come
+# back at once. Ends with its stdin, and tells how many made a connection in all, and how many are let in.
 _CROWD = """
-import json, os, resource, select, socket, sys
-uid, count, *paths = json.loads(sys.argv[1])
+import json, os, resource, select, socket, sys, time
+uid, count, insists, *paths = json.loads(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_NOFILE, (count + 64, count + 64))
 os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
-crowd = []
-for number in range(count):
-    kind = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)[number % 2]
-    crowd.append(socket.socket(socket.AF_UNIX, kind)); crowd[-1].connect(paths[number % 2])
+made = 0
+def connected():
+    global made
+    kind = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)[made % 2]
+    client = socket.socket(socket.AF_UNIX, kind); client.connect(paths[made % 2])
+    made += 1
+    return client
+def turned_away():
+    poll = select.poll()
+    for each in crowd:
+        poll.register(each, select.POLLIN)
+    return {number for number, _ in poll.poll(0)}
+crowd = [connected() for _ in range(count)]
 print("made", flush=True)
+while insists and not select.select([sys.stdin], [], [], 0)[0]:
+    gone = turned_away()
+    for place, each in enumerate(crowd):
+        if each.fileno() in gone:
+            each.close()
+            crowd[place] = connected()
 sys.stdin.read()
-poll = select.poll()
-for each in crowd:
-    poll.register(each, select.POLLIN)
-print(count - len(poll.poll(0)))
+time.sleep(1)  # for those who still wait at the door
+print(json.dumps([made, count - len(turned_away())]))
 """
 
 
-def crowd(connections: int = CONNECTIONS) -> list[Figure]:
-    """What the honest peer waits for at most, on one connection and on a new one for each request."""
+def crowd(connections: int = CONNECTIONS, seconds: float = _SECONDS) -> list[Figure]:
+    """What honest users wait for at most beside a crowd that is idle, and one that does not give up."""
+    allow = [{"user": me()}, {"user": _HOSTILE_USER}]
     with tempfile.TemporaryDirectory(prefix="secretsd-crowd-") as name:
         bed = Bed(Path(name), [HMAC])
-        with bed.signer({"dispatch": "workers"}) as signer:
-            coming_s, let_in, loads = _beside_a_crowd(signer, connections)
-    if not 0 < let_in < connections:
-        raise SystemExit(f"{let_in} of {connections} were let in: this is no crowd that is held back")
-    refused = sum(load.refused + load.failed for load in loads)
-    note = f"{connections} idle of one user, who came in {coming_s:.1f} s; {let_in} let in; 2 honest clients"
-    honest, newcomer = loads
-    return [
-        Figure("hostile connections: requests refused to the honest", refused, "", 0, exactly=True, note=note),
-        Figure("hostile connections: p99 of the honest", honest.p99_us / 1000, "ms", 50, note=_of(honest)),
-        Figure(
-            "hostile connections: p99 with a new connection each",
-            newcomer.p99_us / 1000,
-            "ms",
-            50,
-            note=_of(newcomer),
-        ),
-    ]
+        with bed.signer({"dispatch": "workers"}, {"allow": allow}) as signer:
+            return [
+                *_beside_a_crowd(signer, connections, seconds, insists=False),
+                *_beside_a_crowd(signer, connections, seconds, insists=True),
+            ]
 
 
-def _beside_a_crowd(signer: Running, connections: int) -> tuple[float, int, list[Load]]:
-    """How long they took to come, how many were let in, and what the honest saw from before they came."""
+def _beside_a_crowd(signer: Running, connections: int, seconds: float, *, insists: bool) -> list[Figure]:
+    """The honest began before the crowd came: one on one connection, one with a new one for each request."""
     target = signing_load.native(signer.native, HMAC)
-    honest = [signing_load.start(target, Clients(1, _SECONDS, reconnects=each)) for each in (False, True)]
+    _see_let_in(target)
+    honest = [signing_load.start(target, Clients(1, seconds, reconnects=each)) for each in (False, True)]
     time.sleep(0.3)
-    began = time.monotonic()
-    with _coming(signer, connections) as hostile:
+    with _coming(signer, connections, insists=insists) as hostile:
         assert hostile.stdout is not None
         if not hostile.stdout.readline():
             raise SystemExit("the crowd did not come: see above")
-        coming_s = time.monotonic() - began
+        one_more = signing_load.run(target, _ONE_MORE)
         loads = [signing_load.finish(each) for each in honest]
-        stayed, _ = hostile.communicate()
-    return coming_s, int(stayed), loads
+        told, _ = hostile.communicate()
+    if one_more.done:
+        raise SystemExit("the crowd's own user was not turned away: nothing is shown by the others")
+    made, let_in = json.loads(told)
+    what = f"{connections} {'insistent' if insists else 'idle'}"
+    return _figures(what, f"{made} came, {let_in} let in", loads, None if insists else _GOAL_MS)
+
+
+def _see_let_in(target: Target) -> None:
+    """The crowd's user may sign before the crowd is there, and again once the last one has gone."""
+    until = time.monotonic() + _GONE_S
+    while not signing_load.run(target, _ONE_MORE).done:
+        if time.monotonic() > until:
+            raise SystemExit("the crowd's own user is turned away without a crowd")
+
+
+def _figures(crowd: str, note: str, loads: list[Load], goal_ms: float | None) -> list[Figure]:
+    refused = sum(load.refused + load.failed for load in loads)
+    on_one, on_new = loads
+    return [
+        Figure(f"{crowd} connections: requests refused to others", refused, "", 0, exactly=True, note=note),
+        Figure(f"{crowd}: p99 of another user", on_one.p99_us / 1000, "ms", goal_ms, note=_of(on_one)),
+        Figure(f"{crowd}: p99, each a new connection", on_new.p99_us / 1000, "ms", goal_ms, note=_of(on_new)),
+    ]
 
 
 @contextlib.contextmanager
-def _coming(signer: Running, connections: int) -> Iterator[subprocess.Popen[str]]:
-    words = json.dumps([_HOSTILE_UID, connections, str(signer.native), str(signer.http)])
+def _coming(signer: Running, connections: int, *, insists: bool) -> Iterator[subprocess.Popen[str]]:
+    words = json.dumps([_HOSTILE_UID, connections, insists, str(signer.native), str(signer.http)])
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [sys.executable, "-Ic", _CROWD, words], stdin=pipe, stdout=pipe, text=True

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.signing.http.serving import WITH_THE_TESTS
 from tests.signing.softhsm import LABEL, MODULE, PIN
 
 _UP_S = 30.0
-_BAO = Path(sys.executable).parent / "bao"
+OPENBAO = Path(sys.executable).parent / "bao"
 _CLIENT_MODULES = ("/usr/lib/*/pkcs11/p11-kit-client.so", "/usr/lib*/pkcs11/p11-kit-client.so")
 _OPENBAO = """
 storage "raft" {{
@@ -49,8 +49,15 @@ audit "file" "trail" {{ options = {{ file_path = "{directory}/audit.log" }} }}
 
 def library(bed: Bed, kind: SigningKind, threads: int, seconds: float) -> Load:
     """python-pkcs11 with its locking fix, a session for each thread, nothing around it."""
-    config = bed.directory / "import" / "secretsd.toml"
-    command = [sys.executable, "-m", "tests.bench.signing_raw", config, kind.name, str(threads), str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.signing_raw",
+        bed.config,
+        kind.name,
+        str(threads),
+        str(seconds),
+    ]
     out = subprocess.run(command, check=True, capture_output=True, env=bed.environment).stdout
     return Load(**json.loads(out))
 
@@ -63,9 +70,7 @@ def p11_kit_client() -> Path | None:
 @contextlib.contextmanager
 def p11_kit(bed: Bed) -> Iterator[dict[str, str]]:
     """A server of the bed's token; yields the environment of its clients."""
-    directory = bed.directory / "p11-kit"
-    directory.mkdir()
-    address = directory / "socket"
+    address = bed.fresh_directory("p11-kit") / "socket"
     command = ["p11-kit", "server", "--foreground", "--name", address, "--provider", MODULE]
     process = subprocess.Popen(
         [*WITH_THE_TESTS, *command, f"pkcs11:token={LABEL}"], env=bed.environment, stdout=subprocess.DEVNULL
@@ -78,45 +83,44 @@ def p11_kit(bed: Bed) -> Iterator[dict[str, str]]:
         process.wait()
 
 
-class OpenBao:
-    """A server with file storage, a file audit device and Transit, on a Unix socket."""
+@contextlib.contextmanager
+def openbao(bed: Bed) -> Iterator[OpenBao]:
+    """With the bed's keys, but for those that it has no type for."""
+    server = OpenBao(bed.fresh_directory("openbao"))
+    process = server.start()
+    try:
+        _wait_for(server.socket)
+        server.set_up(kept for kept in bed.keys.values() if kept[0] is not SECP256K1)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
 
-    def __init__(self, bed: Bed) -> None:
-        self.directory = bed.directory / "openbao"
-        self.socket = self.directory / "bao.sock"
+
+class OpenBao:
+    """A server with raft storage, a file audit device and Transit, on a Unix socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.socket = directory / "bao.sock"
         self.token = ""
 
-    @property
-    def is_installed(self) -> bool:
-        return _BAO.exists()
+    def start(self) -> subprocess.Popen[bytes]:
+        (self._directory / "data").mkdir()
+        config = _OPENBAO.format(directory=self._directory, api=_free_port(), cluster=_free_port())
+        (self._directory / "bao.hcl").write_text(config)
+        command = [*WITH_THE_TESTS, OPENBAO, "server", f"-config={self._directory}/bao.hcl"]
+        environment = {**os.environ, "HOME": os.fspath(self._directory)}
+        with (self._directory / "log").open("wb") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
-    @contextlib.contextmanager
-    def running(self, bed: Bed) -> Iterator[None]:
-        """With the bed's keys, but for those that it has no type for."""
-        (self.directory / "data").mkdir(parents=True)
-        (self.directory / "bao.hcl").write_text(
-            _OPENBAO.format(directory=self.directory, api=_free_port(), cluster=_free_port())
-        )
-        command = [*WITH_THE_TESTS, _BAO, "server"]
-        with (self.directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, f"-config={self.directory}/bao.hcl"],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "HOME": os.fspath(self.directory)},
-            )
-        try:
-            _wait_for(self.socket)
-            self._unseal()
-            self._ask("POST", "sys/mounts/transit", {"type": "transit"})
-            for kind, material in bed.keys.values():
-                if kind is not SECP256K1:
-                    self._import(kind, material)
-            self._take_a_bots_token()
-            yield
-        finally:
-            process.terminate()
-            process.wait()
+    def set_up(self, keys: Iterable[tuple[SigningKind, bytes]]) -> None:
+        """Unsealed, with these keys, and a token to use them."""
+        self._unseal()
+        self._ask("POST", "sys/mounts/transit", {"type": "transit"})
+        for kind, material in keys:
+            self._import(kind, material)
+        self._take_a_bots_token()
 
     def _unseal(self) -> None:
         made = self._ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,11 @@ def softhsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     return made
+
+
+@pytest.fixture(autouse=True)
+def no_alarm_outlives_its_test() -> Iterator[None]:
+    """An inline dispatcher sets a timer that would end this process."""
+    yield
+    left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    assert not left_s, "a dispatcher was not stopped"

@@ -18,6 +18,7 @@ import pytest
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.peer import Identified, identify, identify_sender, is_alive
+from tests.signing import control_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -70,43 +71,13 @@ def identified(connection: socket.socket) -> Iterator[Identified]:
         os.close(found.pidfd)
 
 
-def unified() -> Path | None:
-    """Where the hierarchy of version 2 is mounted, and may be written."""
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2" and os.access(place, os.W_OK):
-            return Path(place)
-    return None
-
-
 @pytest.fixture
 def cgroups() -> Iterator[Any]:
     """Makes control groups below the mounted root, and removes what it made."""
-    root = unified()
-    own = [line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
-    if os.geteuid() != 0 or root is None or not own:
-        pytest.skip("makes control groups: needs root and a hierarchy of version 2 that may be written")
-    made: list[Path] = []
-
-    def make(path: str) -> Path:
-        place = root
-        for part in path.strip("/").split("/"):
-            place = place / part
-            if not place.exists():
-                place.mkdir()
-                made.append(place)
-        return place
-
-    try:
+    with control_groups.making() as make:
+        if make is None:
+            pytest.skip("makes control groups: needs root and a hierarchy of version 2 that may be written")
         yield make
-    finally:
-        for place in reversed(made):
-            for _ in range(100):
-                with contextlib.suppress(OSError):
-                    place.rmdir()
-                if not place.exists():
-                    break
-                time.sleep(0.02)
 
 
 def test_user_groups_and_start_are_the_kernel_s(address: tuple[socket.socket, str]) -> None:

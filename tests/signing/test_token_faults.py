@@ -160,6 +160,32 @@ def test_the_matrix_sees_an_error_that_nothing_recovers_from(shim: Shim, token: 
     run(test())
 
 
+@pytest.mark.parametrize(
+    "function", ["C_Initialize", "C_Finalize", "C_OpenSession", "C_Login", "C_FindObjects"]
+)
+@pytest.mark.parametrize("code", ["CKR_FUNCTION_FAILED", "CKR_DEVICE_ERROR", "CKR_USER_NOT_LOGGED_IN"])
+def test_a_way_back_that_fails_itself_is_gone_again(
+    shim: Shim, token: Token, code: str, function: str
+) -> None:
+    async def test() -> None:
+        async with Running(token, inline=False) as running:
+            good = await running.mac()
+            shim.clear()
+            shim.fail("C_Sign", "CKR_DEVICE_REMOVED")
+            shim.fail(function, code, 4)  # more than one attempt's tries
+            result, took_s = await _timed(running)
+            assert took_s < LIMIT_S
+            assert result == good or result.code in UNAVAILABLE
+            assert shim.calls(function) >= 1, "the fault was never met"
+            until_s = time.monotonic() + 2.0
+            while (result := await running.mac()) != good:
+                assert result.code in UNAVAILABLE
+                assert time.monotonic() < until_s, "the token did not come back"
+                await asyncio.sleep(0.02)
+
+    run(test())
+
+
 def test_a_busy_token_is_left_alone_for_a_while(shim: Shim, token: Token) -> None:
     async def test() -> None:
         async with Running(token, inline=False) as running:
@@ -302,4 +328,29 @@ def test_half_a_key_is_not_left_on_the_token(tampered: tuple[SoftHsm, Shim], shi
     token.reset()
     assert token.keys[name] == (first,), "what was left took the good version away"
     assert token.lane().import_key(name, material).number == 2
+    token.close()
+
+
+def test_keys_are_wrapped_by_the_mechanism_that_the_token_has(
+    tampered: tuple[SoftHsm, Shim], shim: Shim
+) -> None:
+    keys = {
+        "kek": {"type": "aes256-wrap"},
+        "leaves": {"type": "ecdsa-p256", "operations": ["sign", "wrap"], "wrapped_by": "kek"},
+        "comes": {"type": "ecdsa-p256", "operations": ["sign", "unwrap"], "wrapped_by": "kek"},
+    }
+    token = Token(signer_config(tampered[0], keys, module=str(shim.module)))
+    token.open()
+    lane = token.lane()
+    lane.generate("kek")
+    left = lane.generate("leaves")
+    standard = lane.wrap("leaves", 1)
+    shim.wrap_by_its_own_mechanism()
+    token.survey()
+    assert token.capabilities is not None
+    assert not token.capabilities.lacking
+    own = lane.wrap("leaves", 1)
+    assert lane.unwrap("comes", standard).public_key == left.public_key
+    shim.clear()
+    assert lane.unwrap("comes", own).public_key == left.public_key
     token.close()

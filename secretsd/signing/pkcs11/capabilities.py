@@ -11,7 +11,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import Signer, SigningKey
 from secretsd.signing.model import KeyType
-from secretsd.signing.pkcs11 import objects
+from secretsd.signing.pkcs11 import objects, wrapping
 
 _HMACS = {
     "sha2-256": Mechanism.SHA256_HMAC,
@@ -38,7 +38,7 @@ def look(library: Any, token: Any, config: Signer) -> Capabilities:
     has = {int(mechanism) for mechanism in token.slot.get_mechanisms()}
     lacking = {}
     for name, key in config.keys.items():
-        if missing := tuple(each.name for each in _needed(key) if not _has(token.slot, has, each, key)):
+        if missing := tuple(each.name for each in _needed(key, has) if not _has(token.slot, has, each, key)):
             lacking[name] = missing
     version = ".".join(map(str, library.library_version))
     return Capabilities(
@@ -65,13 +65,13 @@ def _has(slot: Any, has: set[int], mechanism: Mechanism, key: SigningKey) -> boo
     return bool(info.min_key_length <= bits <= info.max_key_length)
 
 
-def _needed(key: SigningKey) -> Iterator[Mechanism]:
+def _needed(key: SigningKey, has: set[int]) -> Iterator[Mechanism]:
     """What the key's operations ask the token for. Signatures are verified here, without the token."""
     type_ = KeyType(key.type)
     if _SIGNS & set(key.operations):
         yield from _for_use(type_, key)
     if type_ is KeyType.AES_WRAP:
-        yield Mechanism.AES_KEY_WRAP_PAD
+        yield wrapping.mechanism_among(has)
 
 
 def _for_use(type_: KeyType, key: SigningKey) -> Iterator[Mechanism]:

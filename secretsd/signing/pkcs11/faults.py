@@ -62,6 +62,7 @@ _UNNAMED: dict[str, tuple[str, Cure]] = {
     "0x190": ("CKR_CRYPTOKI_NOT_INITIALIZED", Cure.RESET),
 }
 _NOT_INITIALIZED = "Initialisation error"  # python-pkcs11's text for 0x190
+_NO_CODE = "of an unknown number"
 _CODE = re.compile(r"0x[0-9a-f]+")
 _WORD_ENDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -82,11 +83,16 @@ def name_of(error: PKCS11Error) -> str:
     return "CKR_" + _WORD_ENDS.sub("_", type(error).__name__).upper()
 
 
+def is_from_the_module(error: PKCS11Error) -> bool:
+    """Whether a module returned this, and not python-pkcs11, which found none to ask."""
+    return type(error) is not PKCS11Error or _code_of(error) != _NO_CODE
+
+
 def _code_of(error: PKCS11Error) -> str:
     if str(error).startswith(_NOT_INITIALIZED):
         return "0x190"
     found = _CODE.search(str(error))
-    return found[0] if found else "of an unknown number"
+    return found[0] if found else _NO_CODE
 
 
 def refused(error: PKCS11Error) -> SigningError:

@@ -202,7 +202,9 @@ class Lane:
     def _found(self, key: KeyVersion) -> Any:
         token = self._token
         config = token.config.keys.get(key.key)
-        if config is not None and key in token.keys.get(key.key, ()):
+        # By number: a version that was retired meanwhile is another value, and may still be read and checked.
+        numbers = [each.number for each in token.keys.get(key.key, ())]
+        if config is not None and key.number in numbers:
             found = objects.find(self._session, key.key, config, key.number, objects.object_class(key.type))
             if found is not None:
                 return found
@@ -302,7 +304,7 @@ class Lane:
         found = self._object(wrapping_key)
         if not hasattr(found, "wrap_key"):
             raise _retired(wrapping_key)
-        return wrapping.wrap(found, self._object(key), key)
+        return wrapping.wrap(found, self._object(key), key, self._token.key_wrap())
 
     def _unwrap(self, name: str, blob: bytes) -> KeyVersion:
         # A blob does not say which version wrapped it: a backup outlives the newest one.
@@ -310,8 +312,9 @@ class Lane:
             found = self._object(key)
             if not hasattr(found, "unwrap_key"):
                 continue
+            how = {"wrapping_key": found, "mechanism": self._token.key_wrap(), "blob": blob}
             try:
-                return self._make(name, partial(wrapping.unwrap, wrapping_key=found, blob=blob))
+                return self._make(name, partial(wrapping.unwrap, **how))
             except wrapping.NotUnwrappedError:
                 self._must_answer()
         raise wrapping.bad_blob()

@@ -154,7 +154,9 @@ def _is_of_type(type_: KeyType, found: Any) -> bool:
             return kind is P11KeyType.AES and length == _AES_256_BYTES
         case _ if type_.is_rsa:
             return kind is P11KeyType.RSA
-    return kind is P11KeyType.EC
+    # Of a private key not every token tells the curve.
+    curve = _attribute(found, Attribute.EC_PARAMS) or EC_PARAMS[type_]
+    return kind is P11KeyType.EC and curve == EC_PARAMS[type_]
 
 
 def public_key_of(type_: KeyType, secret: Any, public: Any) -> bytes | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from secretsd.config.signer import Signer
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import KeyVersion
-from secretsd.signing.pkcs11 import faults, objects
+from secretsd.signing.pkcs11 import faults, objects, wrapping
 from secretsd.signing.pkcs11.breaker import Breaker
 from secretsd.signing.pkcs11.capabilities import Capabilities, look
 from secretsd.signing.pkcs11.faults import Cure
@@ -79,6 +80,10 @@ class Token:
         """Of the token that is open."""
         return int(self._token.slot.slot_id)
 
+    def key_wrap(self) -> Mechanism:
+        """By which mechanism the token that is open wraps keys. Raises: PKCS11Error."""
+        return wrapping.mechanism_among(self._token.slot.get_mechanisms())
+
     def unlock(self) -> None:
         """Lets the PIN be tried again, once: by the next `open` or `reset`."""
         self.latched = None
@@ -137,6 +142,8 @@ class Token:
         try:
             self._library = LockingLibrary(str(self.config.module))
         except (PKCS11Error, OSError, AttributeError) as error:
+            if isinstance(error, PKCS11Error) and faults.is_from_the_module(error):
+                raise
             raise _no_module(self.config, f"it cannot be loaded ({type(error).__name__})") from None
         return self._library
 

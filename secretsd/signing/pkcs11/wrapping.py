@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Collection
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -34,23 +35,47 @@ _BLOB_MAGIC = b"sdw\x01"
 _CHALLENGE_BYTES = 32
 
 
+def _own_mechanism(name: str, number: int) -> Mechanism:
+    """A vendor's own: python-pkcs11 takes members of its enumeration alone."""
+    made = int.__new__(Mechanism, number)
+    made._name_, made._value_ = name, number
+    return made
+
+
+# RFC 5649 by CloudHSM's SDK 5, which does not have the standard's number for it.
+_CLOUDHSM_KEY_WRAP = _own_mechanism("CLOUDHSM_AES_KEY_WRAP_ZERO_PAD", 0x8000216F)
+
+
 class NotUnwrappedError(Exception):
     """Another key wrapped it, or it was altered, or, since tokens use one word for it, the token is lost."""
 
 
-def wrap(wrapping_key: Any, found: Any, key: KeyVersion) -> bytes:
+def mechanism_among(mechanisms: Collection[int]) -> Mechanism:
+    """The token's way of RFC 5649; the standard's where it lists none."""
+    is_its_own = Mechanism.AES_KEY_WRAP_PAD not in mechanisms and _CLOUDHSM_KEY_WRAP.value in mechanisms
+    return _CLOUDHSM_KEY_WRAP if is_its_own else Mechanism.AES_KEY_WRAP_PAD
+
+
+def wrap(wrapping_key: Any, found: Any, key: KeyVersion, mechanism: Mechanism) -> bytes:
     """Raises: SigningError unsupported, PKCS11Error."""
     if key.type is KeyType.ED25519:
         raise SigningError(
             "unsupported", "tokens do not wrap Ed25519 keys", advice="back up the token itself"
         )
-    wrapped = wrapping_key.wrap_key(found, mechanism=Mechanism.AES_KEY_WRAP_PAD)
+    wrapped = wrapping_key.wrap_key(found, mechanism=mechanism)
     public = key.public_key or b""
     return _BLOB_HEAD.pack(_BLOB_MAGIC, len(public)) + public + bytes(wrapped)
 
 
 def unwrap(
-    session: Session, name: str, key: SigningKey, number: int, *, wrapping_key: Any, blob: bytes
+    session: Session,
+    name: str,
+    key: SigningKey,
+    number: int,
+    *,
+    wrapping_key: Any,
+    mechanism: Mechanism,
+    blob: bytes,
 ) -> None:
     """The next version, from a blob of `wrap`.
 
@@ -65,7 +90,7 @@ def unwrap(
     shared = templates.common(name, key, number)
     template = (templates.private if type_.has_public_key else templates.secret)(key, shared)
     class_, kind = objects.object_class(type_), templates.kind_of(type_)
-    how = {"mechanism": Mechanism.AES_KEY_WRAP_PAD, "store": True, "template": template}
+    how = {"mechanism": mechanism, "store": True, "template": template}
     try:
         found = wrapping_key.unwrap_key(class_, kind, wrapped, **how)
     except _NOT_UNWRAPPED:

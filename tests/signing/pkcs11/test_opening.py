@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Hash, TokenCall, TokenMechanism
+from secretsd.signing.pkcs11 import capabilities
 from secretsd.signing.pkcs11.token import Token
 from tests.signing.dispatching import hmac_key, signer_config
 from tests.signing.softhsm import LABEL, PIN, SoftHsm
@@ -165,10 +167,25 @@ def test_versions_are_counted_up_and_the_old_ones_stay(softhsm: SoftHsm) -> None
     lane = token.lane()
     with pytest.raises(SigningError) as caught:
         lane.sign(TokenCall(made[1], TokenMechanism.HMAC, b"message", Hash.SHA2_256))
-    assert caught.value.code in {"version-retired", "key-missing"}
+    assert caught.value.code == "version-retired"
     assert lane.verify_mac(
         TokenCall(token.keys["mac"][1], TokenMechanism.HMAC, b"message", Hash.SHA2_256), macs[1]
     )
+    token.close()
+
+
+def test_what_was_asked_before_a_version_was_retired_is_refused_and_still_checked(softhsm: SoftHsm) -> None:
+    token = opened(softhsm, {"mac": hmac_key()})
+    lane, other, fresh = token.lane(), token.lane(), token.lane()
+    call = TokenCall(lane.generate("mac"), TokenMechanism.HMAC, b"message", Hash.SHA2_256)
+    mac = other.sign(call)
+    lane.retire("mac", 1)
+    for each, code in ((other, "token-refused"), (fresh, "version-retired")):
+        with pytest.raises(SigningError) as caught:
+            each.sign(call)
+        assert caught.value.code == code
+        assert each.verify_mac(call, mac)
+        assert not each.verify_mac(call, bytes(32))
     token.close()
 
 
@@ -186,4 +203,28 @@ def test_a_key_without_wrapped_by_can_never_leave(softhsm: SoftHsm) -> None:
         found = next(iter(token.session().get_objects({Attribute.LABEL: name, Attribute.CLASS: class_})))
         assert found[Attribute.EXTRACTABLE] is can_leave
         assert found[Attribute.SENSITIVE] is True
+    token.close()
+
+
+def test_the_token_s_mechanisms_are_compared_with_what_each_key_needs(softhsm: SoftHsm) -> None:
+    class Slot:
+        """One without Ed25519, and with short RSA keys."""
+
+        def get_mechanisms(self) -> set[Mechanism]:
+            return set(real.slot.get_mechanisms()) - {Mechanism.EDDSA}
+
+        def get_mechanism_info(self, mechanism: Mechanism) -> Any:
+            return SimpleNamespace(min_key_length=512, max_key_length=2048)
+
+    types = ("ecdsa-p256", "ed25519", "rsa-2048", "rsa-3072", "hmac", "aes256-gcm96", "aes256-wrap")
+    uses = {"hmac": ["hmac"], "aes256-gcm96": ["encrypt"], "aes256-wrap": []}
+    keys = {each: {"type": each, "operations": uses.get(each, ["sign"])} for each in types}
+    token = opened(softhsm, keys)
+    assert token.capabilities is not None
+    assert token.capabilities.lacking == {}
+    real = token._token
+    config = signer_config(softhsm, keys)
+    other = SimpleNamespace(slot=Slot(), label=real.label, model=real.model, serial=real.serial)
+    lacking = capabilities.look(token._library, other, config).lacking
+    assert lacking == {"ed25519": ("EDDSA",), "rsa-3072": ("RSA_PKCS", "RSA_PKCS_PSS")}
     token.close()

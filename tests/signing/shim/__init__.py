@@ -44,7 +44,8 @@ CODES = {
 OTHER_CODES = {"CKR_KEY_FUNCTION_NOT_PERMITTED": 0x68, "CKR_CRYPTOKI_NOT_INITIALIZED": 0x190}
 _WORD = struct.Struct("=I")
 _RV, _TIMES, _DELAY, _CALLS, _WRITES_IV = (FUNCTIONS * 4 * part for part in range(5))
-_LABEL = _WRITES_IV + 4
+_OWN_WRAP = _WRITES_IV + 4
+_LABEL = _OWN_WRAP + 4
 _SIZE = _LABEL + 64
 
 
@@ -100,6 +101,10 @@ class Shim:
         2: it refuses every other buffer than one of zeros. 3: so, too, and it leaves the zeros there.
         """
         self._write(_WRITES_IV, how)
+
+    def wrap_by_its_own_mechanism(self) -> None:
+        """CKM_AES_KEY_WRAP_PAD is not known any more, but by the number that CloudHSM gave it."""
+        self._write(_OWN_WRAP, 1)
 
     def calls(self, function: str) -> int:
         """How often `function` was called (C_Sign: for a signature, not for its length)."""

@@ -21,7 +21,9 @@ typedef struct { CK_ULONG type; void *value; CK_ULONG length; } CK_ATTRIBUTE;
 typedef struct { CK_ULONG mechanism; void *parameter; CK_ULONG length; } CK_MECHANISM;
 typedef struct { unsigned char *iv; CK_ULONG iv_bytes, iv_bits; unsigned char *aad; CK_ULONG aad_bytes, tag_bits; } CK_GCM_PARAMS;
 
-enum { FUNCTIONS = 68, CKM_AES_GCM = 0x1087, CKA_LABEL = 3, CKA_CLASS = 0, CKO_PUBLIC_KEY = 2, CKR_ARGUMENTS_BAD = 7 };
+enum { FUNCTIONS = 68, CKM_AES_GCM = 0x1087, CKA_LABEL = 3, CKA_CLASS = 0, CKO_PUBLIC_KEY = 2, CKR_ARGUMENTS_BAD = 7, CKR_MECHANISM_INVALID = 0x70 };
+
+static const CK_ULONG KEY_WRAP = 0x210A, OWN_KEY_WRAP = 0x8000216F;
 
 /* Positions in CK_FUNCTION_LIST (PKCS#11 2.40, pkcs11f.h). */
 enum {
@@ -30,7 +32,7 @@ enum {
     C_CloseAllSessions, C_GetSessionInfo, C_GetOperationState, C_SetOperationState, C_Login, C_Logout,
     C_CreateObject, C_CopyObject, C_DestroyObject, C_GetObjectSize, C_GetAttributeValue, C_SetAttributeValue,
     C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal, C_EncryptInit, C_Encrypt,
-    C_SignInit = 42, C_Sign = 43,
+    C_SignInit = 42, C_Sign = 43, C_WrapKey = 60, C_UnwrapKey = 61,
 };
 
 struct control {
@@ -40,6 +42,7 @@ struct control {
     uint32_t calls[FUNCTIONS];    /* counted here */
     uint32_t writes_iv;           /* C_EncryptInit writes 12 times 0xA5 where the IV of AES-GCM is; with 2 only
                                      into zeros, all else is refused; with 3 it refuses and writes nothing */
+    uint32_t own_wrap;            /* CKM_AES_KEY_WRAP_PAD has CloudHSM's number alone */
     char only_label[64];          /* fail and delay signing for keys with this label alone; empty: for all */
 };
 
@@ -150,6 +153,40 @@ static CK_RV encrypt_init(CK_ULONG session, CK_MECHANISM *mechanism, CK_ULONG ke
     return REAL(C_EncryptInit, CK_RV (*)(CK_ULONG, CK_MECHANISM *, CK_ULONG))(session, mechanism, key);
 }
 
+static CK_RV mechanism_list(CK_ULONG slot, CK_ULONG *mechanisms, CK_ULONG *count)
+{
+    CK_RV rv = REAL(C_GetMechanismList, CK_RV (*)(CK_ULONG, CK_ULONG *, CK_ULONG *))(slot, mechanisms, count);
+    for (CK_ULONG i = 0; !rv && mechanisms && control->own_wrap && i < *count; i++)
+        if (mechanisms[i] == KEY_WRAP)
+            mechanisms[i] = OWN_KEY_WRAP;
+    return rv;
+}
+
+/* The mechanism as the real module knows it; its number is 0 where it must not be known. */
+static CK_MECHANISM wrap_mechanism(const CK_MECHANISM *mechanism)
+{
+    CK_MECHANISM known = *mechanism;
+    if (control->own_wrap)
+        known.mechanism = known.mechanism == OWN_KEY_WRAP ? KEY_WRAP : 0;
+    return known;
+}
+
+static CK_RV wrap_key(CK_ULONG session, CK_MECHANISM *mechanism, CK_ULONG by, CK_ULONG key, unsigned char *wrapped, CK_ULONG *length)
+{
+    CK_MECHANISM known = wrap_mechanism(mechanism);
+    if (control->own_wrap && !known.mechanism)
+        return CKR_MECHANISM_INVALID;
+    return REAL(C_WrapKey, CK_RV (*)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ULONG, unsigned char *, CK_ULONG *))(session, &known, by, key, wrapped, length);
+}
+
+static CK_RV unwrap_key(CK_ULONG session, CK_MECHANISM *mechanism, CK_ULONG by, unsigned char *wrapped, CK_ULONG length, CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *key)
+{
+    CK_MECHANISM known = wrap_mechanism(mechanism);
+    if (control->own_wrap && !known.mechanism)
+        return CKR_MECHANISM_INVALID;
+    return REAL(C_UnwrapKey, CK_RV (*)(CK_ULONG, CK_MECHANISM *, CK_ULONG, unsigned char *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *))(session, &known, by, wrapped, length, template, count, key);
+}
+
 static CK_RV sign_init(CK_ULONG session, CK_MECHANISM *mechanism, CK_ULONG key)
 {
     signing_key = key;
@@ -193,6 +230,9 @@ CK_RV C_GetFunctionList_(void **result)
         list.function[C_FindObjects] = find_objects;
         list.function[C_CreateObject] = create_object;
         list.function[C_EncryptInit] = encrypt_init;
+        list.function[C_GetMechanismList] = mechanism_list;
+        list.function[C_WrapKey] = wrap_key;
+        list.function[C_UnwrapKey] = unwrap_key;
         list.function[C_SignInit] = sign_init;
         list.function[C_Sign] = sign;
         real = found;
