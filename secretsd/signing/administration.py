@@ -165,7 +165,7 @@ class Administration:
         """An approver of the key agrees, who is not the user who asked."""
         now, key = time.monotonic(), None
         try:
-            self._deeds.must_be_recordable()
+            self._deeds.must_be_possible()
             found = self._current().find(request_id, now)
             key = found.key
             if not self._desk.policy.may_approve(peer, key):

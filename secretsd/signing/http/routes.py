@@ -77,6 +77,7 @@ class Routes:
                 raise own.unknown_path()
 
     def _own(self, exchange: Exchange, rest: list[str]) -> None:
+        own.must_be_alive(exchange)
         administration = self._administration
         match rest:
             case ["unlock"]:

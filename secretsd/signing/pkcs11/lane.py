@@ -59,7 +59,8 @@ class Lane:
         self._patient = patient
         self._session: Any = None
         self._login = 0
-        self._objects: dict[KeyVersion, Any] = {}
+        self._objects: dict[KeyVersion, Any] = {}  # handles of this session
+        self._objects_of = token.keys  # as they were found by; other keys may be meant by the same names now
 
     def sign(self, call: TokenCall, deadline_ns: int = 0) -> bytes:
         """What the token makes of it: r || s of ECDSA, RFC 8032's 64 bytes, an RSA signature, an HMAC."""
@@ -177,7 +178,7 @@ class Lane:
             self._token.log_in_again(self._login)
         except PKCS11Error as error:
             match faults.cure_of(error):
-                case Cure.OPERATOR | Cure.NONE:
+                case Cure.NONE:
                     raise self._token.judged(error) from None
                 case Cure.RESET:
                     raise NeedsReset from None
@@ -194,6 +195,8 @@ class Lane:
     # What is done with the session ------------------------------------------------------------------------
 
     def _object(self, key: KeyVersion) -> Any:
+        if self._objects_of is not self._token.keys:
+            self._objects, self._objects_of = {}, self._token.keys
         found = self._objects.get(key)
         if found is None:
             found = self._objects[key] = self._found(key)
@@ -285,18 +288,14 @@ class Lane:
                 "key-unfit", f"the token has such an object already: {name}", advice="reload secretsd-signer"
             )
         make(self._session, name, config, number)
-        return self._found_again(name)
-
-    def _found_again(self, name: str) -> KeyVersion:
         self._token.find_again(self._session, name)
-        self._objects = {key: found for key, found in self._objects.items() if key.key != name}
         return self._token.keys[name][-1]
 
     def _retire(self, name: str, number: int) -> None:
         key = self._version(name, number)
         with self._token.changing:
             making.retire(self._object(key), key)
-            self._found_again(name)
+            self._token.find_again(self._session, name)
 
     def _wrap(self, name: str, number: int) -> bytes:
         key = self._version(name, number)

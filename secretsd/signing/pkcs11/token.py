@@ -104,14 +104,22 @@ class Token:
         return self._token.open(rw=True, attribute_mapper=Mapper())
 
     def log_in_again(self, seen_login: int) -> None:
-        """After UserNotLoggedIn: of many threads that see it one logs in.
+        """After UserNotLoggedIn: of many threads that see it one logs in. A refused PIN is latched before the
+        next thread looks, or each would use up a try of the few that a token has.
 
         Raises: SigningError, PKCS11Error.
         """
         with self._login_lock:
-            if self.login_count != seen_login or self.latched is not None:
+            if self.latched is not None:
+                raise self.latched
+            if self.login_count != seen_login:
                 return
-            self._log_in(read_pin(self.config.pin))
+            try:
+                self._log_in(read_pin(self.config.pin))
+            except PKCS11Error as error:
+                if faults.cure_of(error) is Cure.OPERATOR:
+                    raise self.judged(error) from None
+                raise
 
     def judged(self, error: PKCS11Error) -> SigningError:
         """What is said of an error that is not mended here; a refused PIN latches."""
@@ -180,7 +188,11 @@ class Token:
         self.login_count += 1
 
     def survey(self) -> None:
-        """Looks at the token, and finds every configured key. Raises: PKCS11Error."""
+        """Looks at the token, and finds every configured key, while none is changed. Raises: PKCS11Error."""
+        with self.changing:
+            self._survey()
+
+    def _survey(self) -> None:
         self.capabilities = look(self._library, self._token, self.config)
         session = self.session()
         keys: dict[str, tuple[KeyVersion, ...]] = {}

@@ -32,7 +32,9 @@ from secretsd.signing.model import (
     Request,
 )
 
-CALLER = SimpleNamespace(peer=Peer(1, 1000, frozenset({1000}), "trading-bot.service", 1))
+CALLER = SimpleNamespace(
+    peer=Peer(1, 1000, frozenset({1000}), "trading-bot.service", 1), is_alive=lambda: True
+)
 _HASHES = {Hash.SHA2_256: hashes.SHA256(), Hash.SHA2_384: hashes.SHA384(), Hash.SHA2_512: hashes.SHA512()}
 _MADE: dict[KeyType, Callable[[], Any]] = {
     KeyType.P256: lambda: ec.generate_private_key(ec.SECP256R1()),
