@@ -20,6 +20,7 @@ from secretsd.errors import LocalIOError
 
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
 _TAIL_BYTES = 65536
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _COPY_BYTES = 1 << 20
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -39,7 +40,7 @@ class AuditFile:
     def __init__(self, directory: Path, daemon: str, group: str | None) -> None:
         self.path = directory / f"{daemon}.jsonl"
         self.host = os.uname().nodename
-        self.boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        self.boot = _boot_id()
         self.fd = -1
         self._daemon = daemon
         self._gid = _gid(group)
@@ -207,6 +208,17 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _boot_id() -> str:
+    """Raises: LocalIOError."""
+    try:
+        return Path(_BOOT_ID).read_text(encoding="ascii").strip()
+    except OSError:
+        raise LocalIOError(
+            f"{_BOOT_ID} cannot be read, and the audit log names the boot",
+            advice="leave ProcSubset= out of the unit",
+        ) from None
 
 
 def _gid(group: str | None) -> int | None:

@@ -45,7 +45,7 @@ def daemon_that_does_not_answer(message: str, config_path: Path) -> Check:
     if config_path != INSTALLED_CONFIG:
         fix = f"start it: secretsd --config {config_path}"
         return fail("daemon", message, fix, ExitCode.TRY_AGAIN)
-    state = _shown("secretsd.service", "ActiveState,SubState,Result,LoadState")
+    state = shown("secretsd.service", "ActiveState,SubState,Result,LoadState")
     if state.get("LoadState") == "not-found":
         return fail("daemon", "secretsd.service does not exist", "apt install secretsd", ExitCode.TRY_AGAIN)
     active, sub = state.get("ActiveState"), state.get("SubState")
@@ -108,7 +108,7 @@ def _user() -> Check:
     return ok("user", f"{USER} has uid {uid}")
 
 
-def _shown(unit: str, properties: str) -> dict[str, str]:
+def shown(unit: str, properties: str) -> dict[str, str]:
     """Properties of a unit; none where systemd does not answer."""
     try:
         done = subprocess.run(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secretsd.cli import signer as client
+from secretsd.cli import signer_host_checks
 from secretsd.config.models import Config
 from secretsd.config.signer import Signer
 from secretsd.config.signer_host import signer_cautions
@@ -29,6 +30,7 @@ def signer(config: Config) -> Iterator[Check]:
     for caution in signer_cautions(config):
         place, _, text = caution.partition(": ")
         yield warn(place, text, "correct [signer], then: systemctl reload secretsd-signer")
+    yield from signer_host_checks.host(config.signer)
     if config.signer.pin.startswith("file:"):
         yield from _pin_file(Path(config.signer.pin.removeprefix("file:")))
     options = argparse.Namespace(socket=None, config=None, signer_socket=str(config.signer.socket))

@@ -15,6 +15,8 @@ from secretsd.config.disk import raw_files
 from secretsd.config.positions import KeyPath, defined_twice, derailed_line, key_lines
 from secretsd.errors import ConfigError
 
+# Beside the top-level tables the one whose members may stand in several files: each bot brings its own keys.
+_SIGNING_KEYS = ("signer", "keys")
 _KINDS = {"sources": "source", "bundles": "bundle"}
 # tomllib ends its sentences with one of these; some sentences quote what they choked on.
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -70,7 +72,7 @@ class Tables:
 
     def locate(self, key_path: KeyPath) -> Place:
         """Like `place`, for sorting."""
-        for depth in (2, 1):
+        for depth in (3, 2, 1) if key_path[:2] == _SIGNING_KEYS else (2, 1):
             for document in self._documents:
                 if len(key_path) >= depth and _holds(document.data, key_path[:depth]):
                     return document.place(key_path)
@@ -174,7 +176,7 @@ def _offset(text: str, line: int, column: int) -> int:
 
 
 def _merge(documents: list[_Document]) -> tuple[dict[str, Any], list[tuple[Place, str]]]:
-    """The members of the top-level tables together; and each name that stands in two files."""
+    """The members of the shared tables together; and each name that stands in two files."""
     merged: dict[str, Any] = {}
     origin: dict[KeyPath, _Document] = {}
     duplicates: list[tuple[Place, str]] = []
@@ -186,20 +188,26 @@ def _merge(documents: list[_Document]) -> tuple[dict[str, Any], list[tuple[Place
             duplicates.append((document.place(path), text))
         return first is document
 
+    def add(table: dict[str, Any], values: Mapping[str, Any], above: KeyPath, document: _Document) -> None:
+        for key, value in values.items():
+            path = (*above, key)
+            is_shared = isinstance(value, dict) and (not above or path == _SIGNING_KEYS)
+            inner = table.setdefault(key, {}) if is_shared else None
+            if isinstance(inner, dict):
+                origin.setdefault(path, document)
+                add(inner, value, path, document)
+            elif is_new(path, document):
+                table[key] = value
+
     for document in documents:
-        for key, value in document.data.items():
-            table = merged.setdefault(key, {}) if isinstance(value, dict) else None
-            if table is None or not isinstance(table, dict):
-                if is_new((key,), document):
-                    merged[key] = value
-                continue
-            origin.setdefault((key,), document)
-            table.update({name: value[name] for name in value if is_new((key, name), document)})
+        add(merged, document.data, (), document)
     return merged, duplicates
 
 
 def _described(path: KeyPath) -> str:
     kind = _KINDS.get(str(path[0])) if len(path) == 2 else None
+    if path[:2] == _SIGNING_KEYS and len(path) == len(_SIGNING_KEYS) + 1:
+        kind = "signing key"
     return f"{kind} {path[-1]!r}" if kind else f"{path[-1]!r}"
 
 

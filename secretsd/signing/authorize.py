@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secretsd.signing.buckets import Buckets, TokenBucket
 from secretsd.signing.errors import SigningError
-from secretsd.signing.model import SEALED_BYTES, Hash, KeyType, Operation, Peer, Request, own_hash
+from secretsd.signing.model import SEALED_BYTES, Hash, KeyType, Operation, Peer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +169,7 @@ class Policy:
 def allowed_words(key: SigningKey) -> frozenset[str]:
     """What requests may need: the listed; without a hash the type's own, without a padding of RSA both."""
     listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
-    hashes = {own_hash(type_)} if type_ not in _HASHLESS and not listed & HASHES else set()
+    hashes = {type_.own_hash} if type_ not in _HASHLESS and not listed & HASHES else set()
     return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())
 
 

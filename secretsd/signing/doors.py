@@ -17,7 +17,7 @@ from secretsd.signing.peer import Identified, credentials, identify
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 64  # accepted before the loop looks at its other sockets
+_AT_ONCE = 8  # accepted before the loop looks at its connections: who is at the door makes them wait
 _PAUSE_S = 0.05  # after EMFILE and its like: the queue stays readable, and the loop would spin
 _WARN_EVERY_S = 10.0
 _RESERVE = 4  # the last quarter of all connections is for users who have few

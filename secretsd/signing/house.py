@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 AUDIT_GROUP = "secretsd-audit"
 _MOST_CONNECTIONS = 2048  # each has two descriptors, its own and the pidfd of its peer
 _DRAIN_S = 5.0
+_PATIENCE_S = 2.0
 # What a running process cannot change: its sockets, its files, its threads, its token.
 _NEEDS_A_RESTART = frozenset(
     {
@@ -76,14 +77,23 @@ class House:
         self._tasks: set[asyncio.Task[object]] = set()
 
     def open(self, tried: Callable[[], None]) -> None:
-        """Lets requests in, which wait for the token; `tried` is called when it is there, or is not."""
+        """Lets requests in when the token was tried once, which is when `tried` is called.
+
+        After a restart those that wait at the sockets would else be told that there is no token yet. A token
+        that does not answer at all for a while keeps nobody waiting: they are let in, and told.
+        """
         self._trail.event("start")
+        patience = self._loop.call_later(_PATIENCE_S, self._open_doors)
 
         def ended(_: SigningError | None) -> None:
+            patience.cancel()
             self._say_what_is_missing()
+            self._open_doors()
             tried()
 
         self._dispatcher.bring_up(ended)
+
+    def _open_doors(self) -> None:
         for door in self._doors:
             door.open()
 

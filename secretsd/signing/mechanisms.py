@@ -23,7 +23,6 @@ from secretsd.signing.model import (
     Request,
     TokenCall,
     TokenMechanism,
-    own_hash,
 )
 
 # DER of DigestInfo up to the digest (RFC 8017, 9.2, note 1).
@@ -98,7 +97,7 @@ def mechanism_name(request: Request, key: KeyVersion) -> str:
 
 
 def _hash(request: Request, type_: KeyType) -> Hash:
-    return request.hash or own_hash(type_)
+    return request.hash or type_.own_hash
 
 
 def _digest(request: Request, hash_: Hash) -> bytes:
@@ -126,7 +125,7 @@ def _sign_ecdsa(request: Request, key: KeyVersion) -> Work:
 
     def do(lane: Lane) -> bytes:
         raw = low_s(key.type, lane.sign(call, request.deadline_ns))
-        return marshaled(key.type, raw, request.marshaling, digest, key.public_key)
+        return marshaled(raw, request.marshaling, digest, key.public_key)
 
     return do
 

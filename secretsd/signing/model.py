@@ -34,13 +34,13 @@ class KeyType(StrEnum):
         return int(self.removeprefix("rsa-")) if self.is_rsa else 0
 
     @property
+    def own_hash(self) -> Hash:
+        """The hash of a request that names none, and the only one of a key whose mechanisms name none."""
+        return Hash.SHA2_384 if self is KeyType.P384 else Hash.SHA2_256
+
+    @property
     def has_public_key(self) -> bool:
         return self.is_ecdsa or self.is_rsa or self is KeyType.ED25519
-
-
-def own_hash(type_: KeyType) -> Hash:
-    """The hash of a request that names none, and the only one of a key whose mechanisms name none."""
-    return Hash.SHA2_384 if type_ is KeyType.P384 else Hash.SHA2_256
 
 
 class Operation(StrEnum):

@@ -21,6 +21,8 @@ _ROOM = socket.CMSG_SPACE(CREDENTIALS.size)
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
 _MOST_SENDERS = 16  # of one connection that are remembered
+# Plain numbers: Python's own are enumerations, and slow.
+_TRUNCATED, _NO_SIGNAL = int(socket.MSG_TRUNC), int(socket.MSG_NOSIGNAL)
 # One for all connections: what is read is copied out before the loop goes on.
 _BUFFER = bytearray(frame.MAX_FRAME_BYTES)
 _VIEW = memoryview(_BUFFER)
@@ -84,7 +86,7 @@ class NativeConnection:
         except OSError:
             count, ancillary, flags = 0, [], 0
         if count:
-            self._take(bytes(_VIEW[:count]), ancillary, is_cut=bool(flags & socket.MSG_TRUNC))
+            self._take(bytes(_VIEW[:count]), ancillary, is_cut=bool(flags & _TRUNCATED))
         else:
             self.close()
 
@@ -149,7 +151,7 @@ class NativeConnection:
     def _sent(self, data: bytes) -> bool:
         """Whether nothing is left to do about `data`: it went out, or never will."""
         try:
-            self._connection.send(data, socket.MSG_NOSIGNAL)
+            self._connection.send(data, _NO_SIGNAL)
         except BlockingIOError:
             return False
         except OSError:

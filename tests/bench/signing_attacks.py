@@ -1,4 +1,4 @@
-"""All attack figures of the signer, in full: about five minutes.
+"""All attack figures of the signer, in full: about three minutes.
 
 python -m tests.bench.signing_attacks
 """

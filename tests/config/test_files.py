@@ -54,6 +54,22 @@ def test_drop_ins_are_merged_in_the_order_of_their_names(etc: Etc) -> None:
     assert tables.place(()) == f"{etc.main}:1"
 
 
+def test_keys_of_the_signer_may_stand_in_files_of_their_own(etc: Etc) -> None:
+    etc.write("[signer]\npin = 'file:/p'\n[signer.keys.a]\ntype = 'hmac'\n")
+    etc.write("[signer.keys.b]\nallow = []\n", "conf.d/10-b.toml")
+    tables = read_tables(etc.main)
+    assert tables.data["signer"] == {"pin": "file:/p", "keys": {"a": {"type": "hmac"}, "b": {"allow": []}}}
+    assert tables.place(("signer", "keys", "b", "allow")) == f"{etc.directory}/conf.d/10-b.toml:2"
+    assert tables.place(("signer", "keys", "b", "missing")) == f"{etc.directory}/conf.d/10-b.toml:1"
+    assert tables.place(("signer", "pin")) == f"{etc.main}:2"
+
+    etc.write("[signer.keys.a]\ntype = 'ed25519'\n[signer]\npin = 'file:/q'\n", "conf.d/20-a.toml")
+    assert problems(etc) == [
+        "conf.d/20-a.toml:1: signing key 'a' is already defined at secretsd.toml:3",
+        "conf.d/20-a.toml:4: 'pin' is already defined at secretsd.toml:2",
+    ]
+
+
 def test_merging_leaves_no_file_of_its_own_in_repr(etc: Etc) -> None:
     etc.write(f"[bundles.a]\nx = '{MARKER}'\n")
     assert MARKER not in repr(read_tables(etc.main))

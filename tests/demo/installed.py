@@ -65,3 +65,15 @@ class InstalledStage:
     def bot_saw(self) -> list[tuple[str, float]]:
         keys = [line.split(" ")[1] for line in self._machine.seen("bot")]
         return [(key, self._machine.seen_at("bot")) for key in keys]
+
+    def set_up_token(self) -> None:
+        self._machine.host.run(["/usr/libexec/secretsd/setup-softhsm"], timeout_s=90)
+
+    def folder(self) -> str:
+        return "/root"
+
+    def write(self, path: str, content: bytes) -> None:
+        self._machine.host.put(path, content)
+
+    def read(self, path: str) -> bytes:
+        return self._machine.host.read(path).encode(errors="surrogateescape")

@@ -33,6 +33,7 @@ _PACKAGES = (
     "libcap2-bin",
     "procps",
     "python3",
+    "softhsm2",
     "strace",
     "systemd",
     "systemd-sysv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -57,6 +58,20 @@ def test_locked_requirements_are_those_of_the_metadata_and_name_no_index() -> No
         text = file.read_text(encoding="utf-8")
         assert "--hash=sha256:" in text
         assert not re.search(r"--(extra-)?index-url|--find-links|file:|https?://", text), file.name
+
+
+def test_only_the_marker_that_every_cpython_fulfils_is_taken_off_a_requirement() -> None:
+    pattern = runpy.run_path(str(ROOT / "packaging" / "build-deb"))["NOT_PYPY"]
+    both = "implementation_name != 'PyPy' and platform_python_implementation != 'PyPy'"
+    for marker in ("platform_python_implementation != 'PyPy'", both):
+        assert pattern.sub("", f"cffi==2.1.1 ; {marker} \\\n    --hash=x") == "cffi==2.1.1 \\\n    --hash=x"
+    for marker in (
+        "python_version < '3.13'",
+        f"{both} and python_version < '3.13'",
+        "sys_platform == 'win32'",
+    ):
+        text = f"thing==1 ; {marker} \\\n    --hash=x"
+        assert pattern.sub("", text) == text
 
 
 def test_every_file_of_the_tools_agrees_on_python() -> None:

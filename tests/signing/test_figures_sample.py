@@ -8,7 +8,7 @@ from tests.bench import signing
 from tests.bench.figures import table
 from tests.bench.signing_keys import HMAC
 
-_CELL_S = 0.2
+_CELL_S = 0.5
 # The library alone with 64 threads is not measured.
 _WITHOUT_64 = "library alone"
 

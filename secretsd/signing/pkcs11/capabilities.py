@@ -10,7 +10,7 @@ from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import Signer, SigningKey
-from secretsd.signing.model import Hash, KeyType, own_hash
+from secretsd.signing.model import Hash, KeyType
 from secretsd.signing.pkcs11 import wrapping
 from secretsd.signing.pkcs11.parameters import HMACS
 
@@ -83,7 +83,7 @@ def _for_use(type_: KeyType, key: SigningKey) -> Iterator[Mechanism]:
         if "pss" in paddings:
             yield Mechanism.RSA_PKCS_PSS
     elif type_ is KeyType.HMAC:
-        for hash_ in [each for each in Hash if each in words] or [own_hash(type_)]:
+        for hash_ in [each for each in Hash if each in words] or [type_.own_hash]:
             yield HMACS[hash_]
     elif type_ is KeyType.AES_GCM:
         yield Mechanism.AES_GCM

@@ -17,29 +17,29 @@ def read_pin(place: str) -> str:
     """
     kind, _, rest = place.partition(":")
     if kind == "credential":
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not directory:
-            raise _missing(
-                "there are no credentials: systemd passes none to this process",
-                f'LoadCredential={rest}:PATH in the unit, or pin = "file:PATH"',
-            )
-        path = os.path.join(directory, rest)
+        path = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), rest)
+        # systemd hands it out at the start only; the path here is of no use to who has to mend it.
+        remedy = f"put it into /etc/credstore/{rest}, mode 600; then: systemctl restart secretsd-signer"
+        if not os.path.isabs(path):
+            remedy = f'LoadCredential={rest} in the unit, or pin = "file:PATH" where there is none'
     else:
-        path = rest
+        path, remedy = rest, f"write it into {rest}, mode 600, the signer's user's; then: secretsctl unlock"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        advice = f"create it, readable for this service only: {path}"
-        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", advice) from None
+        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", remedy) from None
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise _missing("the PIN's place is no file", f"write the PIN into a file: {path}")
+            raise _missing("the PIN's place is no file", remedy)
         if kind == "file" and mode & 0o077:
-            raise _missing("the PIN's file may be read by others than its owner", f"chmod 600 {path}")
+            raise _missing(
+                "the PIN's file may be read by others than its owner",
+                f"chmod 600 {path}; then: secretsctl unlock",
+            )
         content = os.read(descriptor, _LONGEST_BYTES + 1)
     except OSError as error:
-        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", path) from None
+        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", remedy) from None
     finally:
         os.close(descriptor)
     try:
@@ -47,9 +47,9 @@ def read_pin(place: str) -> str:
     except UnicodeDecodeError:
         pin = ""
     if not pin or len(content) > _LONGEST_BYTES:
-        raise _missing("the PIN's file is empty, too long or not text", f"write the PIN into {path}")
+        raise _missing("the PIN's file is empty, too long or not text", remedy)
     return pin
 
 
 def _missing(what: str, advice: str) -> SigningError:
-    return SigningError("pin-missing", what, advice=advice + "; then: secretsctl unlock")
+    return SigningError("pin-missing", what, advice=advice)
