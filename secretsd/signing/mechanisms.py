@@ -64,7 +64,7 @@ def work(request: Request, key: KeyVersion) -> Work:
         raise SigningError(
             "version-retired",
             f"version {key.number} of {key.key} is retired",
-            advice="use a newer version of the key",
+            advice=f"use a newer version of the key, or make one: secretsctl keys generate {key.key}",
         )
     if request.check_is_hmac and key.type is not KeyType.HMAC:
         raise _unsupported(f"a key of type {key.type} has no HMAC to verify")

@@ -287,7 +287,7 @@ def test_what_is_no_signer_is_to_be_tried_again(signer: FakeSigner, answer: byte
     signer.answer = lambda _: answer
     code, written, said = ctl(signer.path, "keys")
     assert (code, written) == (75, "")
-    assert "systemctl status secretsd-signer.socket" in said
+    assert "systemctl status secretsd-signer; journalctl" in said
 
 
 def test_a_signer_that_is_down_is_75_with_what_to_look_at(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_signer_that_is_down_is_75_with_what_to_look_at(tmp_path: Path) -> Non
         for words in (["keys"], ["sign", "hot"], ["approve"], ["unlock"]):
             code, written, said = ctl(path, *words, given=b"x")
             assert (code, written) == (75, ""), words
-            assert "systemctl status secretsd-signer.socket" in said
+            assert "systemctl enable --now secretsd-signer" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a socket of another user: needs root")
