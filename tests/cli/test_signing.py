@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -246,8 +248,18 @@ def test_unwrap_waits_until_somebody_has_approved(signer: FakeSigner) -> None:
 
 
 def test_an_approver_sees_what_waits_and_approves_it(signer: FakeSigner) -> None:
+    whoami, mine = pwd.getpwuid(os.getuid()), copy.deepcopy(documents.APPROVALS)
+    mine["approvals"][0]["requester_uid"] = whoami.pw_uid
+    signer.answer = lambda _: mine
     written = ctl(signer.path, "approve")[1]
-    assert "cold: asked for by uid 1001, waits, 9m left" in written
+    assert f"cold: asked for by {whoami.pw_name} (uid {whoami.pw_uid}), waits, 9m left" in written
+    assert f"another user: secretsctl approve {ID}" in written, "whoever asked is told to approve"
+    stranger = 0x7FFF0000
+    mine["approvals"][0]["requester_uid"] = stranger
+    assert f"cold: asked for by uid {stranger}, waits" in ctl(signer.path, "approve")[1]
+
+    signer.answer = canned
+    written = ctl(signer.path, "approve")[1]
     assert "ab" * 32 in written
     assert written.count(f"secretsctl approve {ID}") == 1
     assert json.loads(ctl(signer.path, "approve", "--json")[1]) == documents.APPROVALS
