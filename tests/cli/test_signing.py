@@ -247,6 +247,17 @@ def test_unwrap_waits_until_somebody_has_approved(signer: FakeSigner) -> None:
     assert len(looks) == 2
 
 
+def test_a_message_that_is_too_long_for_a_request_is_told_what_to_do_instead(signer: FakeSigner) -> None:
+    for words in (["sign", "hot"], ["verify", "hot", "--signature", "AAAA"]):
+        code, written, said = ctl(signer.path, *words, given=b"x" * 48_001)
+        assert (code, written) == (64, "")
+        assert "--digest" in said
+    assert signer.asked == []
+    longest = signer.path, "verify", "hot", "--signature", "A" * 684
+    ctl(*longest, given=b"x" * 48_000)
+    assert len(json.dumps(signer.asked[-1][2])) < 65_000
+
+
 def test_an_approver_sees_what_waits_and_approves_it(signer: FakeSigner) -> None:
     whoami, mine = pwd.getpwuid(os.getuid()), copy.deepcopy(documents.APPROVALS)
     mine["approvals"][0]["requester_uid"] = whoami.pw_uid
