@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from secretsd.cli import asking, fast, local_checks, signer_checks, unit_checks
+from secretsd.cli import asking, fast, local_checks, signer_checks, signer_host_checks, unit_checks
 from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, sentence
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
@@ -38,9 +38,12 @@ def examine(options: argparse.Namespace) -> list[Check]:
         socket_path = fast.DEFAULT_SOCKET
     daemon, of_the_daemon, config_path = _ask(socket_path, options.config or INSTALLED_CONFIG)
     config, checks = local_checks.configuration(config_path)
+    has_mistakes = any(each.state == "fail" for each in checks)
     checks += [daemon, *local_checks.host(config), *of_the_daemon]
     checks += unit_checks.units(config)
     checks += signer_checks.signer(config)
+    if has_mistakes and config_path == INSTALLED_CONFIG:
+        checks += signer_host_checks.stopped_by_a_mistake()
     return checks
 
 

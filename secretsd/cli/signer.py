@@ -20,7 +20,9 @@ from secretsd.signing.errors import KINDS, SigningError
 _PATIENCE_S = 15.0
 _TOKEN_S = 75.0  # a token makes an RSA key in its own time; the signer gives up after 60 s
 _QUEUE_S = 5.0
-_START = "systemctl status secretsd-signer.socket; systemctl start secretsd-signer.socket"
+_START = "systemctl enable --now secretsd-signer; where there is no token yet, see secretsd-signer(8)"
+# Its sockets are there, so what is wrong is the service.
+_LOOK = "systemctl status secretsd-signer; journalctl -u secretsd-signer -n 50"
 
 Document = dict[str, Any]
 
@@ -106,16 +108,18 @@ def _ask(
             return dict(document["data"])
         raise _refusal(code, str(document["errors"][0]))
     except TimeoutError:
-        raise TryAgainError(f"the signer did not answer within {timeout_s:.0f} s", advice=_START) from None
+        raise TryAgainError(f"the signer did not answer within {timeout_s:.0f} s", advice=_LOOK) from None
     except PermissionError:
         raise RefusedError(f"may not connect to {path}: check its mode and its directory's") from None
     except FileNotFoundError:
         raise TryAgainError(f"there is no signer's socket at {path}", advice=_START) from None
+    except ConnectionRefusedError:
+        raise TryAgainError(f"nobody listens on {path}", advice=_START) from None
     except OSError:
-        raise TryAgainError(f"the signer does not answer on {path}", advice=_START) from None
+        raise TryAgainError(f"the signer does not answer on {path}", advice=_LOOK) from None
     except (HTTPException, ValueError, LookupError, TypeError):
         message = f"what answers on {path} is no signer, or ended before it had answered"
-        raise TryAgainError(message, advice=_START) from None
+        raise TryAgainError(message, advice=_LOOK) from None
     finally:
         connection.close()
 

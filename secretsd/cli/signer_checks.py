@@ -15,7 +15,7 @@ from secretsd.config.models import Config
 from secretsd.config.signer import Signer
 from secretsd.config.signer_host import signer_cautions
 from secretsd.control.check import Check, fail, ok, warn
-from secretsd.errors import ExitCode, RefusedError, SecretsdError
+from secretsd.errors import ExitCode, SecretsdError
 from secretsd.signing.errors import KINDS
 
 Document = Mapping[str, Any]
@@ -36,10 +36,10 @@ def signer(config: Config) -> Iterator[Check]:
     options = argparse.Namespace(socket=None, config=None, signer_socket=str(config.signer.socket))
     try:
         report = client.get(options, "/v1/secretsd/report")
-    except RefusedError as error:
-        yield fail("signer", str(error), "sudo secretsctl doctor", ExitCode.REFUSED)
     except SecretsdError as error:
-        yield fail("signer", str(error), error.advice or _RESTART, error.exit_code)
+        is_refused = error.exit_code is ExitCode.REFUSED
+        fix = "sudo secretsctl doctor" if is_refused else error.advice or _RESTART
+        yield fail("signer", str(error), fix, error.exit_code)
     else:
         yield from judge(report, config.signer)
 
@@ -47,7 +47,7 @@ def signer(config: Config) -> Iterator[Check]:
 def judge(report: Document, config: Signer) -> Iterator[Check]:
     """What the signer tells of itself. Pure."""
     under_way = f"{report['under_way']} under way, {report['waiting']} waiting"
-    yield ok("signer", f"answers on {config.socket}: {report['dispatch']}, {under_way}")
+    yield ok("signer", f"answers on {config.socket}: {under_way}")
     yield _token(report)
     if report["breaker_open"]:
         fix = "lower sessions in [signer], or see the token's own logs"
@@ -78,11 +78,16 @@ def _keys(report: Document, config: Signer) -> Iterator[Check]:
             missing = ", ".join(lacking[name])
             fix = "take operations and mechanisms out that the token cannot do, or use another token"
             yield fail(check, f"the token does not have {missing}", fix, ExitCode.CONFIG)
+        elif name in report["retired"]:
+            yield warn(check, "its newest version is retired", f"secretsctl keys generate {name}")
         elif name in report["keys"]:
-            yield ok(check, f"{key.type}, versions: {report['keys'][name]}")
+            count = report["keys"][name]
+            yield ok(check, f"{key.type}, {count} version{'s' * (count != 1)}")
             if not key.allow and key.operations:
                 fix = f"add allow to [signer.keys.{name}]"
                 yield warn(check, "nobody may use it", fix)
+        elif not report["trouble"]:
+            yield warn(check, "the signer has not read it yet", "systemctl reload secretsd-signer")
 
 
 def _failed(check: str, error: Document) -> Check:

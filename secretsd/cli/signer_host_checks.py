@@ -34,6 +34,15 @@ def host(config: Signer) -> Iterator[Check]:
         yield from credential(name, _CREDENTIALS, _ENCRYPTED)
 
 
+def stopped_by_a_mistake() -> Iterator[Check]:
+    """For a configuration that cannot be read, and so does not say whether there is to be a signer: only
+    what systemd calls failed."""
+    unit = "secretsd-signer.service"
+    if local_checks.shown(unit, "ActiveState").get("ActiveState") == "failed":
+        fix = "correct the configuration, then: systemctl restart secretsd-signer"
+        yield fail("signer units", f"{unit} has failed: no bot gets a signature", fix, ExitCode.CONFIG)
+
+
 def units(found: dict[str, dict[str, str]]) -> Iterator[Check]:
     """By what systemd says of each unit; nothing where it says nothing. Pure."""
     down = [unit for unit, state in found.items() if state.get("ActiveState", "active") != "active"]

@@ -17,6 +17,9 @@ HASHES = ("sha2-256", "sha2-384", "sha2-512")
 MARSHALINGS = ("asn1", "jws", "eth")
 PADDINGS = ("pss", "pkcs1v15")
 
+# In base64, and with a signature beside it, it is still one request of at most 64 KiB.
+_LONGEST_MESSAGE_BYTES = 48_000
+
 # A SubjectPublicKeyInfo of Ed25519 up to its 32 bytes (RFC 8410), which are all that Transit tells.
 _ED25519_HEAD = bytes.fromhex("302a300506032b6570032100")
 
@@ -55,7 +58,7 @@ def _sign_arguments(parser: Parser) -> None:
 
 
 def _sign(options: argparse.Namespace) -> int:
-    message = files.read(options.message, "the message")
+    message = _message(options)
     answer, what = _signed(options, message)
     version, text = _parts(str(answer[what]))
     if options.out is not None:
@@ -67,6 +70,17 @@ def _sign(options: argparse.Namespace) -> int:
     else:
         print(text)
     return ExitCode.OK
+
+
+def _message(options: argparse.Namespace) -> bytes:
+    """Raises: SecretsdError."""
+    message = files.read(options.message, "the message")
+    if len(message) > _LONGEST_MESSAGE_BYTES:
+        raise UsageError(
+            f"a message has at most {_LONGEST_MESSAGE_BYTES} bytes here",
+            advice="take its digest: openssl dgst -sha256 -binary FILE, and --digest",
+        )
+    return message
 
 
 def _signed(options: argparse.Namespace, message: bytes) -> tuple[signer.Document, str]:
@@ -120,7 +134,7 @@ def _verify_arguments(parser: Parser) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     signature = _given_signature(options)
-    message = files.read(options.message, "the message")
+    message = _message(options)
     is_hmac = _is_hmac_key(options)
     text = signer.encoded(signature)
     if options.marshaling == "jws" and not is_hmac:
@@ -214,7 +228,7 @@ COMMANDS = (
 Asks secretsd-signer for the signature of a message and prints it in base64. With a key of type hmac it is
 the message's HMAC. The key never leaves the token, and the use is on record there.
 
-A message has at most 48 KiB. Of a larger one sign the digest: with --digest, which the key's mechanisms
+A message has at most 48,000 bytes. Of a larger one sign the digest: with --digest, which the key's mechanisms
 must allow.""",
         examples="""\
 printf 'buy 1 BTC' | secretsctl sign hot-wallet

@@ -27,8 +27,11 @@ COMMANDS = (
         name="unlock",
         summary="try the token's PIN again, after it was refused",
         description="""\
-A PIN that the token refused is not tried again by itself: a few more attempts would lock the token. When it
-is corrected where the configuration says, this has the signer read it anew and try it once.""",
+A PIN that the token refused is not tried again by itself: a few more attempts would lock the token. When
+the file that pin = "file:PATH" names is corrected, this has the signer read it anew and try it once.
+
+A PIN that is a credential (pin = "credential:NAME") is handed over by systemd when the service starts. After
+it was corrected, systemctl restart secretsd-signer; this would find the old one, and does not try it.""",
         examples="""\
 secretsctl unlock""",
         codes={0: "the token works", **FOR_ADMINS},

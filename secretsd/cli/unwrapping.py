@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -107,10 +110,21 @@ def _approve(options: argparse.Namespace) -> int:
     if options.json:
         asking.print_json({"schema": asking.SCHEMA, **document})
     elif options.request is None:
-        print(screen.waiting(clean(document), asking.view(options)))
+        found = clean(document)
+        print(screen.waiting(found, asking.view(options), _names(found), os.getuid()))
     else:
         print(f"approved: {clean(document)['key']} may enter the token, once, for whoever asked")
     return ExitCode.OK
+
+
+def _names(document: signer.Document) -> dict[int, str]:
+    """The users of the requests that this host knows, by uid."""
+    names = {}
+    for each in document.get("approvals") or ():
+        for uid in (each.get("requester_uid"), each.get("approver_uid")):
+            with contextlib.suppress(KeyError, TypeError, OverflowError):
+                names[uid] = pwd.getpwuid(uid).pw_name
+    return names
 
 
 COMMANDS = (

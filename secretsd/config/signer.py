@@ -57,7 +57,7 @@ def _family(type_: str) -> str:
 
 
 class Allowed(Table):
-    """One kind of peer that may use the key. All fields that are given must match, one entry is enough."""
+    """One kind of peer that is meant. All fields that are given must match, one entry is enough."""
 
     unit: UnitName | None = Field(
         default=None,

@@ -89,6 +89,8 @@ class Administration:
                 "sessions": self._desk.config.sessions,
                 "dispatch": self._desk.config.dispatch,
                 "keys": {name: len(versions) for name, versions in sorted(token.keys.items())},
+                # With no version that makes anything new.
+                "retired": sorted(name for name, versions in token.keys.items() if versions[-1].is_retired),
                 "problems": descriptions.problems_told(token.problems),
                 "approvals": len(self._current().waiting(time.monotonic())),
             }
@@ -228,7 +230,11 @@ class Administration:
         def tried(trouble: SigningError | None) -> None:
             self._deeds.done(deed, use, {"state": "the token works"} if trouble is None else trouble)
 
-        self._desk.token.unlock()
+        try:
+            self._desk.token.unlock()
+        except SigningError as error:
+            self._deeds.done(deed, use, error)
+            return
         self._desk.dispatcher.bring_up(tried)
 
     def _current(self) -> Approvals:

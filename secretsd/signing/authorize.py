@@ -110,8 +110,9 @@ class Policy:
         if not self._any_matches(configured.allow, peer):
             raise SigningError(
                 "no-right",
-                f"{key}: you may not use this key",
-                advice=f"add your unit, user or group to allow of [signer.keys.{key}]",
+                f"{key}: {_known_as(peer)} may not use this key",
+                advice=f"name it, its user or group in allow of [signer.keys.{key}]; "
+                "systemctl reload secretsd-signer",
             )
         limit, who = configured.rate_limit, peer.uid if peer.unit is None else peer.unit
         bucket = None if limit is None else self._buckets.bucket(key, who, limit)
@@ -171,6 +172,11 @@ def allowed_words(key: SigningKey) -> frozenset[str]:
     listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
     hashes = {type_.own_hash} if type_ not in _HASHLESS and not listed & HASHES else set()
     return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())
+
+
+def _known_as(peer: Peer) -> str:
+    """What an entry would have to match. It is often not what one thinks: a unit with a Slice= has none."""
+    return f"uid {peer.uid} in no system service" if peer.unit is None else f"{peer.unit} (uid {peer.uid})"
 
 
 def _matches_nobody(key: str, list_name: str, what: str, who: str) -> str:

@@ -113,7 +113,9 @@ def asker_gone() -> SigningError:
 
 def version_retired(key: str, number: int) -> SigningError:
     return SigningError(
-        "version-retired", f"version {number} of {key} is retired", advice="use a newer version of the key"
+        "version-retired",
+        f"version {number} of {key} is retired",
+        advice=f"use a newer version of the key, or make one: secretsctl keys generate {key}",
     )
 
 

@@ -158,8 +158,8 @@ class House:
         if trouble is not None:
             return f"{trouble}"
         problems = len(self._token.problems)
-        lacking = f", {problems} cannot be used: see secretsctl keys list" if problems else ""
-        return f"{len(self._token.keys)} keys ready{lacking}"
+        lacking = f", cannot be used: {problems}; see secretsctl keys list" if problems else ""
+        return f"keys ready: {len(self._token.keys)}{lacking}"
 
     def _welcome_native(
         self, connection: socket.socket, identified: Identified, leave: Callable[[], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -74,7 +75,8 @@ class Trail:
     @property
     def trouble(self) -> SigningError | None:
         """Why strict requests must be refused now; None while the log can be written."""
-        return None if self._log.trouble is None else audit_unavailable()
+        error = self._log.trouble
+        return None if error is None else audit_unavailable(error)
 
     def intent(self, members: str, version: int, *, is_strict: bool) -> Use:
         """Notes what is about to be done."""
@@ -114,14 +116,14 @@ class Trail:
 
     def commit(self, done: Callable[[SigningError | None], None]) -> None:
         """Calls `done` when all of the above is on the disk, or cannot be brought there."""
-        self._log.commit(lambda error: done(None if error is None else audit_unavailable()))
+        self._log.commit(lambda error: done(None if error is None else audit_unavailable(error)))
 
 
-def audit_unavailable() -> SigningError:
+def audit_unavailable(error: OSError) -> SigningError:
     return SigningError(
         "audit-unavailable",
-        "the audit log cannot be written, and without it this key is not used",
-        advice="see secretsctl doctor: is the disk full?",
+        f"the audit log cannot be written ({os.strerror(error.errno or 0)}), and without it this is not done",
+        advice="look at owner, mode and free room of audit in state_dir (/var/lib/secretsd-signer)",
     )
 
 

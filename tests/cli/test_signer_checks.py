@@ -13,6 +13,7 @@ from secretsd.config.models import Config
 from secretsd.config.signer import Signer
 from secretsd.control.check import Check, exit_code
 from secretsd.errors import ExitCode
+from secretsd.signing.errors import SigningError
 
 CONFIG = Signer.model_validate(
     {
@@ -43,6 +44,7 @@ REPORT: dict[str, Any] = {
     "sessions": 8,
     "dispatch": "workers",
     "keys": {"orders": 2, "hot": 1},
+    "retired": [],
     "problems": {},
     "approvals": 0,
 }
@@ -79,6 +81,29 @@ def test_each_trouble_has_its_line() -> None:
     assert "ECDSA" in wrong(token=lacking).detail
     assert wrong(token=None).state == "warn"
     assert wrong(trouble=error("a-newer-word")).code is ExitCode.BUG
+
+
+def test_a_key_whose_newest_version_is_retired_is_not_called_well() -> None:
+    assert wrong(retired=["hot"]).fix == "secretsctl keys generate hot"
+
+
+def test_a_key_that_was_configured_without_a_reload_is_not_passed_over_in_silence() -> None:
+    assert wrong(keys={"orders": 2}) == Check(
+        "key hot", "warn", "the signer has not read it yet", "systemctl reload secretsd-signer", ExitCode.OK
+    )
+    trouble = judged(keys={}, trouble=error("token-missing"))
+    assert [check.check for check in trouble if check.state != "ok"] == ["token"]
+
+
+def test_who_may_not_ask_the_signer_is_not_told_to_restart_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SigningError("not-an-admin", "only admins may", advice="run it as root")
+
+    monkeypatch.setattr("secretsd.cli.signer.get", refuse)
+    config = CONFIG.model_copy(update={"socket": tmp_path / "signer.sock"})
+    assert list(signer(Config(signer=config)))[-1].fix == "sudo secretsctl doctor"
 
 
 def test_a_key_that_nobody_may_use_is_seen() -> None:

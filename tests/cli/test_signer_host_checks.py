@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secretsd.cli.signer_host_checks import UNITS, credential, host, units
+import pytest
+
+from secretsd.cli import local_checks
+from secretsd.cli.signer_host_checks import UNITS, credential, host, stopped_by_a_mistake, units
 from secretsd.config.signer import Signer
 from secretsd.errors import ExitCode
 
@@ -22,6 +25,14 @@ def test_units_that_are_down_or_will_not_come_back() -> None:
     (check,) = units({**dict.fromkeys(UNITS, RUNNING), UNITS[2]: RUNNING | {"UnitFileState": "disabled"}})
     assert (check.state, check.fix) == ("warn", "systemctl enable secretsd-signer")
     assert list(units({unit: {} for unit in UNITS})) == [], "systemd does not answer"
+
+
+def test_a_signer_that_a_mistake_stopped_is_told_beside_the_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for state, count in (("failed", 1), ("active", 0), ("inactive", 0)):
+        monkeypatch.setattr(local_checks, "shown", lambda *_, state=state: {"ActiveState": state})
+        found = list(stopped_by_a_mistake())
+        assert len(found) == count, state
+        assert all(check.fix.endswith("systemctl restart secretsd-signer") for check in found)
 
 
 def test_the_pins_file_is_judged_by_its_mode_and_never_shown(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -262,9 +264,30 @@ def test_unwrap_waits_until_somebody_has_approved(signer: FakeSigner) -> None:
     assert len(looks) == 2
 
 
+def test_a_message_that_is_too_long_for_a_request_is_told_what_to_do_instead(signer: FakeSigner) -> None:
+    for words in (["sign", "hot"], ["verify", "hot", "--signature", "AAAA"]):
+        code, written, said = ctl(signer.path, *words, given=b"x" * 48_001)
+        assert (code, written) == (64, "")
+        assert "--digest" in said
+    assert signer.asked == []
+    longest = signer.path, "verify", "hot", "--signature", "A" * 684
+    ctl(*longest, given=b"x" * 48_000)
+    assert len(json.dumps(signer.asked[-1][2])) < 65_000
+
+
 def test_an_approver_sees_what_waits_and_approves_it(signer: FakeSigner) -> None:
+    whoami, mine = pwd.getpwuid(os.getuid()), copy.deepcopy(documents.APPROVALS)
+    mine["approvals"][0]["requester_uid"] = whoami.pw_uid
+    signer.answer = lambda _: mine
     written = ctl(signer.path, "approve")[1]
-    assert "cold: asked for by uid 1001, waits, 9m left" in written
+    assert f"cold: asked for by {whoami.pw_name} (uid {whoami.pw_uid}), waits, 9m left" in written
+    assert f"another user: secretsctl approve {ID}" in written, "whoever asked is told to approve"
+    stranger = 0x7FFF0000
+    mine["approvals"][0]["requester_uid"] = stranger
+    assert f"cold: asked for by uid {stranger}, waits" in ctl(signer.path, "approve")[1]
+
+    signer.answer = canned
+    written = ctl(signer.path, "approve")[1]
     assert "ab" * 32 in written
     assert written.count(f"secretsctl approve {ID}") == 1
     assert json.loads(ctl(signer.path, "approve", "--json")[1]) == documents.APPROVALS
@@ -304,7 +327,7 @@ def test_what_is_no_signer_is_to_be_tried_again(signer: FakeSigner, answer: byte
     signer.answer = lambda _: answer
     code, written, said = ctl(signer.path, "keys")
     assert (code, written) == (75, "")
-    assert "systemctl status secretsd-signer.socket" in said
+    assert "systemctl status secretsd-signer; journalctl" in said
 
 
 def test_a_signer_that_is_down_is_75_with_what_to_look_at(tmp_path: Path) -> None:
@@ -315,7 +338,7 @@ def test_a_signer_that_is_down_is_75_with_what_to_look_at(tmp_path: Path) -> Non
         for words in (["keys"], ["sign", "hot"], ["approve"], ["unlock"]):
             code, written, said = ctl(path, *words, given=b"x")
             assert (code, written) == (75, ""), words
-            assert "systemctl status secretsd-signer.socket" in said
+            assert "systemctl enable --now secretsd-signer" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a socket of another user: needs root")

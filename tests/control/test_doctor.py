@@ -179,6 +179,22 @@ def test_a_configuration_that_waits_to_be_loaded_and_a_state_directory_that_is_g
     assert checks["state"].state == "fail"
 
 
+def test_a_change_of_the_signers_table_is_none_of_the_daemons(config: Path) -> None:
+    async def scenario() -> list[Check]:
+        conductor = Conductor(config, load_checked(config))
+        conductor.open()
+        signer = '[signer]\nmodule = "/usr/lib/fake.so"\ntoken = "fake"\npin = "credential:hsm-pin"\n'
+        config.write_text(config.read_text() + signer)
+        try:
+            return await doctor.examine(conductor)
+        finally:
+            await conductor.stop()
+
+    checks = asyncio.run(scenario())
+    assert checks
+    assert "running" not in {check.check for check in checks}
+
+
 def test_a_helper_that_is_not_there_is_found_before_a_rotation_needs_it(config: Path, tmp_path: Path) -> None:
     text = config.read_text().replace("[daemon]", f'[daemon]\nnotify_socket = "{tmp_path}/n"')
     config.write_text(text + '[[bundles.one.on_change]]\nunit = "bot.service"\naction = "reload"\n')

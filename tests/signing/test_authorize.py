@@ -26,6 +26,14 @@ def test_a_key_without_entries_is_for_nobody_not_even_root(who: Any) -> None:
     assert policy({"k": {}}).visible(who) == ()
 
 
+def test_a_refusal_says_as_whom_the_kernel_knows_the_peer() -> None:
+    judge = policy({"k": {}})
+    with pytest.raises(SigningError, match=rf"^k: uid {OTHER} in no system service may not use this key$"):
+        judge.right(peer(OTHER), "k")
+    with pytest.raises(SigningError, match=rf"^k: {UNIT} \(uid {BOT}\) may not use this key$"):
+        judge.right(peer(BOT, unit=UNIT), "k")
+
+
 def test_an_unknown_key_is_told_without_its_name() -> None:
     with pytest.raises(SigningError) as caught:
         policy({"k": {}}).right(peer(0), "zQ7-sent")

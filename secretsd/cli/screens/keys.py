@@ -67,16 +67,26 @@ def asked(document: Document, key: str, file: str, *, is_waiting: bool) -> str:
     return "\n".join(lines)
 
 
-def waiting(document: Document, view: View) -> str:
-    """`secretsctl approve`: a block for each request, since ids and hashes are too wide for a table."""
+def waiting(document: Document, view: View, names: Mapping[int, str], uid: int) -> str:
+    """`secretsctl approve`: a block for each request, since ids and hashes are too wide for a table.
+
+    `names` are users' by their uids, as far as this host has them; `uid` is who looks.
+    """
+
+    def who(asked: object) -> str:
+        name = names.get(asked) if isinstance(asked, int) else None
+        return f"uid {asked}" if name is None else f"{name} (uid {asked})"
+
     lines: list[str] = []
     for each in document.get("approvals") or ():
         is_approved = each.get("approver_uid") is not None
-        state = f"approved by uid {each.get('approver_uid')}" if is_approved else "waits"
+        state = f"approved by {who(each.get('approver_uid'))}" if is_approved else "waits"
         left = span(float(each.get("expires_in_s") or 0))
-        about = f"{each.get('key')}: asked for by uid {each.get('requester_uid')}, {state}, {left} left"
+        about = f"{each.get('key')}: asked for by {who(each.get('requester_uid'))}, {state}, {left} left"
         lines += ["", *sentence(about, view, indent="")]
         lines.append(f"  blob SHA-256: {each.get('blob_sha256')}")
         if not is_approved:
-            lines.append(f"  to approve:   secretsctl approve {each.get('request_id')}")
+            # Whoever asked is refused, so that one passes it on.
+            whose = "another user:" if each.get("requester_uid") == uid else "to approve:  "
+            lines.append(f"  {whose} secretsctl approve {each.get('request_id')}")
     return "\n".join(lines[1:]) or "nothing waits for an approval"

@@ -104,11 +104,12 @@ def refused(error: PKCS11Error) -> SigningError:
     )
 
 
-def pin_locked(error: PKCS11Error) -> SigningError:
+def pin_locked(error: PKCS11Error, advice: str) -> SigningError:
+    """`advice` says where the right PIN goes: only the configuration knows."""
     return SigningError(
         "pin-locked",
         f"the token did not accept the PIN ({name_of(error)}); it is not tried again by itself",
-        advice="put the right PIN in its place, then: secretsctl unlock",
+        advice=advice,
     )
 
 

@@ -17,13 +17,11 @@ def read_pin(place: str) -> str:
     """
     kind, _, rest = place.partition(":")
     if kind == "credential":
-        path = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), rest)
-        # systemd hands it out at the start only; the path here is of no use to who has to mend it.
-        remedy = f"put it into /etc/credstore/{rest}, mode 600; then: systemctl restart secretsd-signer"
+        path, remedy = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), rest), how_to_change(place)
         if not os.path.isabs(path):
             remedy = f'LoadCredential={rest} in the unit, or pin = "file:PATH" where there is none'
     else:
-        path, remedy = rest, f"write it into {rest}, mode 600, the signer's user's; then: secretsctl unlock"
+        path, remedy = rest, how_to_change(place)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -49,6 +47,21 @@ def read_pin(place: str) -> str:
     if not pin or len(content) > _LONGEST_BYTES:
         raise _missing("the PIN's file is empty, too long or not text", remedy)
     return pin
+
+
+def how_to_change(place: str, what: str = "it") -> str:
+    """Where the PIN goes, and what to run then. `what` is the PIN, for the sentence."""
+    _, _, rest = place.partition(":")
+    if is_handed_out_once(place):
+        # Not where it was read: that copy is nobody's to mend.
+        return f"put {what} into /etc/credstore/{rest}, mode 600; then: systemctl restart secretsd-signer"
+    return f"write {what} into {rest}, mode 600, the signer's user's; then: secretsctl unlock"
+
+
+def is_handed_out_once(place: str) -> bool:
+    """Whether reading `place` again in this process finds what it found before: systemd copies a credential
+    when it starts the service, and never again."""
+    return place.startswith("credential:")
 
 
 def _missing(what: str, advice: str) -> SigningError:

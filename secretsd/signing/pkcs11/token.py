@@ -22,7 +22,7 @@ from secretsd.signing.pkcs11.faults import Cure
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.library import LockingLibrary
 from secretsd.signing.pkcs11.mapper import Mapper
-from secretsd.signing.pkcs11.pin import read_pin
+from secretsd.signing.pkcs11.pin import how_to_change, is_handed_out_once, read_pin
 
 _TRIES = 3
 
@@ -80,7 +80,13 @@ class Token:
         return wrapping.mechanism_among(self._token.slot.get_mechanisms())
 
     def unlock(self) -> None:
-        """Lets the PIN be tried again, once: by the next `open` or `reset`."""
+        """Lets the PIN be tried again, once: by the next `open` or `reset`.
+
+        Raises: SigningError pin-locked where that could only be the PIN that was refused: tokens lock
+        themselves after a few.
+        """
+        if self.latched is not None and is_handed_out_once(self.config.pin):
+            raise self.latched
         self.latched = None
 
     def configure(self, config: Signer) -> None:
@@ -120,7 +126,7 @@ class Token:
         """What is said of an error that is not mended here; a refused PIN latches."""
         match faults.cure_of(error):
             case Cure.OPERATOR:
-                self.latched = faults.pin_locked(error)
+                self.latched = faults.pin_locked(error, how_to_change(self.config.pin, "the right PIN"))
                 return self.latched
             case Cure.NONE:
                 return faults.refused(error)

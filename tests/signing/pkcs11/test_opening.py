@@ -152,6 +152,24 @@ def test_a_look_at_the_keys_waits_for_a_key_that_is_being_made(softhsm: SoftHsm)
     token.close()
 
 
+def test_unlock_never_gives_the_token_the_copy_of_a_credential_that_it_refused(
+    softhsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", os.fspath(tmp_path))
+    (tmp_path / "hsm-pin").write_text(WRONG_PIN)
+    token = Token(signer_config(softhsm, {"mac": hmac_key()}, pin="credential:hsm-pin"))
+    with pytest.raises(SigningError) as refused:
+        token.open()
+    assert refused.value.advice == (
+        "put the right PIN into /etc/credstore/hsm-pin, mode 600; then: systemctl restart secretsd-signer"
+    )
+    with pytest.raises(SigningError) as caught:
+        token.unlock()
+    assert caught.value is refused.value
+    assert token.latched is refused.value, "the next attempt would have tried the same PIN"
+    token.close()
+
+
 def test_a_pin_that_cannot_be_read(softhsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     softhsm.pin_file.chmod(0o644)
     assert failure(softhsm).code == "pin-missing"
