@@ -15,7 +15,7 @@ from secretsd.signing.dispatch import Dispatcher, Job
 from secretsd.signing.errors import SigningError
 from secretsd.signing.mechanisms import mechanism_name, needs, work
 from secretsd.signing.model import Answer, KeyVersion, Peer, Request
-from secretsd.signing.peer import is_alive
+from secretsd.signing.peer import gone, is_alive
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.trail import Actor, Trail, Use
@@ -41,6 +41,11 @@ class Caller:
 
     def is_alive(self) -> bool:
         return self._pidfd >= 0 and is_alive(self._pidfd)
+
+    def must_be_alive(self) -> None:
+        """Raises: SigningError peer-gone: what holds the socket now is not who connected."""
+        if not self.is_alive():
+            raise gone()
 
     def close(self) -> None:
         if self._pidfd >= 0:
@@ -169,12 +174,12 @@ class Desk:
         uid = caller.peer.uid
         outcome: Answer | SigningError
         outcome = result if isinstance(result, SigningError) else Answer(result, use.version)
-        if not caller.is_alive():
-            # What the process asked for must not go to whoever holds its socket now.
-            outcome = SigningError("peer-gone", "the process that asked has ended")
+        outcome = _for_the_living(caller, outcome)
         self.trail.outcome(use, outcome)
         if use.is_strict and isinstance(outcome, Answer):
-            self.trail.commit(lambda trouble: self._answer(uid, answer, trouble or outcome))
+            self.trail.commit(
+                lambda trouble: self._answer(uid, answer, _for_the_living(caller, trouble or outcome))
+            )
         else:
             self._answer(uid, answer, outcome)
 
@@ -184,6 +189,11 @@ class Desk:
             del self._under_way[uid]
         answer(outcome)
         self._note_idle()
+
+
+def _for_the_living(caller: Caller, outcome: Answer | SigningError) -> Answer | SigningError:
+    """What a process asked for must not go to whoever holds its socket after its end."""
+    return outcome if caller.is_alive() else gone()
 
 
 def _not_yet() -> SigningError:

@@ -47,7 +47,7 @@ def identify(connection: socket.socket) -> Identified:
         unit = _unit(pid) if is_the_connector or _effective_uid(pid) == uid else None
         peer = Peer(pid, uid, _groups(connection) | {gid}, unit, _start_ticks(pid))
         if not is_alive(pidfd):
-            raise _gone()
+            raise gone()
     except BaseException:
         os.close(pidfd)
         raise
@@ -80,11 +80,11 @@ def _descriptor(connection: socket.socket, pid: int) -> tuple[int, bool]:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         if error.errno != errno.ENOPROTOOPT:  # which is what a kernel before 6.5 says
-            raise _gone() from None
+            raise gone() from None
     try:
         return os.pidfd_open(pid), False
     except (ProcessLookupError, ValueError):
-        raise _gone() from None
+        raise gone() from None
 
 
 def _groups(connection: socket.socket) -> frozenset[int]:
@@ -132,7 +132,7 @@ def _read(pid: int, name: str) -> str:
         os.close(descriptor)
 
 
-def _gone() -> SigningError:
+def gone() -> SigningError:
     return SigningError(
         "peer-gone", "the process that connected has ended", advice="connect from the process that asks"
     )

@@ -10,6 +10,7 @@ from secretsd.signing.deeds import Telling
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope, fields
 from secretsd.signing.http.exchange import Exchange
+from secretsd.signing.peer import gone
 
 _WAITS = 202  # for the approval of somebody else
 
@@ -80,6 +81,8 @@ _CHANGES: Mapping[str, Callable[[Administration, Exchange, str, fields.Body], No
 
 def _telling(exchange: Exchange, *, done: int = 200) -> Telling:
     def tell(outcome: Mapping[str, Any] | SigningError) -> None:
+        if not exchange.caller.is_alive():
+            outcome = gone()
         if isinstance(outcome, SigningError):
             exchange.respond(envelope.error(outcome))
         else:
