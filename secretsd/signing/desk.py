@@ -44,6 +44,11 @@ class Caller:
     def is_alive(self) -> bool:
         return self._pidfd >= 0 and is_alive(self._pidfd)
 
+    def must_be_alive(self) -> None:
+        """Raises: SigningError peer-gone: what holds the socket now is not who connected."""
+        if not self.is_alive():
+            raise asker_gone()
+
     def close(self) -> None:
         if self._pidfd >= 0:
             os.close(self._pidfd)
@@ -176,12 +181,11 @@ class Desk:
         """On the loop, when the token has answered."""
         outcome: Answer | SigningError
         outcome = result if isinstance(result, SigningError) else Answer(result, use.version)
-        if not caller.is_alive():
-            # What the process asked for must not go to whoever holds its socket now.
-            outcome = asker_gone()
+        outcome = _for_the_living(caller, outcome)
         self.trail.outcome(use, outcome)
         if use.is_strict and isinstance(outcome, Answer):
-            self.trail.commit(lambda trouble: answer(trouble or outcome))
+            # It may end while the disk is waited for.
+            self.trail.commit(lambda trouble: answer(_for_the_living(caller, trouble or outcome)))
         else:
             answer(outcome)
 
@@ -191,6 +195,11 @@ class Desk:
             del self._under_way[uid]
         answer(outcome)
         self._note_idle()
+
+
+def _for_the_living(caller: Caller, outcome: Answer | SigningError) -> Answer | SigningError:
+    """What a process asked for must not go to whoever holds its socket after its end."""
+    return outcome if caller.is_alive() else asker_gone()
 
 
 def _not_yet() -> SigningError:

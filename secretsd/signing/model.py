@@ -151,6 +151,7 @@ class KeyVersion:
     type: KeyType
     public_key: bytes | None  # DER SubjectPublicKeyInfo (RFC 5280); None for secret keys
     is_retired: bool  # the token itself refuses to sign, encrypt or wrap with it; verify and decrypt go on
+    place: str = ""  # where on the token it was found: a reload may give the name to another key
 
 
 class TokenMechanism(StrEnum):

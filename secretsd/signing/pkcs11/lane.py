@@ -191,7 +191,7 @@ class Lane:
         config = token.config.keys.get(key.key)
         # By number: a version that was retired meanwhile is another value, and may still be read and checked.
         numbers = [each.number for each in token.keys.get(key.key, ())]
-        if config is not None and key.number in numbers:
+        if config is not None and key.number in numbers and objects.is_of(key, config):
             found = objects.find(self._session, key.key, config, key.number, objects.object_class(key.type))
             if found is not None:
                 return found
