@@ -22,7 +22,8 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ROOM = socket.CMSG_SPACE(_UCRED.size)
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
-_MOST_SENDERS = 16  # processes that share one connection
+_MOST_SENDERS = 4  # processes that share one connection
+MOST_DESCRIPTORS = 2 + _MOST_SENDERS  # of one connection: its own, the peer's and one for each sender
 # One for all connections: what is read is copied out before the loop goes on.
 _BUFFER = bytearray(frame.MAX_FRAME_BYTES)
 _VIEW = memoryview(_BUFFER)
