@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,8 @@ from secretsd.signing.trail import Trail
 log = logging.getLogger(__name__)
 
 AUDIT_GROUP = "secretsd-audit"
-_MOST_CONNECTIONS = 2048  # each has two descriptors, its own and the pidfd of its peer
+_MOST_CONNECTIONS = 2048
+_OTHER_DESCRIPTORS = 64  # the token's, the audit log's: a token without any is lost for everybody
 _DRAIN_S = 5.0
 _PATIENCE_S = 2.0
 # What a running process cannot change: its sockets, its files, its threads, its token.
@@ -67,7 +69,7 @@ class House:
         self._trail = Trail(self._audit)
         self._desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
         self._routes = Routes(self._desk, Administration(self._desk))
-        self._slots = Slots(total=_MOST_CONNECTIONS, per_user=config.max_connections_per_user)
+        self._slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
         self._doors = (
             Door(listeners.http, self._slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
             Door(listeners.native, self._slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
@@ -205,3 +207,14 @@ def policy_of(config: Signer) -> Policy:
     for problem in policy.problems:
         log.error(problem)
     return policy
+
+
+def _room_for_connections() -> int:
+    """As many as leave descriptors to the token, whatever their clients do."""
+    wanted = _MOST_CONNECTIONS * native.MOST_DESCRIPTORS + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, (soft - _OTHER_DESCRIPTORS) // native.MOST_DESCRIPTORS)
+    return _MOST_CONNECTIONS

@@ -20,7 +20,8 @@ from secretsd.signing.peer import CREDENTIALS, Identified, identify_sender
 _ROOM = socket.CMSG_SPACE(CREDENTIALS.size)
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
-_MOST_SENDERS = 16  # of one connection that are remembered
+_MOST_SENDERS = 4  # of one connection that are remembered
+MOST_DESCRIPTORS = 2 + _MOST_SENDERS  # of one connection: its own, the peer's and one for each sender
 # Plain numbers: Python's own are enumerations, and slow.
 _TRUNCATED, _NO_SIGNAL = int(socket.MSG_TRUNC), int(socket.MSG_NOSIGNAL)
 # One for all connections: what is read is copied out before the loop goes on.

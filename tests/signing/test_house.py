@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -320,3 +321,16 @@ def test_refusals_fill_the_trail_at_a_rate_and_are_counted_beyond_it(signer: Sig
     assert 10_000 <= len(refused) < sent
     assert len(refused) + sum(each["count"] for each in withheld) == sent
     assert {each["key"] for each in refused} == {None}, "what a client sent is not on record"
+
+
+def test_connections_do_not_take_the_last_descriptors_from_the_token(signer: Signer) -> None:
+    signer.configure("one")
+    signer.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)))
+    assert "name" in signer.ask("/v1/secretsd/keys/one/generate", {})["data"]
+    crowd = [signer.connect() for _ in range(150)]
+    turned_away = crowd[-1].recv(65536)
+    assert code_of(turned_away) == "too-many-connections"
+    crowd[0].send(mac_frame("one"))
+    assert code_of(crowd[0].recv(65536)) == ""
+    for connection in crowd:
+        connection.close()
