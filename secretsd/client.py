@@ -8,6 +8,7 @@ What goes over the socket is said in docs/native-protocol.md.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -35,6 +36,7 @@ _SCHEMES = {"asn1": 0, "jws": 1, "eth": 2, "pss": 0x80, "pkcs1v15": 0x81}
 # The signer restarts, or its queue of connections is full: worth another try until the time is over.
 _PASSING = (ConnectionError, FileNotFoundError, BlockingIOError)
 _PAUSE_S = 0.01
+_MOST_SENT = 2  # times that one request goes out: it may be what the signer falls over
 
 
 class SigningError(Exception):
@@ -61,7 +63,7 @@ class Signer:
     """One connection, made when it is needed, and anew after a restart of the signer and after a fork.
 
     Threads may share it and take turns; who wants signatures side by side gives each thread its own. Each
-    method blocks for about `timeout_s` at most and raises SigningError. A request is sent again where the
+    method blocks for about `timeout_s` at most and raises SigningError. A request is sent once more where the
     connection broke before the answer came, and after "deadline-expired" the signer may still have signed.
 
     Of the arguments: `version` is the key's, 0 its newest. `hash_name` is sha2-256, sha2-384 or sha2-512,
@@ -110,10 +112,9 @@ class Signer:
         return self._ask(_DECRYPT, key, sealed[0], sealed[1], associated_data=associated_data)[0]
 
     def close(self) -> None:
-        """Ends the connection; the next request makes another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Ends the connection, after a request that is under way; the next one makes another."""
+        with self._turn:
+            self._hang_up()
 
     def __enter__(self) -> Self:
         return self
@@ -149,25 +150,35 @@ class Signer:
             self._turn.release()
 
     def _until(self, deadline_ns: int, request: bytes, number: int) -> tuple[bytes, int]:
+        times_sent = 0
         while True:
             try:
-                return self._exchange(request, number, deadline_ns)
+                times_sent += self._was_sent(request, deadline_ns)
+                return self._answer(number, deadline_ns)
             except TimeoutError:
                 raise _expired() from None
             except OSError as error:
-                self.close()
+                self._hang_up()
                 is_passing = isinstance(error, _PASSING)
-                if not is_passing or _left_s(deadline_ns, or_raise=False) < _PAUSE_S:
+                is_over = times_sent == _MOST_SENT or _left_s(deadline_ns, or_raise=False) < _PAUSE_S
+                if not is_passing or is_over:
                     message = f"no signer answers on {self._path}: {error.strerror or 'it hung up'}"
                     raise SigningError("unreachable", message, retryable=is_passing) from None
             time.sleep(_PAUSE_S)
 
-    def _exchange(self, request: bytes, number: int, deadline_ns: int) -> tuple[bytes, int]:
+    def _was_sent(self, request: bytes, deadline_ns: int) -> bool:
+        """False where the signer has hung up already; what it said before is still there to read."""
         connection = self._connected(_left_s(deadline_ns))
-        connection.send(request, socket.MSG_NOSIGNAL)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.send(request, socket.MSG_NOSIGNAL)
+            return True
+        return False
+
+    def _answer(self, number: int, deadline_ns: int) -> tuple[bytes, int]:
+        connection = self._connected(_left_s(deadline_ns))
         while True:
             connection.settimeout(_left_s(deadline_ns))
-            answer = connection.recv(_LONGEST_ANSWER)
+            answer = _received(connection)
             if len(answer) < _ANSWER.size:
                 raise ConnectionResetError
             _, error, flags, _, version, answered = _ANSWER.unpack_from(answer)
@@ -185,9 +196,14 @@ class Signer:
         self._connection.settimeout(timeout_s)
         return self._connection
 
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def _forget_the_parent(self) -> None:
         """The parent's connection would say that the parent asks, and its lock may be held for ever."""
-        self.close()
+        self._hang_up()
         self._turn = threading.Lock()
 
 
@@ -203,6 +219,15 @@ class _Form(NamedTuple):
             if word not in known:
                 raise ValueError(f"{word!r} is none of {', '.join(filter(None, known))}")
         return self.flags, _HASHES[self.hash_name], _SCHEMES[self.scheme], self.salt_bytes
+
+
+def _received(connection: socket.socket) -> bytes:
+    """One message, b"" at the end."""
+    try:
+        return connection.recv(_LONGEST_ANSWER)
+    except ConnectionResetError:
+        # The kernel tells the reset before what the signer had said: why it turned this process away.
+        return connection.recv(_LONGEST_ANSWER)
 
 
 def _left_s(deadline_ns: int, *, or_raise: bool = True) -> float:

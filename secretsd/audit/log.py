@@ -110,7 +110,7 @@ class AuditLog:
         return self._lost
 
     def look(self) -> None:
-        """Sees whether the file was taken away while nothing is written. For a heartbeat, once a second."""
+        """Sees whether the file was taken away while nothing is written. For a heartbeat."""
         self._writer.look()
 
     def close(self) -> None:

@@ -46,16 +46,27 @@ def warn_where_others_can_read(path: Path) -> None:
 
 def write(path: Path, content: bytes) -> int:
     """Writes a file that only its owner can read, in place of what was there. Raises: LocalIOError."""
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            # /dev/stdout, /dev/null, a pipe: a rename would put a file in their place.
+            path.write_bytes(content)
+        else:
+            _replace(path, content)
+    except OSError as error:
+        raise LocalIOError(f"cannot write {path}: {error.strerror}") from None
+    return ExitCode.OK
+
+
+def _replace(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(content)
         partial.replace(path)
-    except OSError as error:
+    except OSError:
         partial.unlink(missing_ok=True)
-        raise LocalIOError(f"cannot write {path}: {error.strerror}") from None
-    return ExitCode.OK
+        raise
 
 
 def to_stdout(content: bytes) -> int:

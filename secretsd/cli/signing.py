@@ -121,7 +121,10 @@ def _parts(text: str) -> tuple[int, str]:
 
 def _verify_arguments(parser: Parser) -> None:
     _message_arguments(parser)
-    parser.add_argument("--signature", metavar="BASE64", help="the signature or HMAC, as `sign` printed it")
+    parser.add_argument(
+        "--signature", metavar="BASE64",
+        help="the signature or HMAC, as `sign` printed it; with the =, since base64url may begin with -",
+    )  # fmt: skip
     parser.add_argument(
         "--signature-file", type=Path, metavar="FILE", help="or a file with its bytes, as from `sign -o`"
     )
@@ -246,7 +249,7 @@ key. Without --key-version every version of the key counts. The hash, marshaling
 that it was signed with.""",
         examples="""\
 secretsctl verify hot-wallet --in order.json --signature-file order.sig
-printf 'buy 1 BTC' | secretsctl verify orders --signature "$(cat order.hmac)\"""",
+printf 'buy 1 BTC' | secretsctl verify orders --signature="$(cat order.hmac)\"""",
         codes={0: "it is good", 65: "it is not good"},
         arguments=_verify_arguments,
         run=_verify,

@@ -224,7 +224,8 @@ class Signer(Table):
     hang_limit_s: Interval = Field(
         default=10.0,
         alias="hang_limit",
-        description="How long a call may hang before the process ends and systemd starts it anew.",
+        description="How long a call may hang before the process ends and systemd starts it anew. With"
+        " workers the journal says for which key; with inline it says status=14/ALRM alone.",
         examples=["10s"],
     )
     queue: AtLeastOne = Field(

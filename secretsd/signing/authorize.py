@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secretsd.signing.buckets import Buckets, TokenBucket
 from secretsd.signing.errors import SigningError
-from secretsd.signing.model import Hash, KeyType, Operation, Peer, Request
+from secretsd.signing.model import SEALED_BYTES, Hash, KeyType, Operation, Peer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ PREHASHED = "prehashed"
 PADDINGS = frozenset({"pss", "pkcs1v15"})
 HASHES = frozenset(Hash)
 _HASHLESS = frozenset({KeyType.ED25519, KeyType.AES_GCM, KeyType.AES_WRAP})
-_SEALED_BYTES = 12 + 16  # IV and tag, by which a ciphertext is longer than its message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,19 @@ class Right:
                 advice=f"name it in the operations of [signer.keys.{self.name}]",
             )
 
+    def take(self, now: float) -> None:
+        """Counts one use at `now`, monotonic seconds. Raises: SigningError rate-limited."""
+        if self.bucket is not None and not self.bucket.take(now):
+            raise SigningError(
+                "rate-limited",
+                f"{self.name}: this key is used more often than its rate_limit",
+                advice=f"ask more slowly, or raise rate_limit of [signer.keys.{self.name}]",
+            )
+
     def check(self, request: Request, needs: frozenset[str]) -> None:
         """Whether the key may be used so. `needs` are the words that `mechanisms` must have for `request`.
 
-        The rate is not counted here: see `bucket`.
+        The rate is not counted here: see `take`.
 
         Raises: SigningError operation-not-allowed, mechanism-not-allowed, message-too-large.
         """
@@ -69,7 +77,7 @@ class Right:
             )
         limit = self.key.max_message_bytes
         if request.operation is Operation.DECRYPT:
-            limit += _SEALED_BYTES
+            limit += SEALED_BYTES
         if len(request.payload) > limit:
             raise SigningError(
                 "message-too-large",
@@ -162,13 +170,8 @@ class Policy:
 def allowed_words(key: SigningKey) -> frozenset[str]:
     """What requests may need: the listed; without a hash the type's own, without a padding of RSA both."""
     listed, type_ = frozenset(key.mechanisms or ()), KeyType(key.type)
-    hashes = {default_hash(type_)} if type_ not in _HASHLESS and not listed & HASHES else set()
+    hashes = {type_.own_hash} if type_ not in _HASHLESS and not listed & HASHES else set()
     return listed | hashes | (PADDINGS if type_.is_rsa and not listed & PADDINGS else set())
-
-
-def default_hash(type_: KeyType) -> Hash:
-    """The hash of a request that names none, and the only one of a key whose mechanisms name none."""
-    return Hash.SHA2_384 if type_ is KeyType.P384 else Hash.SHA2_256
 
 
 def _known_as(peer: Peer) -> str:

@@ -55,13 +55,15 @@ class Deeds:
         """Whether `allow` raises nothing; else the refusal is on record and answered."""
         try:
             allow()
-            self.must_be_recordable()
+            self.must_be_possible()
         except SigningError as error:
             self.refuse(deed.peer, deed.action, deed.key, error, deed.answer)
             return False
         return True
 
-    def must_be_recordable(self) -> None:
+    def must_be_possible(self) -> None:
+        """Raises: SigningError where the signer stops, or where nothing can be put on record."""
+        self._desk.must_not_be_stopping()
         if (trouble := self._desk.trail.trouble) is not None:
             raise trouble
 
@@ -75,6 +77,7 @@ class Deeds:
         """Brings the intent to the disk, then does it."""
         members = record.use(deed.action, deed.key, None, record.actor(deed.peer))
         use = self._desk.trail.intent(members, deed.version, is_strict=True)
+        deed = replace(deed, answer=self._desk.counted(deed.peer.uid, deed.answer))
 
         def written(trouble: SigningError | None) -> None:
             if trouble is None:

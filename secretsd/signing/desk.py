@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from secretsd.config.signer import Signer
 from secretsd.signing.authorize import Policy, Right
 from secretsd.signing.dispatch import Dispatcher, Job
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, asker_gone
 from secretsd.signing.mechanisms import mechanism_name, needs, work
 from secretsd.signing.model import Answer, KeyVersion, Peer, Request
 from secretsd.signing.peer import is_alive
@@ -20,6 +21,7 @@ from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.trail import Actor, Trail, Use
 
+_T = TypeVar("_T")
 Work = Callable[[Lane], bytes]
 Answering = Callable[[Answer | SigningError], None]
 
@@ -41,6 +43,11 @@ class Caller:
 
     def is_alive(self) -> bool:
         return self._pidfd >= 0 and is_alive(self._pidfd)
+
+    def must_be_alive(self) -> None:
+        """Raises: SigningError peer-gone: what holds the socket now is not who connected."""
+        if not self.is_alive():
+            raise asker_gone()
 
     def close(self) -> None:
         if self._pidfd >= 0:
@@ -96,7 +103,7 @@ class Desk:
             answer(error)
             return
         uid = caller.peer.uid
-        self._under_way[uid] += 1
+        answer = self.counted(uid, answer)
         members = caller.actor.use(request.operation, request.key, mechanism_name(request, key))
         use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
         deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
@@ -105,6 +112,16 @@ class Desk:
             self.dispatcher.submit(job)
         except SigningError as error:
             job.done(error)
+
+    def counted(self, uid: int, answer: Callable[[_T], None]) -> Callable[[_T], None]:
+        """`answer`, which counts as one request under way until it is called: a stop waits for it."""
+        self._under_way[uid] += 1
+        return partial(self._answer, uid, answer)
+
+    def must_not_be_stopping(self) -> None:
+        """Raises: SigningError."""
+        if self._is_stopping:
+            raise SigningError("stopping", "the signer is about to stop", advice="ask again in a second")
 
     def refuse(self, caller: Caller, error: SigningError) -> None:
         """Notes a request that could not even be read."""
@@ -135,8 +152,7 @@ class Desk:
 
     def _admitted(self, caller: Caller, request: Request) -> tuple[Right, KeyVersion, Work]:
         """Raises: SigningError where the request may not be done, or cannot be."""
-        if self._is_stopping:
-            raise SigningError("stopping", "the signer is about to stop", advice="ask again in a second")
+        self.must_not_be_stopping()
         right = self._right(caller, request.key)
         key = self.version(request.key, request.version)
         right.check(request, needs(request, key.type))
@@ -147,10 +163,7 @@ class Desk:
                 "this user has too many requests under way",
                 advice="wait for answers before you ask for more; see max_requests_per_user",
             )
-        if right.bucket is not None and not right.bucket.take(time.monotonic()):
-            raise SigningError(
-                "rate-limited", "the key is used more often than its rate_limit", advice="ask more slowly"
-            )
+        right.take(time.monotonic())
         job_work = work(request, key)
         if right.audit_is_strict and (trouble := self.trail.trouble) is not None:
             raise trouble
@@ -166,24 +179,27 @@ class Desk:
 
     def _done(self, caller: Caller, use: Use, answer: Answering, result: bytes | SigningError) -> None:
         """On the loop, when the token has answered."""
-        uid = caller.peer.uid
         outcome: Answer | SigningError
         outcome = result if isinstance(result, SigningError) else Answer(result, use.version)
-        if not caller.is_alive():
-            # What the process asked for must not go to whoever holds its socket now.
-            outcome = SigningError("peer-gone", "the process that asked has ended")
+        outcome = _for_the_living(caller, outcome)
         self.trail.outcome(use, outcome)
         if use.is_strict and isinstance(outcome, Answer):
-            self.trail.commit(lambda trouble: self._answer(uid, answer, trouble or outcome))
+            # It may end while the disk is waited for.
+            self.trail.commit(lambda trouble: answer(_for_the_living(caller, trouble or outcome)))
         else:
-            self._answer(uid, answer, outcome)
+            answer(outcome)
 
-    def _answer(self, uid: int, answer: Answering, outcome: Answer | SigningError) -> None:
+    def _answer(self, uid: int, answer: Callable[[_T], None], outcome: _T) -> None:
         self._under_way[uid] -= 1
         if not self._under_way[uid]:
             del self._under_way[uid]
         answer(outcome)
         self._note_idle()
+
+
+def _for_the_living(caller: Caller, outcome: Answer | SigningError) -> Answer | SigningError:
+    """What a process asked for must not go to whoever holds its socket after its end."""
+    return outcome if caller.is_alive() else asker_gone()
 
 
 def _not_yet() -> SigningError:

@@ -66,6 +66,14 @@ class Job:
     def is_expired(self, now_ns: int) -> bool:
         return now_ns > self.deadline_ns
 
+    def end(self, result: Result | SigningError) -> None:
+        """Calls `done`. What it raises must not keep the others from their answers, or a lost token from its
+        reset."""
+        try:
+            self.done(result)
+        except Exception as error:  # noqa: BLE001 - said, and the dispatcher goes on
+            a_bug(error)
+
 
 class Dispatcher:
     """`inline`: calls are made in the loop's thread as long as nothing is wrong."""
@@ -111,10 +119,6 @@ class Dispatcher:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    @property
-    def under_way(self) -> int:
-        return len(self._out) + len(self._waiting) + len(self._after_reset)
-
     def submit(self, job: Job) -> None:
         """Runs `job`; its `done` is called on the loop, maybe before this returns.
 
@@ -143,7 +147,6 @@ class Dispatcher:
 
         `then` is called once, with how the first attempt ended.
         """
-        self._generation += 1
         self._inline_lane = None
         self._comeback.ask(then)
         self._watch_soon()
@@ -183,7 +186,7 @@ class Dispatcher:
 
     def _run_inline(self, job: Job) -> None:
         if job.is_expired(time.monotonic_ns()):
-            job.done(_expired())
+            job.end(_expired())
             return
         self._alarm.expect_calls()
         try:
@@ -200,7 +203,7 @@ class Dispatcher:
             return
         except Exception as error:  # noqa: BLE001 - one request's bug must not end the others
             result = a_bug(error)
-        job.done(result)
+        job.end(result)
 
     def _drop_inline_lane(self) -> None:
         if self._inline_lane is not None:
@@ -246,7 +249,7 @@ class Dispatcher:
                 needs_reset = True
                 self._keep_for_after_reset(job)
             else:
-                job.done(result)
+                job.end(result)
         if needs_reset:
             self.bring_up()
         elif self._comeback.is_asked:
@@ -289,7 +292,7 @@ class Dispatcher:
             self._end_if_it_hangs(job.key, job.started_s, now_s, limit_s)
         self._end_if_it_hangs("-", self._comeback.since_s, now_s, self._hang_limit_s)
         for job in self._waiting.remove_where(lambda each: each.is_expired(now_ns)):
-            job.done(_expired())
+            job.end(_expired())
         if self._out or self._waiting or self._comeback.is_asked:
             self._watch_soon()
 
@@ -307,11 +310,14 @@ class Dispatcher:
     def _keep_for_after_reset(self, job: Job) -> None:
         job.resets += 1
         if job.once or job.resets > _MOST_RESETS:
-            job.done(unavailable())
+            job.end(unavailable())
         else:
             self._after_reset.append(job)
 
     def _go_on(self) -> None:
+        # Only now: a session that was opened while the calls under way ended did not outlive the reset, and
+        # its handles may be those of other keys by now.
+        self._generation += 1
         again, self._after_reset = self._after_reset, []
         for job in again:
             self._waiting.put(job.uid, job.key, job)
@@ -320,7 +326,7 @@ class Dispatcher:
     def _do_without(self, trouble: SigningError) -> None:
         again, self._after_reset = self._after_reset, []
         for job in [*again, *self._waiting.remove_where(lambda _: True)]:
-            job.done(trouble)
+            job.end(trouble)
 
 
 def _expired() -> SigningError:

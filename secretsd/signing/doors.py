@@ -8,17 +8,15 @@ import errno
 import logging
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from secretsd.signing.errors import SigningError
-from secretsd.signing.peer import Identified, identify
+from secretsd.signing.peer import Identified, credentials, identify
 
 log = logging.getLogger(__name__)
 
-_UCRED = struct.Struct("3i")  # struct ucred, unix(7)
 _AT_ONCE = 8  # accepted before the loop looks at its connections: who is at the door makes them wait
 _PAUSE_S = 0.05  # after EMFILE and its like: the queue stays readable, and the loop would spin
 _WARN_EVERY_S = 10.0
@@ -101,7 +99,7 @@ class Door:
             self._receive(connection)
 
     def _receive(self, connection: socket.socket) -> None:
-        _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        _, uid, _ = credentials(connection)
         if not self._slots.take(uid):
             self._turn_away(connection, uid)
             return

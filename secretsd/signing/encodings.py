@@ -26,23 +26,28 @@ def order_bytes(curve: KeyType) -> int:
 
 
 def low_s(curve: KeyType, raw: bytes) -> bytes:
-    """r || s with the smaller of the two s that are equally valid (BIP 62, EIP-2)."""
-    size = order_bytes(curve)
-    s = int.from_bytes(raw[size:], "big")
-    order = ORDERS[curve]
+    """The token's r || s with the smaller of the two s that are equally valid (BIP 62, EIP-2).
+
+    Raises: SigningError, where it is no signature on this curve: what a broken token says must not get out.
+    """
+    size, order = order_bytes(curve), ORDERS[curve]
+    r, s = _numbers(raw)
+    if len(raw) != 2 * size or not _are_possible(curve, r, s):
+        raise SigningError(
+            "key-unfit",
+            f"the token's answer is no signature by a key of type {curve}",
+            advice="see secretsctl keys list, and compare the private key's curve on the token",
+        )
     return raw if s <= order // 2 else raw[:size] + (order - s).to_bytes(size, "big")
 
 
-def marshaled(
-    curve: KeyType, raw: bytes, marshaling: Marshaling, digest: bytes, public_key: bytes | None
-) -> bytes:
+def marshaled(raw: bytes, marshaling: Marshaling, digest: bytes, public_key: bytes | None) -> bytes:
     """r || s with a low s, as the client wants it. `public_key` is DER and needed for ETH alone."""
     if marshaling is Marshaling.JWS:
         return raw
     if marshaling is Marshaling.ETH:
         return raw + bytes((recovery_id(raw, digest, public_key or b""),))
-    size = order_bytes(curve)
-    return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+    return encode_dss_signature(*_numbers(raw))
 
 
 def unmarshaled(curve: KeyType, signature: bytes, marshaling: Marshaling) -> bytes | None:
@@ -56,16 +61,15 @@ def unmarshaled(curve: KeyType, signature: bytes, marshaling: Marshaling) -> byt
             r, s = decode_dss_signature(signature)
         except ValueError:
             return None
-        # Negative numbers and zero encode, and are no signature.
-        return signature if r > 0 and s > 0 and encode_dss_signature(r, s) == signature else None
+        return signature if _are_possible(curve, r, s) and encode_dss_signature(r, s) == signature else None
     if marshaling is Marshaling.ETH:
         if len(signature) != _ETH_BYTES or signature[-1] not in _RECOVERY_IDS:
             return None
         signature = signature[:-1]
     if len(signature) != 2 * size:
         return None
-    r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
-    return encode_dss_signature(r, s) if r and s else None
+    r, s = _numbers(signature)
+    return encode_dss_signature(r, s) if _are_possible(curve, r, s) else None
 
 
 def recovery_id(raw: bytes, digest: bytes, public_key: bytes) -> int:
@@ -96,3 +100,14 @@ def recovers(signature: bytes, digest: bytes, public_key: bytes) -> bool:
     except Exception:  # noqa: BLE001 - as above
         return False
     return bool(found.format(compressed=False)[1:] == public_key[-64:])
+
+
+def _numbers(raw: bytes) -> tuple[int, int]:
+    size = len(raw) // 2
+    return int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big")
+
+
+def _are_possible(curve: KeyType, r: int, s: int) -> bool:
+    """Both from 1 to the order less one (FIPS 186-5, 6.4.2)."""
+    order = ORDERS[curve]
+    return 0 < r < order and 0 < s < order

@@ -104,6 +104,21 @@ class SigningError(SecretsdError):
         return f"{self}: {self.advice}" if self.advice else str(self)
 
 
+def asker_gone() -> SigningError:
+    """What is said, if to anybody, on a connection whose process has ended: somebody else holds it now."""
+    return SigningError(
+        "peer-gone", "the process that connected has ended", advice="connect from the process that asks"
+    )
+
+
+def version_retired(key: str, number: int) -> SigningError:
+    return SigningError(
+        "version-retired",
+        f"version {number} of {key} is retired",
+        advice=f"use a newer version of the key, or make one: secretsctl keys generate {key}",
+    )
+
+
 def too_many_connections() -> SigningError:
     """What a connection beyond its user's share is told before it is closed."""
     return SigningError(

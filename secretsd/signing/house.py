@@ -113,16 +113,21 @@ class House:
             log.error("the configuration stays as it was: correct it, then reload again")
             self._trail.event("reload", error)
             return
-        for key in sorted(_NEEDS_A_RESTART):
-            if getattr(config, key) != getattr(self._config, key):
-                log.warning("a changed setting needs a restart of secretsd-signer", extra={"setting": key})
-        self._config = config
+        self._config = config = self._without_what_needs_a_restart(config)
         self._desk.configure(config, policy_of(config))
         self._slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
         self._dispatcher.survey(self._say_what_is_missing)
         self._trail.event("reload")
         log.info("the configuration was read anew", extra={"keys": len(config.keys)})
+
+    def _without_what_needs_a_restart(self, config: Signer) -> Signer:
+        """Or the next reset of the library would be the one that changes the token."""
+        kept = {key: getattr(self._config, key) for key in _NEEDS_A_RESTART}
+        for key in sorted(kept):
+            if getattr(config, key) != kept[key]:
+                log.warning("a changed setting needs a restart of secretsd-signer", extra={"setting": key})
+        return config.model_copy(update=kept)
 
     async def stop(self) -> None:
         """Lets nobody in any more; waits for the requests under way, at most 5 s."""

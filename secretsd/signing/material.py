@@ -19,7 +19,6 @@ from secretsd.errors import ExitCode, SecretsdError
 from secretsd.signing.model import KeyType
 
 _CURVES = {KeyType.P256: "secp256r1", KeyType.P384: "secp384r1", KeyType.SECP256K1: "secp256k1"}
-_RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
 _AES_BYTES = 32
 
 
@@ -69,7 +68,7 @@ def _fits(private: object, type_: KeyType) -> bool:
         case ec.EllipticCurvePrivateKey():
             return private.curve.name == _CURVES.get(type_)
         case rsa.RSAPrivateKey():
-            return private.key_size == _RSA_BITS.get(type_)
+            return private.key_size == type_.rsa_bits
         case ed25519.Ed25519PrivateKey():
             return type_ is KeyType.ED25519
         case _:

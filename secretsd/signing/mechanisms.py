@@ -9,10 +9,11 @@ from typing import Protocol
 
 from secretsd.signing import verifying
 from secretsd.signing.encodings import low_s, marshaled, order_bytes
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, version_retired
 from secretsd.signing.model import (
     SALT_AUTO,
     SALT_HASH,
+    SEALED_BYTES,
     Hash,
     KeyType,
     KeyVersion,
@@ -24,9 +25,6 @@ from secretsd.signing.model import (
     TokenMechanism,
 )
 
-_OWN_HASH = {KeyType.P384: Hash.SHA2_384}
-_GCM_OVERHEAD_BYTES = 12 + 16  # IV and tag
-_RSA_BYTES = {KeyType.RSA_2048: 256, KeyType.RSA_3072: 384, KeyType.RSA_4096: 512}
 # DER of DigestInfo up to the digest (RFC 8017, 9.2, note 1).
 _DIGEST_INFO = {
     Hash.SHA2_256: bytes.fromhex("3031300d060960864801650304020105000420"),
@@ -36,6 +34,7 @@ _DIGEST_INFO = {
 _HASHLIB = {Hash.SHA2_256: hashlib.sha256, Hash.SHA2_384: hashlib.sha384, Hash.SHA2_512: hashlib.sha512}
 # What a retired version may no longer do; what was made with it can still be checked and read.
 _ENDED = frozenset({Operation.SIGN, Operation.HMAC, Operation.ENCRYPT, Operation.WRAP})
+_WITHOUT_HASH = frozenset({"ed25519", "aes", "wrap"})
 _GOOD, _NOT_GOOD = b"\1", b"\0"
 
 
@@ -61,14 +60,10 @@ def work(request: Request, key: KeyVersion) -> Work:
     Raises: SigningError where the key can never do it, or the request does not fit.
     """
     if key.is_retired and request.operation in _ENDED:
-        raise SigningError(
-            "version-retired",
-            f"version {key.number} of {key.key} is retired",
-            advice=f"use a newer version of the key, or make one: secretsctl keys generate {key.key}",
-        )
+        raise version_retired(key.key, key.number)
     if request.check_is_hmac and key.type is not KeyType.HMAC:
         raise _unsupported(f"a key of type {key.type} has no HMAC to verify")
-    maker = _MAKERS.get((request.operation, _family(key.type)))
+    maker = _MAKERS.get((request.operation, _FAMILIES[key.type]))
     if maker is None:
         raise _unsupported(f"a key of type {key.type} cannot {request.operation}")
     return maker(request, key)
@@ -76,15 +71,21 @@ def work(request: Request, key: KeyVersion) -> Work:
 
 def needs(request: Request, type_: KeyType) -> frozenset[str]:
     """The words of a key's `mechanisms` that the request requires."""
-    return _needs(
-        _family(type_), _hash(request, type_), request.padding, request.operation, prehashed=request.prehashed
-    )
+    family = _FAMILIES[type_]
+    if request.operation is Operation.PUBLIC_KEY or family in _WITHOUT_HASH:
+        return frozenset()
+    words = {_hash(request, type_).value}
+    if family == "rsa":
+        words.add(request.padding.name.lower())
+    if request.prehashed:
+        words.add("prehashed")
+    return frozenset(words)
 
 
 def mechanism_name(request: Request, key: KeyVersion) -> str:
     """The mechanism in one word, for the audit trail."""
-    family = _family(key.type)
-    if request.operation is Operation.PUBLIC_KEY or family in ("ed25519", "aes"):
+    family = _FAMILIES[key.type]
+    if request.operation is Operation.PUBLIC_KEY or family in _WITHOUT_HASH:
         return key.type
     hash_ = _hash(request, key.type)
     words = [hash_.value]
@@ -95,25 +96,8 @@ def mechanism_name(request: Request, key: KeyVersion) -> str:
     return "-".join(words)
 
 
-def _family(type_: KeyType) -> str:
-    return _FAMILIES[type_]
-
-
-def _needs(
-    family: str, hash_: Hash, padding: Padding, operation: Operation, *, prehashed: bool
-) -> frozenset[str]:
-    if operation is Operation.PUBLIC_KEY or family in ("ed25519", "aes", "wrap"):
-        return frozenset()
-    words = {hash_.value}
-    if family == "rsa":
-        words.add(padding.name.lower())
-    if prehashed:
-        words.add("prehashed")
-    return frozenset(words)
-
-
 def _hash(request: Request, type_: KeyType) -> Hash:
-    return request.hash or _OWN_HASH.get(type_, Hash.SHA2_256)
+    return request.hash or type_.own_hash
 
 
 def _digest(request: Request, hash_: Hash) -> bytes:
@@ -141,7 +125,7 @@ def _sign_ecdsa(request: Request, key: KeyVersion) -> Work:
 
     def do(lane: Lane) -> bytes:
         raw = low_s(key.type, lane.sign(call, request.deadline_ns))
-        return marshaled(key.type, raw, request.marshaling, digest, key.public_key)
+        return marshaled(raw, request.marshaling, digest, key.public_key)
 
     return do
 
@@ -204,7 +188,7 @@ def _verify_rsa(request: Request, key: KeyVersion) -> Work:
 
 
 def _salt_bytes(request: Request, type_: KeyType, hash_: Hash) -> int:
-    most = _RSA_BYTES[type_] - hash_.digest_bytes - 2  # RFC 8017, 9.1.1
+    most = type_.rsa_bits // 8 - hash_.digest_bytes - 2  # RFC 8017, 9.1.1
     if request.salt_bytes == SALT_AUTO:
         return most
     if request.salt_bytes == SALT_HASH:
@@ -243,10 +227,10 @@ def _encrypt(request: Request, key: KeyVersion) -> Work:
 
 
 def _decrypt(request: Request, key: KeyVersion) -> Work:
-    if len(request.payload) < _GCM_OVERHEAD_BYTES:
+    if len(request.payload) < SEALED_BYTES:
         raise SigningError(
             "bad-ciphertext",
-            f"a ciphertext has at least {_GCM_OVERHEAD_BYTES} bytes",
+            f"a ciphertext has at least {SEALED_BYTES} bytes",
             advice="send what encrypt returned, whole",
         )
     return lambda lane: lane.decrypt(key, request.payload, request.associated_data, request.deadline_ns)

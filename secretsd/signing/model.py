@@ -29,6 +29,16 @@ class KeyType(StrEnum):
         return self in (KeyType.RSA_2048, KeyType.RSA_3072, KeyType.RSA_4096)
 
     @property
+    def rsa_bits(self) -> int:
+        """Of the modulus; 0 for what is no RSA key."""
+        return int(self.removeprefix("rsa-")) if self.is_rsa else 0
+
+    @property
+    def own_hash(self) -> Hash:
+        """The hash of a request that names none, and the only one of a key whose mechanisms name none."""
+        return Hash.SHA2_384 if self is KeyType.P384 else Hash.SHA2_256
+
+    @property
     def has_public_key(self) -> bool:
         return self.is_ecdsa or self.is_rsa or self is KeyType.ED25519
 
@@ -57,11 +67,6 @@ class Hash(StrEnum):
     def digest_bytes(self) -> int:
         return {"sha2-256": 32, "sha2-384": 48, "sha2-512": 64}[self]
 
-    @property
-    def block_bytes(self) -> int:
-        """The block size of the compression function (FIPS 180-4), to which HMAC pads its key."""
-        return {"sha2-256": 64, "sha2-384": 128, "sha2-512": 128}[self]
-
 
 class Marshaling(IntEnum):
     """How an ECDSA signature is laid out. The numbers are those of the native protocol."""
@@ -78,6 +83,7 @@ class Padding(IntEnum):
     PKCS1V15 = 1
 
 
+SEALED_BYTES = 12 + 16  # IV and tag, by which a ciphertext of AES-GCM is longer than its plaintext
 SALT_AUTO = -1  # PSS: as long as fits for a signature, any when verifying
 SALT_HASH = -2  # PSS: as long as the digest
 
@@ -145,6 +151,7 @@ class KeyVersion:
     type: KeyType
     public_key: bytes | None  # DER SubjectPublicKeyInfo (RFC 5280); None for secret keys
     is_retired: bool  # the token itself refuses to sign, encrypt or wrap with it; verify and decrypt go on
+    place: str = ""  # where on the token it was found: a reload may give the name to another key
 
 
 class TokenMechanism(StrEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,14 +14,13 @@ from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.errors import SigningError, too_many_connections
 from secretsd.signing.frame import MalformedFrame
 from secretsd.signing.model import Answer
-from secretsd.signing.peer import Identified, identify_sender
+from secretsd.signing.peer import CREDENTIALS, Identified, identify_sender
 
-_UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 # Room for exactly one ucred: descriptors that a client passes find none and are dropped by the kernel.
-_ROOM = socket.CMSG_SPACE(_UCRED.size)
+_ROOM = socket.CMSG_SPACE(CREDENTIALS.size)
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
-_MOST_SENDERS = 16  # processes that share one connection
+_MOST_SENDERS = 16  # of one connection that are remembered
 # Plain numbers: Python's own are enumerations, and slow.
 _TRUNCATED, _NO_SIGNAL = int(socket.MSG_TRUNC), int(socket.MSG_NOSIGNAL)
 # One for all connections: what is read is copied out before the loop goes on.
@@ -116,22 +114,21 @@ class NativeConnection:
         known = self._senders.get(credentials)
         if known is not None:
             return known
-        if len(credentials) != _UCRED.size:
+        if len(credentials) != CREDENTIALS.size:
             raise SigningError("peer-gone", "the kernel does not say who sent this frame")
-        pid, uid, gid = _UCRED.unpack(credentials)
+        pid, uid, gid = CREDENTIALS.unpack(credentials)
         peer = identify_sender(self._identified, pid, uid, gid)
-        if peer is self._identified.peer:
-            sender = self._caller
-        else:
-            sender = Caller(peer, _descriptor(pid))
-            self._forget_the_oldest_sender()
+        sender = self._caller if peer is self._identified.peer else Caller(peer, _descriptor(pid))
+        self._forget_the_oldest_sender()
         self._senders[credentials] = sender
         return sender
 
     def _forget_the_oldest_sender(self) -> None:
+        """One process may also name many users, those of its user namespace."""
         if len(self._senders) >= _MOST_SENDERS:
-            oldest = next(each for each, sender in self._senders.items() if sender is not self._caller)
-            self._senders.pop(oldest).close()
+            forgotten = self._senders.pop(next(iter(self._senders)))
+            if forgotten is not self._caller:
+                forgotten.close()
 
     # Answering --------------------------------------------------------------------------------------------
 

@@ -13,13 +13,13 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import asker_gone
 from secretsd.signing.model import Peer
 from secretsd.signing.units import unified_cgroup, unit_at
 
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no names for these two
 _SO_PEERPIDFD = 77  # Linux 6.5
-_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
 _MOST_BYTES = 1024  # that Python's getsockopt takes: 256 groups
 _PROC_BYTES = 8192  # more than a line of proc(5) with the longest control group
 
@@ -32,6 +32,13 @@ class Identified:
     pidfd: int
 
 
+def credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group that connected, as the kernel noted them. Does not block."""
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, uid, gid = CREDENTIALS.unpack(packed)
+    return pid, uid, gid
+
+
 def identify(connection: socket.socket) -> Identified:
     """Who connected. Blocks for about 50 us: two reads in /proc.
 
@@ -39,15 +46,13 @@ def identify(connection: socket.socket) -> Identified:
 
     Raises: SigningError peer-gone; OSError where no descriptor is left.
     """
-    pid, uid, gid = _CREDENTIALS.unpack(
-        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    )
+    pid, uid, gid = credentials(connection)
     pidfd, is_the_connector = _descriptor(connection, pid)
     try:
         unit = _unit(pid) if is_the_connector or _effective_uid(pid) == uid else None
         peer = Peer(pid, uid, _groups(connection) | {gid}, unit, _start_ticks(pid))
         if not is_alive(pidfd):
-            raise _gone()
+            raise asker_gone()
     except BaseException:
         os.close(pidfd)
         raise
@@ -80,11 +85,11 @@ def _descriptor(connection: socket.socket, pid: int) -> tuple[int, bool]:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         if error.errno != errno.ENOPROTOOPT:  # which is what a kernel before 6.5 says
-            raise _gone() from None
+            raise asker_gone() from None
     try:
         return os.pidfd_open(pid), False
     except (ProcessLookupError, ValueError):
-        raise _gone() from None
+        raise asker_gone() from None
 
 
 def _groups(connection: socket.socket) -> frozenset[int]:
@@ -130,9 +135,3 @@ def _read(pid: int, name: str) -> str:
         return ""
     finally:
         os.close(descriptor)
-
-
-def _gone() -> SigningError:
-    return SigningError(
-        "peer-gone", "the process that connected has ended", advice="connect from the process that asks"
-    )

@@ -85,6 +85,23 @@ def test_a_signature_comes_as_text_as_bytes_or_in_a_file(signer: FakeSigner, tmp
     assert signer.asked[-1][1] == "/v1/transit/hmac/orders"
 
 
+def test_a_device_or_a_pipe_is_written_to_and_never_replaced_by_a_file(
+    signer: FakeSigner, tmp_path: Path
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "stdout"
+    os.mkfifo(pipe)
+    link.symlink_to("/proc/self/fd/1")
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert ctl(signer.path, "sign", "hot", "-o", str(pipe), given=b"x")[0] == 0
+        assert os.read(reader, 100) == b"\1\2"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert ctl(signer.path, "sign", "hot", "-o", str(link), given=b"x")[:2] == (0, "\1\2")
+    assert link.is_symlink()
+
+
 def test_a_signature_that_is_not_good_is_65_and_a_sentence(signer: FakeSigner) -> None:
     seen: list[Any] = []
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from secretsd.signing.administration import Administration
+from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import KeyType, KeyVersion, Peer
 from secretsd.signing.trail import Trail
@@ -93,6 +94,8 @@ class Bench:
             ),
             dispatcher=SimpleNamespace(submit=self._submit, trouble=None, waiting=0),
             under_way=0,
+            counted=lambda _, answer: answer,
+            must_not_be_stopping=lambda: None,
             version=lambda name, number: version(name, number or 1),
         )
         self.administration = Administration(cast("Any", self.desk))
@@ -117,6 +120,26 @@ class Bench:
 
     def pending(self, blob: bytes = b"blob", who: Peer = ASKER) -> str:
         return cast("str", self.ask("unwrap", who, "cold", blob, "")["request_id"])
+
+
+def test_a_stop_waits_for_a_key_that_is_being_made_and_lets_none_begin() -> None:
+    """Or the token would have a key of which no outcome is on record, and nobody would hear of it."""
+    bench, jobs, answers = Bench(), cast("list[Any]", []), cast("list[Any]", [])
+    dispatcher = SimpleNamespace(submit=jobs.append, trouble=None)
+    desk = Desk(
+        bench.desk.config, bench.desk.policy, bench.desk.token, cast("Any", dispatcher), bench.desk.trail
+    )
+    administration = Administration(desk)
+    administration.generate(ROOT, "hot", answers.append)
+    desk.stop()
+    assert not desk.idle.is_set()
+    administration.generate(ROOT, "cold", answers.append)
+    assert [each.code for each in answers] == ["stopping"]
+    (job,) = jobs
+    job.done(version("hot", 2))
+    assert answers[1]["version"] == 2
+    assert desk.idle.is_set()
+    assert '"result":"ok"' in bench.log.records[-1]
 
 
 ADMIN_ACTIONS: dict[str, tuple[object, ...]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def test_a_connection_that_breaks_before_the_answer_is_made_anew(tmp_path: Path)
 
     def behave(connection: socket.socket, request: bytes) -> None:
         seen.append(number_of(request))
-        if len(seen) < 3:
+        if len(seen) < 2:
             connection.shutdown(socket.SHUT_RDWR)
             connection.close()
             return
@@ -157,8 +158,43 @@ def test_a_connection_that_breaks_before_the_answer_is_made_anew(tmp_path: Path)
 
     with peer(tmp_path / "s", behave), Signer(str(tmp_path / "s")) as signer:
         assert signer.hmac("k", b"again") == b"again"
-    assert len(seen) == 3
+    assert len(seen) == 2
     assert len(set(seen)) == 1
+
+
+def test_a_request_that_ends_the_signer_is_not_sent_to_one_after_the_other(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+    with peer(tmp_path / "s", behave), Signer(str(tmp_path / "s")) as signer:
+        with pytest.raises(SigningError) as failed:
+            signer.hmac("k", b"poison")
+        assert (failed.value.code, failed.value.retryable, len(seen)) == ("unreachable", True, 2)
+
+
+def test_a_connection_that_was_idle_while_the_signer_restarted_costs_no_second_sending(
+    tmp_path: Path,
+) -> None:
+    path, seen = tmp_path / "s", []
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        if len(seen) == 2:
+            connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        else:
+            echo(connection, request)
+
+    with Signer(str(path)) as signer:
+        with peer(path, behave):
+            assert signer.hmac("k", b"1") == b"1"
+        with peer(path, behave):
+            assert signer.hmac("k", b"2") == b"2"
+    assert len(seen) == 3
 
 
 def test_a_signer_that_comes_back_within_the_timeout_is_found(tmp_path: Path) -> None:
@@ -189,13 +225,38 @@ def test_no_signer_is_an_error_within_the_timeout(tmp_path: Path, *, is_silent: 
     assert MARKER.decode() not in f"{failed.value!r}"
 
 
-def test_who_is_turned_away_hears_why(tmp_path: Path) -> None:
-    def behave(connection: socket.socket, _: bytes) -> None:
-        connection.send(frame.encode_answer(0, errors.too_many_connections()))
+@pytest.mark.parametrize("is_read", [None, False, True])
+def test_who_is_turned_away_hears_why_at_once(tmp_path: Path, *, is_read: bool | None) -> None:
+    """Before the request is sent, while it lies there unread, and after it was read."""
+    attempts: list[socket.socket] = []
+    turned_away = frame.encode_answer(0, errors.too_many_connections())
+    signer = Signer(str(tmp_path / "s"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(16)
 
-    with peer(tmp_path / "s", behave), pytest.raises(SigningError) as refused:
-        Signer(str(tmp_path / "s")).hmac("k", b"x")
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    attempts.append(listener.accept()[0])
+                    if is_read is False:
+                        select.select([attempts[-1]], [], [], 5)
+                    elif is_read:
+                        attempts[-1].recv(1 << 17)
+                    attempts[-1].send(turned_away)
+                    attempts[-1].close()
+
+        if is_read is None:  # the signer hangs up between connect and send
+            signer._connected(1)
+        threading.Thread(target=serve, daemon=True).start()
+        if is_read is None:
+            select.select([signer._connected(1)], [], [], 5)
+            time.sleep(0.1)
+        with pytest.raises(SigningError) as refused:
+            signer.hmac("k", b"x")
+        listener.shutdown(socket.SHUT_RDWR)
     assert (refused.value.code, refused.value.retryable) == ("too-many-connections", True)
+    assert len(attempts) == 1
 
 
 @pytest.mark.parametrize("answer", [b"\1", b"\1" * 15])

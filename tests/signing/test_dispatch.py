@@ -39,12 +39,13 @@ class FakeToken:
             raise self.troubles.pop(0)
 
     def lane(self, *, patient: bool = True) -> Any:
-        return FakeLane(patient)
+        return FakeLane(patient, self.resets)
 
 
 class FakeLane:
-    def __init__(self, patient: bool) -> None:
+    def __init__(self, patient: bool, resets: int) -> None:
         self.patient = patient
+        self.resets = resets  # of the token, before the lane was made
 
     def close(self) -> None:
         pass
@@ -188,6 +189,77 @@ def test_a_reset_waits_for_the_calls_under_way_and_then_repeats_what_was_lost() 
         bench.dispatcher.stop()
 
     run(test())
+
+
+def test_no_session_from_before_a_reset_is_used_after_it() -> None:
+    """Not even one that was opened while the calls under way were waited for: its handles may name others."""
+
+    async def test() -> None:
+        bench = Bench(sessions=8)
+        await bench.ask(lambda _: b"")
+        late, later = threading.Event(), threading.Event()
+
+        def lost(_: Any) -> None:
+            if bench.token.resets == 1:
+                raise NeedsReset
+
+        under_way = [bench.ask(lambda _: later.wait(10), key=f"slow-{number}") for number in range(7)]
+        under_way += [bench.ask(lost), bench.ask(lambda _: late.wait(10), key="b")]
+        while_it_drains = bench.ask(lambda lane: lane.resets, key="c")
+        await asyncio.sleep(0.1)
+        late.set()
+        assert await while_it_drains == 1, "none was opened before the reset: nothing is shown"
+        later.set()
+        await asyncio.gather(*under_way)
+        assert bench.token.resets == 2
+        all_at_once = threading.Barrier(8, timeout=10)
+
+        def lane_of_each_thread(lane: FakeLane) -> int:
+            all_at_once.wait()
+            return lane.resets
+
+        jobs = [bench.ask(lane_of_each_thread, key=f"key-{number}") for number in range(8)]
+        assert await asyncio.gather(*jobs) == [2] * 8
+        bench.dispatcher.stop()
+
+    run(test())
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_an_answer_that_raises_costs_the_others_neither_theirs_nor_the_reset(inline: bool) -> None:
+    def bad(_: Any) -> None:
+        raise RuntimeError
+
+    async def test() -> None:
+        bench = Bench(inline=inline)
+        await bench.ask(lambda _: b"")
+        gate = threading.Event()
+        soon_ns = time.monotonic_ns() + 100_000_000
+        # Two that end before the loop looks: the first one's answer raises, the second has lost the token.
+        for work in (lambda _: gate.wait(10), lambda _: gate.wait(10), lambda _: None):
+            bench.dispatcher.submit(Job(0, "a", work, bad, soon_ns, once=True))
+        lost = bench.ask(_lost_at_first(bench), key="b")
+        gate.set()
+        time.sleep(0.2)  # noqa: ASYNC251 - so that all of it is there when the loop looks
+        assert await lost == b"after a reset"
+        bench.token.troubles = [SigningError("token-missing", "gone")]
+        bench.dispatcher.submit(Job(0, "a", _lost_at_first(bench), bad, time.monotonic_ns() + LATER_NS))
+        await asyncio.sleep(0.5)
+        assert await bench.ask(lambda _: b"back") == b"back"
+        bench.dispatcher.stop()
+
+    run(test())
+
+
+def _lost_at_first(bench: Bench) -> Callable[[Any], bytes]:
+    before = bench.token.resets
+
+    def work(lane: FakeLane) -> bytes:
+        if bench.token.resets == before:
+            raise NeedsReset
+        return b"after a reset"
+
+    return work
 
 
 def test_a_job_that_breaks_the_token_again_and_again_is_given_up() -> None:

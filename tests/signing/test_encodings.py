@@ -47,10 +47,10 @@ def signatures(draw: st.DrawFn) -> tuple[KeyType, bytes]:
 @given(signatures())
 def test_every_layout_comes_back(given_: tuple[KeyType, bytes]) -> None:
     curve, raw = given_
-    der = marshaled(curve, raw, Marshaling.ASN1, b"", None)
+    der = marshaled(raw, Marshaling.ASN1, b"", None)
     assert unmarshaled(curve, der, Marshaling.ASN1) == der
     assert unmarshaled(curve, raw, Marshaling.JWS) == der
-    assert marshaled(curve, raw, Marshaling.JWS, b"", None) == raw
+    assert marshaled(raw, Marshaling.JWS, b"", None) == raw
     if curve is KeyType.SECP256K1:
         for id_ in (0, 1):
             assert unmarshaled(curve, raw + bytes((id_,)), Marshaling.ETH) == der
@@ -67,6 +67,23 @@ def test_of_two_twins_the_low_one_leaves(given_: tuple[KeyType, bytes]) -> None:
     assert low == low_s(curve, twin) == low_s(curve, low)
     assert int.from_bytes(low[size:], "big") <= order // 2
     assert len(low) == 2 * size == 2 * order_bytes(curve)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_what_a_broken_token_answers_does_not_get_out_as_a_signature(curve: KeyType) -> None:
+    size, order = SIZES[curve], ORDERS[curve]
+    one, most = (1).to_bytes(size, "big"), (order - 1).to_bytes(size, "big")
+    assert low_s(curve, one + one) == low_s(curve, one + most) == one + one
+    zero, too_large, largest = bytes(size), order.to_bytes(size, "big"), b"\xff" * size
+    broken = [b"\1" * length for length in range(150) if length != 2 * size]
+    for bad in (zero, too_large, largest):
+        broken += [bad + one, one + bad, bad + bad]
+    for raw in broken:
+        with pytest.raises(SigningError) as caught:
+            low_s(curve, raw)
+        assert caught.value.code == "key-unfit"
+        if len(raw) == 2 * size:
+            assert unmarshaled(curve, raw, Marshaling.JWS) is None
 
 
 NASTY_DER = {

@@ -148,6 +148,30 @@ def test_a_reload_changes_who_may_do_what_on_open_connections(signer: Signer) ->
     assert "reload" in actions
 
 
+def test_a_reload_that_names_another_token_says_so_and_keeps_the_one_there_is(signer: Signer) -> None:
+    """Also when the library is started anew afterwards."""
+    signer.configure("one", sessions="2")
+    signer.start()
+    signer.ask("/v1/secretsd/keys/one/generate", {})
+    signer.configure("one", sessions="3")
+    signer.config.write_text(signer.config.read_text().replace(f'"{LABEL}"', '"elsewhere"'))
+    assert signer.process is not None
+    signer.process.send_signal(signal.SIGHUP)
+    until_s = time.monotonic() + 5
+    while "reload" not in [each["action"] for each in signer.records()]:
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+    assert signer.ask("/v1/secretsd/report")["data"]["sessions"] == 2
+    # A key that is gone looks like a token that is lost: the library is finalized and initialised.
+    for path in signer.directory.rglob("*.object"):
+        if path.name != "token.object":
+            path.unlink()
+    with signer.connect() as connection:
+        connection.send(mac_frame("one"))
+        assert code_of(connection.recv(65536)) == "key-missing"
+    assert signer.stop().count("a changed setting needs a restart") == 2
+
+
 def test_a_configuration_that_cannot_be_used_changes_nothing(signer: Signer) -> None:
     signer.configure("one")
     signer.start()

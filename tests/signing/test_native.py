@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ KEYS = {
     "release": {"type": "rsa-2048", "operations": ["sign", "verify", "public-key"]},
 }
 NOBODY = 65534
+SCM_CREDENTIALS = 2  # unix(7); Python has no name for it
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user: needs root")
 
 
@@ -193,6 +195,36 @@ def test_a_connection_handed_to_another_user_lends_no_rights(daemon: Daemon) -> 
         assert in_child(work, uid=NOBODY) == "no-right"
         connection.send(request(3))
         assert answer(connection) == (3, "")
+
+
+@needs_root
+def test_a_process_that_names_many_users_is_remembered_as_few(daemon: Daemon) -> None:
+    """As root it may write any user into the credentials of a frame, in a user namespace each of its own."""
+    with connect(daemon) as connection:
+        for number in range(1, 40):
+            named = struct.pack("iII", os.getpid(), number, number)
+            connection.sendmsg([request(number)], [(socket.SOL_SOCKET, SCM_CREDENTIALS, named)])
+            assert answer(connection) == (number, "")
+
+        def work() -> str:
+            connection.send(request(40))
+            return answer(connection)[1] or "done"
+
+        assert in_child(work) == "done"
+
+
+@needs_root
+def test_the_highest_user_of_all_is_on_record_as_that_one(daemon: Daemon) -> None:
+    highest = 2**32 - 6
+    with connect(daemon) as connection:
+
+        def work() -> str:
+            connection.send(request(1))
+            return answer(connection)[1] or "done"
+
+        assert in_child(work, uid=highest) == "no-right"
+    records = daemon.directory / "state/audit/signer.jsonl"
+    _until(lambda: f'"uid":{highest},' in records.read_text(), 5)
 
 
 def test_a_process_that_exits_before_its_answer_leaves_nothing_behind(daemon: Daemon) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, too_many_connections
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _NUMBERS = itertools.count(1)
@@ -68,13 +68,4 @@ def layout(response: Response, *, closes: bool = False, without_body: bool = Fal
 
 
 # What a client gets that is let in no more.
-TURNED_AWAY = layout(
-    error(
-        SigningError(
-            "too-many-connections",
-            "this user has too many connections",
-            advice="close some, or keep one open for many requests",
-        )
-    ),
-    closes=True,
-)
+TURNED_AWAY = layout(error(too_many_connections()), closes=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from secretsd.signing.descriptions import pem
 from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
@@ -106,5 +106,4 @@ def _public_key(type_: KeyType, der: bytes) -> str:
     """PEM; of Ed25519 the bare 32 bytes in base64, which is Transit's way."""
     if type_ is KeyType.ED25519:
         return base64.b64encode(der[-_ED25519_BYTES:]).decode()
-    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
-    return "\n".join(("-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""))
+    return pem(der)

@@ -7,7 +7,7 @@ from typing import Any
 
 from secretsd.signing.administration import Administration
 from secretsd.signing.deeds import Telling
-from secretsd.signing.errors import SigningError
+from secretsd.signing.errors import SigningError, asker_gone
 from secretsd.signing.http import envelope, fields
 from secretsd.signing.http.exchange import Exchange
 
@@ -24,6 +24,12 @@ def get(administration: Administration, exchange: Exchange, what: str) -> None:
     if what not in questions:
         raise unknown_path()
     questions[what](exchange.caller.peer, _telling(exchange))
+
+
+def must_be_alive(exchange: Exchange) -> None:
+    """What root's process left open must not make keys for whoever holds it. Raises: SigningError."""
+    if not exchange.caller.is_alive():
+        raise asker_gone()
 
 
 def unlock(administration: Administration, exchange: Exchange) -> None:
@@ -80,6 +86,8 @@ _CHANGES: Mapping[str, Callable[[Administration, Exchange, str, fields.Body], No
 
 def _telling(exchange: Exchange, *, done: int = 200) -> Telling:
     def tell(outcome: Mapping[str, Any] | SigningError) -> None:
+        if not exchange.caller.is_alive():
+            outcome = asker_gone()
         if isinstance(outcome, SigningError):
             exchange.respond(envelope.error(outcome))
         else:

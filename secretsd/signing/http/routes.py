@@ -35,6 +35,7 @@ class Routes:
     def handle(self, exchange: Exchange) -> None:
         """Answers `exchange`, now or later. Does not block; raises nothing that a client can cause."""
         try:
+            exchange.caller.must_be_alive()
             self._route(exchange)
         except SigningError as error:
             self.desk.refuse(exchange.caller, error)
@@ -77,6 +78,7 @@ class Routes:
                 raise own.unknown_path()
 
     def _own(self, exchange: Exchange, rest: list[str]) -> None:
+        own.must_be_alive(exchange)
         administration = self._administration
         match rest:
             case ["unlock"]:

@@ -60,14 +60,20 @@ class Asked:
 
 def read(operation: Operation, name: str, path_hash: str | None, body: Body, deadline_ns: int) -> Asked:
     """`path_hash` is the hash in the path, which goes before that in the body. Raises: SigningError."""
+    for source in (body, *(_batch(body) if body.get("batch_input") is not None else ())):
+        _refuse_derivation(source)
+    return _READERS[operation](operation, name, path_hash, body, deadline_ns)
+
+
+def _refuse_derivation(source: Body) -> None:
+    """Of a body or of an item. Raises: SigningError."""
     for refused in _REFUSED:
-        if body.get(refused):
+        if source.get(refused):
             raise SigningError(
                 "unsupported",
                 f"{refused} is not offered: no key here is derived or convergent",
                 advice="leave it away",
             )
-    return _READERS[operation](operation, name, path_hash, body, deadline_ns)
 
 
 def _read_signing(

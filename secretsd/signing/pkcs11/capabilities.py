@@ -10,14 +10,10 @@ from pkcs11 import Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from secretsd.config.signer import Signer, SigningKey
-from secretsd.signing.model import KeyType
-from secretsd.signing.pkcs11 import objects, wrapping
+from secretsd.signing.model import Hash, KeyType
+from secretsd.signing.pkcs11 import wrapping
+from secretsd.signing.pkcs11.parameters import HMACS
 
-_HMACS = {
-    "sha2-256": Mechanism.SHA256_HMAC,
-    "sha2-384": Mechanism.SHA384_HMAC,
-    "sha2-512": Mechanism.SHA512_HMAC,
-}
 _SIGNS = frozenset({"sign", "hmac", "encrypt", "decrypt"})
 
 
@@ -54,8 +50,8 @@ def look(library: Any, token: Any, config: Signer) -> Capabilities:
 def _has(slot: Any, has: set[int], mechanism: Mechanism, key: SigningKey) -> bool:
     if int(mechanism) not in has:
         return False
-    bits = objects.RSA_BITS.get(KeyType(key.type))
-    if bits is None:
+    bits = KeyType(key.type).rsa_bits
+    if not bits:
         return True
     try:
         info = slot.get_mechanism_info(mechanism)
@@ -87,7 +83,7 @@ def _for_use(type_: KeyType, key: SigningKey) -> Iterator[Mechanism]:
         if "pss" in paddings:
             yield Mechanism.RSA_PKCS_PSS
     elif type_ is KeyType.HMAC:
-        for word in sorted(words & _HMACS.keys() or {"sha2-256"}):
-            yield _HMACS[word]
+        for hash_ in [each for each in Hash if each in words] or [type_.own_hash]:
+            yield HMACS[hash_]
     elif type_ is KeyType.AES_GCM:
         yield Mechanism.AES_GCM

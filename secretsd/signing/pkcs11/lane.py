@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pkcs11 import MGF, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
-from secretsd.signing.errors import SigningError
-from secretsd.signing.model import Hash, KeyVersion, TokenCall, TokenMechanism
-from secretsd.signing.pkcs11 import faults, gcm, making, objects, wrapping
+from secretsd.config.signer import SigningKey
+from secretsd.signing.errors import SigningError, version_retired
+from secretsd.signing.model import KeyVersion, TokenCall
+from secretsd.signing.pkcs11 import faults, gcm, making, objects, parameters, wrapping
 from secretsd.signing.pkcs11.breaker import pause_s
 from secretsd.signing.pkcs11.faults import Cure
 
@@ -25,22 +25,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _TRIES = 3
-_MECHANISMS = {
-    TokenMechanism.ECDSA: Mechanism.ECDSA,
-    TokenMechanism.EDDSA: Mechanism.EDDSA,
-    TokenMechanism.RSA_PKCS1: Mechanism.RSA_PKCS,
-    TokenMechanism.RSA_PSS: Mechanism.RSA_PKCS_PSS,
-}
-_HMACS = {
-    Hash.SHA2_256: Mechanism.SHA256_HMAC,
-    Hash.SHA2_384: Mechanism.SHA384_HMAC,
-    Hash.SHA2_512: Mechanism.SHA512_HMAC,
-}
-_PSS = {
-    Hash.SHA2_256: (Mechanism.SHA256, MGF.SHA256),
-    Hash.SHA2_384: (Mechanism.SHA384, MGF.SHA384),
-    Hash.SHA2_512: (Mechanism.SHA512, MGF.SHA512),
-}
 
 
 class NeedsReset(Exception):  # noqa: N818 - what it is
@@ -59,7 +43,8 @@ class Lane:
         self._patient = patient
         self._session: Any = None
         self._login = 0
-        self._objects: dict[KeyVersion, Any] = {}
+        self._objects: dict[KeyVersion, Any] = {}  # handles of this session
+        self._objects_of = token.keys  # as they were found by; other keys may be meant by the same names now
 
     def sign(self, call: TokenCall, deadline_ns: int = 0) -> bytes:
         """What the token makes of it: r || s of ECDSA, RFC 8032's 64 bytes, an RSA signature, an HMAC."""
@@ -177,7 +162,7 @@ class Lane:
             self._token.log_in_again(self._login)
         except PKCS11Error as error:
             match faults.cure_of(error):
-                case Cure.OPERATOR | Cure.NONE:
+                case Cure.NONE:
                     raise self._token.judged(error) from None
                 case Cure.RESET:
                     raise NeedsReset from None
@@ -194,6 +179,8 @@ class Lane:
     # What is done with the session ------------------------------------------------------------------------
 
     def _object(self, key: KeyVersion) -> Any:
+        if self._objects_of is not self._token.keys:
+            self._objects, self._objects_of = {}, self._token.keys
         found = self._objects.get(key)
         if found is None:
             found = self._objects[key] = self._found(key)
@@ -204,7 +191,7 @@ class Lane:
         config = token.config.keys.get(key.key)
         # By number: a version that was retired meanwhile is another value, and may still be read and checked.
         numbers = [each.number for each in token.keys.get(key.key, ())]
-        if config is not None and key.number in numbers:
+        if config is not None and key.number in numbers and objects.is_of(key, config):
             found = objects.find(self._session, key.key, config, key.number, objects.object_class(key.type))
             if found is not None:
                 return found
@@ -217,16 +204,16 @@ class Lane:
         )
 
     def _sign(self, call: TokenCall) -> bytes:
-        mechanism, parameter = _mechanism(call)
+        mechanism, parameter = parameters.mechanism(call)
         found = self._object(call.key)
         try:
             sign = found.sign
         except AttributeError:  # python-pkcs11 leaves out what the object's attributes do not allow
-            raise _retired(call.key) from None
+            raise version_retired(call.key.key, call.key.number) from None
         return bytes(sign(call.data, mechanism=mechanism, mechanism_param=parameter))
 
     def _verify_mac(self, call: TokenCall, mac: bytes) -> bool:
-        mechanism, _ = _mechanism(call)
+        mechanism, _ = parameters.mechanism(call)
         found = self._object(call.key)
         if not hasattr(found, "verify"):
             raise _not_allowed(call.key, "CKA_VERIFY")
@@ -245,7 +232,7 @@ class Lane:
     def _encryptor(self, key: KeyVersion) -> Callable[..., bytes]:
         found = self._object(key)
         if not hasattr(found, "encrypt"):
-            raise _retired(key)
+            raise version_retired(key.key, key.number)
         encrypt: Callable[..., bytes] = found.encrypt
         return encrypt
 
@@ -272,7 +259,7 @@ class Lane:
             return self._next_version(name, make)
 
     def _next_version(self, name: str, make: Callable[..., None]) -> KeyVersion:
-        config = self._token.config.keys[name]
+        config = self._configured(name)
         number = len(self._token.keys.get(name, ())) + 1
         if config.id is not None and number > 1:
             raise SigningError(
@@ -285,25 +272,21 @@ class Lane:
                 "key-unfit", f"the token has such an object already: {name}", advice="reload secretsd-signer"
             )
         make(self._session, name, config, number)
-        return self._found_again(name)
-
-    def _found_again(self, name: str) -> KeyVersion:
         self._token.find_again(self._session, name)
-        self._objects = {key: found for key, found in self._objects.items() if key.key != name}
         return self._token.keys[name][-1]
 
     def _retire(self, name: str, number: int) -> None:
         key = self._version(name, number)
         with self._token.changing:
             making.retire(self._object(key), key)
-            self._found_again(name)
+            self._token.find_again(self._session, name)
 
     def _wrap(self, name: str, number: int) -> bytes:
         key = self._version(name, number)
         wrapping_key = self._wrapping_versions(name)[-1]
         found = self._object(wrapping_key)
         if not hasattr(found, "wrap_key"):
-            raise _retired(wrapping_key)
+            raise version_retired(wrapping_key.key, wrapping_key.number)
         return wrapping.wrap(found, self._object(key), key, self._token.key_wrap())
 
     def _unwrap(self, name: str, blob: bytes) -> KeyVersion:
@@ -320,13 +303,21 @@ class Lane:
         raise wrapping.bad_blob()
 
     def _wrapping_versions(self, name: str) -> tuple[KeyVersion, ...]:
-        wrapping_name = self._token.config.keys[name].wrapped_by or ""
+        wrapping_name = self._configured(name).wrapped_by or ""
         versions = self._token.keys.get(wrapping_name, ())
         if not versions:
             raise self._token.problems.get(wrapping_name) or SigningError(
                 "key-missing", f"{name} has no key to be wrapped with", advice="set wrapped_by"
             )
         return versions
+
+    def _configured(self, name: str) -> SigningKey:
+        found = self._token.config.keys.get(name)
+        if found is None:
+            raise SigningError(
+                "unknown-key", f"{name} is no longer configured", advice="see secretsctl keys list"
+            )
+        return found
 
     def _version(self, name: str, number: int) -> KeyVersion:
         for key in self._token.keys.get(name, ()):
@@ -335,22 +326,6 @@ class Lane:
         raise self._token.problems.get(name) or SigningError(
             "unknown-version", f"{name} has no version {number}", advice="secretsctl keys list"
         )
-
-
-def _mechanism(call: TokenCall) -> tuple[Mechanism, Any]:
-    if call.mechanism is TokenMechanism.HMAC and call.hash is not None:
-        return _HMACS[call.hash], None
-    if call.mechanism is TokenMechanism.RSA_PSS and call.hash is not None:
-        return Mechanism.RSA_PKCS_PSS, (*_PSS[call.hash], call.salt_bytes)
-    return _MECHANISMS[call.mechanism], None
-
-
-def _retired(key: KeyVersion) -> SigningError:
-    return SigningError(
-        "version-retired",
-        f"version {key.number} of {key.key} is retired",
-        advice="use a newer version of the key",
-    )
 
 
 def _not_allowed(key: KeyVersion, attribute: str) -> SigningError:

@@ -33,7 +33,7 @@ def generate(session: Session, name: str, key: SigningKey, number: int) -> None:
     public, private = templates.public(shared), templates.private(key, shared)
     if type_.is_rsa:
         public[Attribute.PUBLIC_EXPONENT] = _PUBLIC_EXPONENT
-        bits = objects.RSA_BITS[type_]
+        bits = type_.rsa_bits
         session.generate_keypair(kind, bits, public_template=public, private_template=private)
     else:
         curve = {Attribute.EC_PARAMS: objects.EC_PARAMS[type_]}

@@ -31,7 +31,6 @@ _CURVES: dict[KeyType, ec.EllipticCurve] = {
     KeyType.P384: ec.SECP384R1(),
     KeyType.SECP256K1: ec.SECP256K1(),
 }
-RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
 _HMAC_KEY_TYPES = frozenset(
     {P11KeyType.GENERIC_SECRET, P11KeyType.SHA256_HMAC, P11KeyType.SHA384_HMAC, P11KeyType.SHA512_HMAC}
 )
@@ -46,6 +45,11 @@ def label_of(name: str, key: SigningKey, number: int) -> str:
     """CKA_LABEL of a version: the first has the plain one."""
     label = key.label or name
     return label if number == 1 else f"{label}:v{number}"
+
+
+def place_of(name: str, key: SigningKey, number: int) -> str:
+    """Where a version is looked for, in words."""
+    return f"CKA_ID {key.id}" if key.id is not None else f"the label {label_of(name, key, number)}"
 
 
 def object_class(type_: KeyType) -> ObjectClass:
@@ -71,15 +75,14 @@ def find(session: Session, name: str, key: SigningKey, number: int, class_: Obje
     template: dict[Attribute, Any] = {Attribute.CLASS: class_, Attribute.TOKEN: True}
     if key.id is not None:
         template[Attribute.ID] = bytes.fromhex(key.id)
-        words = f"CKA_ID {key.id}"
     else:
         template[Attribute.LABEL] = label_of(name, key, number)
-        words = f"the label {label_of(name, key, number)}"
     found = list(session.get_objects(template))
     if len(found) > 1:
         raise SigningError(
             "key-ambiguous",
-            f"the token has {len(found)} objects of class {class_.name.lower()} with {words}",
+            f"the token has {len(found)} objects of class {class_.name.lower()}"
+            f" with {place_of(name, key, number)}",
             advice=f"rename or remove all but one, or set id in [signer.keys.{name}]",
         )
     return found[0] if found else None
@@ -96,7 +99,7 @@ def versions(session: Session, name: str, key: SigningKey) -> Iterator[KeyVersio
             if number == 1:
                 raise SigningError(
                     "key-missing",
-                    f"the token has no {key.type} key with {_words(name, key)}",
+                    f"the token has no {key.type} key with {place_of(name, key, 1)}",
                     advice=f"secretsctl keys generate {name}, or correct label or id",
                 )
             return
@@ -105,8 +108,9 @@ def versions(session: Session, name: str, key: SigningKey) -> Iterator[KeyVersio
             return
 
 
-def _words(name: str, key: SigningKey) -> str:
-    return f"CKA_ID {key.id}" if key.id is not None else f"the label {label_of(name, key, 1)}"
+def is_of(version: KeyVersion, key: SigningKey) -> bool:
+    """Whether `version` was found for the key as it is configured here."""
+    return version.type == key.type and version.place == place_of(version.key, key, version.number)
 
 
 def _version(session: Session, name: str, key: SigningKey, number: int, secret: Any) -> KeyVersion:
@@ -119,7 +123,8 @@ def _version(session: Session, name: str, key: SigningKey, number: int, secret: 
             raise _unfit(name, key, number, "has no public half, or one of another type")
     if not _is_of_type(type_, secret):
         raise _unfit(name, key, number, "is of another type or size")
-    return KeyVersion(name, number, type_, public_key, is_retired=not _flag(secret, use_attribute(type_)))
+    is_retired = not _flag(secret, use_attribute(type_))
+    return KeyVersion(name, number, type_, public_key, is_retired, place_of(name, key, number))
 
 
 def _unfit(name: str, key: SigningKey, number: int, what: str) -> SigningError:
@@ -174,7 +179,7 @@ def _rsa_public(type_: KeyType, found: Any) -> rsa.RSAPublicKey | None:
     if not modulus or not exponent:
         return None
     number = int.from_bytes(modulus, "big")
-    if number.bit_length() != RSA_BITS[type_]:
+    if number.bit_length() != type_.rsa_bits:
         return None
     return rsa.RSAPublicNumbers(int.from_bytes(exponent, "big"), number).public_key()
 

@@ -98,7 +98,7 @@ def is_public_key_of(type_: KeyType, key: Any) -> bool:
     """Whether it is of the type, and on its curve or of its size."""
     match key:
         case rsa.RSAPublicKey():
-            return type_.is_rsa and key.key_size == objects.RSA_BITS[type_]
+            return type_.is_rsa and key.key_size == type_.rsa_bits
         case ec.EllipticCurvePublicKey():
             return objects.is_on_curve(type_, key.curve)
         case ed25519.Ed25519PublicKey():

@@ -43,6 +43,7 @@ class Token:
         self._token: Any = None
         self._holder: Any = None  # the session that logged in; never closed, or all would be logged out
         self._login_lock = threading.Lock()
+        self._telling = threading.Lock()  # held to change `config`, `keys` and `problems` together
         # Held while a key is changed: two that were made at once would both be the next version.
         self.changing = threading.Lock()
         self.wants_empty_iv = False  # learned from the token: see gcm.py
@@ -75,11 +76,6 @@ class Token:
                 self._library.finalize()
             self._library = None
 
-    @property
-    def slot_number(self) -> int:
-        """Of the token that is open."""
-        return int(self._token.slot.slot_id)
-
     def key_wrap(self) -> Mechanism:
         """By which mechanism the token that is open wraps keys. Raises: PKCS11Error."""
         return wrapping.mechanism_among(self._token.slot.get_mechanisms())
@@ -95,8 +91,18 @@ class Token:
         self.latched = None
 
     def configure(self, config: Signer) -> None:
-        """Another table of keys; `survey` then finds them."""
-        self.config = config
+        """Another table of keys; `survey` then finds them.
+
+        What a name meant before is forgotten at once: whoever may use it now need not have had that key.
+        """
+
+        def stays(name: str, versions: tuple[KeyVersion, ...]) -> bool:
+            return name in config.keys and all(objects.is_of(each, config.keys[name]) for each in versions)
+
+        with self._telling:
+            self.config = config
+            kept = {name: versions for name, versions in self.keys.items() if stays(name, versions)}
+            self.keys = MappingProxyType(kept)
 
     def lane(self, *, patient: bool = True) -> Lane:
         """A way to the token for one thread at a time; without `patient` it recovers from nothing."""
@@ -110,14 +116,22 @@ class Token:
         return self._token.open(rw=True, attribute_mapper=Mapper())
 
     def log_in_again(self, seen_login: int) -> None:
-        """After UserNotLoggedIn: of many threads that see it one logs in.
+        """After UserNotLoggedIn: of many threads that see it one logs in. A refused PIN is latched before the
+        next thread looks, or each would use up a try of the few that a token has.
 
         Raises: SigningError, PKCS11Error.
         """
         with self._login_lock:
-            if self.login_count != seen_login or self.latched is not None:
+            if self.latched is not None:
+                raise self.latched
+            if self.login_count != seen_login:
                 return
-            self._log_in(read_pin(self.config.pin))
+            try:
+                self._log_in(read_pin(self.config.pin))
+            except PKCS11Error as error:
+                if faults.cure_of(error) is Cure.OPERATOR:
+                    raise self.judged(error) from None
+                raise
 
     def judged(self, error: PKCS11Error) -> SigningError:
         """What is said of an error that is not mended here; a refused PIN latches."""
@@ -134,11 +148,15 @@ class Token:
 
         Raises: SigningError key-missing, key-ambiguous, key-unfit; PKCS11Error.
         """
-        found = tuple(objects.versions(session, name, self.config.keys[name]))
-        self.keys = MappingProxyType({**self.keys, name: found})
-        self.problems = MappingProxyType(
-            {key: problem for key, problem in self.problems.items() if key != name}
-        )
+        config = self.config
+        found = tuple(objects.versions(session, name, config.keys[name]))
+        with self._telling:
+            if self.config is not config:  # a reload came in between, and a survey comes after it
+                return
+            self.keys = MappingProxyType({**self.keys, name: found})
+            self.problems = MappingProxyType(
+                {key: problem for key, problem in self.problems.items() if key != name}
+            )
 
     def _load(self) -> LockingLibrary:
         if self._library is not None:
@@ -186,21 +204,34 @@ class Token:
         self.login_count += 1
 
     def survey(self) -> None:
-        """Looks at the token, and finds every configured key. Raises: PKCS11Error."""
+        """Looks at the token, and finds every configured key, while none is changed. Raises: PKCS11Error."""
+        with self.changing:
+            self._survey()
+
+    def _survey(self) -> None:
         self.capabilities = look(self._library, self._token, self.config)
         session = self.session()
-        keys: dict[str, tuple[KeyVersion, ...]] = {}
-        problems: dict[str, SigningError] = {}
         try:
-            for name, key in self.config.keys.items():
-                try:
-                    keys[name] = tuple(objects.versions(session, name, key))
-                except SigningError as error:
-                    problems[name] = error
+            while not self._surveyed(session, self.config):
+                pass  # a reload came in between
         finally:
             with contextlib.suppress(PKCS11Error):
                 session.close()
-        self.keys, self.problems = MappingProxyType(keys), MappingProxyType(problems)
+
+    def _surveyed(self, session: Any, config: Signer) -> bool:
+        """Whether the keys of `config` were found, and it is still the configuration."""
+        keys: dict[str, tuple[KeyVersion, ...]] = {}
+        problems: dict[str, SigningError] = {}
+        for name, key in config.keys.items():
+            try:
+                keys[name] = tuple(objects.versions(session, name, key))
+            except SigningError as error:
+                problems[name] = error
+        with self._telling:
+            if self.config is not config:
+                return False
+            self.keys, self.problems = MappingProxyType(keys), MappingProxyType(problems)
+        return True
 
 
 def _no_module(config: Signer, why: str) -> SigningError:

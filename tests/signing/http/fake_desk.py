@@ -7,7 +7,6 @@ import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from secretsd.signing.desk import Caller
 from secretsd.signing.errors import SigningError
 from secretsd.signing.http.routes import Routes
 from secretsd.signing.model import (
@@ -32,7 +32,7 @@ from secretsd.signing.model import (
     Request,
 )
 
-CALLER = SimpleNamespace(peer=Peer(1, 1000, frozenset({1000}), "trading-bot.service", 1))
+CALLER = Caller(Peer(1, 1000, frozenset({1000}), "trading-bot.service", 1), os.pidfd_open(os.getpid()))
 _HASHES = {Hash.SHA2_256: hashes.SHA256(), Hash.SHA2_384: hashes.SHA384(), Hash.SHA2_512: hashes.SHA512()}
 _MADE: dict[KeyType, Callable[[], Any]] = {
     KeyType.P256: lambda: ec.generate_private_key(ec.SECP256R1()),

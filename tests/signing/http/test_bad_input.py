@@ -47,6 +47,8 @@ BAD: list[tuple[str, object, int, str]] = [
     (HMAC, {"batch_input": [GOOD, 1]}, 400, "malformed-request"),
     (SIGN, {**GOOD, "prehashed": True}, 400, "bad-digest-length"),
     (SIGN, {**GOOD, "context": "aGk="}, 400, "unsupported"),
+    (SIGN, {"batch_input": [GOOD, {**GOOD, "context": "aGk="}]}, 400, "unsupported"),
+    (ENCRYPT, {"batch_input": [{"plaintext": "aGk=", "nonce": "aGk="}]}, 400, "unsupported"),
     (SIGN, {**GOOD, "marshaling_algorithm": "cbor"}, 400, "bad-parameter"),
     (SIGN, {**GOOD, "salt_length": "1e3"}, 400, "bad-parameter"),
     (SIGN, {**GOOD, "salt_length": "99999"}, 400, "bad-parameter"),

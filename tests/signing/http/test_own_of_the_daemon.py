@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +42,38 @@ def test_a_version_is_made_used_and_retired(daemon: RealSigner) -> None:
     described = daemon.ask("GET", "/v1/transit/keys/ecdsa-p256")[1]["data"]
     assert (described["latest_version"], described["min_encryption_version"]) == (2, 2)
     assert set(described["keys"]) == {"1", "2"}
+
+
+def test_a_connection_whose_process_has_ended_makes_no_keys(daemon: RealSigner) -> None:
+    """A descriptor that leaked out of root's shell would administer the signer for ever."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            ours.close()
+            connected = daemon.connect()
+            socket.send_fds(theirs, [b"it"], [connected.fileno()])
+            theirs.recv(1)
+        os._exit(0)
+    theirs.close()
+    _, (leaked,), _, _ = socket.recv_fds(ours, 2, 1)
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(fileno=leaked)
+    connection.sock.settimeout(10)
+
+    def generate() -> tuple[int, str | None]:
+        connection.request("POST", "/v1/secretsd/keys/hmac/generate", b"{}")
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.getheader("X-Secretsd-Error")
+
+    assert generate() == (200, None), "the connection is no good: nothing would be shown"
+    ours.send(b"!")
+    os.waitpid(child, 0)
+    assert generate() == (403, "peer-gone")
+    assert daemon.ask("GET", "/v1/transit/keys/hmac")[1]["data"]["latest_version"] == 2
+    for each in (connection, ours):
+        each.close()
 
 
 def test_what_an_operator_looks_at(daemon: RealSigner) -> None:

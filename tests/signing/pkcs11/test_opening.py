@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.exceptions import PinIncorrect, PKCS11Error
 
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Hash, TokenCall, TokenMechanism
@@ -54,7 +58,7 @@ def test_a_token_that_is_not_there_and_one_that_is_there_twice(softhsm: SoftHsm)
 
 def test_a_token_by_the_number_of_its_slot(softhsm: SoftHsm) -> None:
     token = opened(softhsm, {})
-    number = token.slot_number
+    number = token._token.slot.slot_id
     token.close()
     token = opened(softhsm, {}, token=None, slot=number)
     token.close()
@@ -74,6 +78,77 @@ def test_a_wrong_pin_latches_until_unlock(softhsm: SoftHsm) -> None:
     token.unlock()
     token.reset()
     token.lane().generate("mac")
+    token.close()
+
+
+def test_of_many_threads_that_lost_the_login_one_tries_a_pin_that_is_wrong_by_now(softhsm: SoftHsm) -> None:
+    """Three tries in a row lock the PIN of many tokens for good."""
+
+    class SlowlyJudging(Token):
+        def judged(self, error: PKCS11Error) -> SigningError:
+            time.sleep(0.02)
+            return super().judged(error)
+
+    tries = []
+
+    def refuse(**_: object) -> None:
+        tries.append(1)
+        raise PinIncorrect
+
+    token = SlowlyJudging(signer_config(softhsm, {}))
+    token._token = SimpleNamespace(open=refuse)
+
+    def seen_not_logged_in(_: int) -> str:
+        try:
+            token.lane()._log_in(0)
+        except SigningError as error:
+            return error.code
+        return "went on"
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(seen_not_logged_in, range(8))) == {"pin-locked"}
+    assert len(tries) == 1
+
+
+def test_a_name_that_means_another_key_after_a_reload_never_uses_the_one_before(softhsm: SoftHsm) -> None:
+    token = opened(softhsm, {"mac": hmac_key(label="one"), "other": hmac_key(label="two")})
+    lane = token.lane()
+    calls = [
+        TokenCall(lane.generate(name), TokenMechanism.HMAC, b"message", Hash.SHA2_256)
+        for name in ("mac", "other")
+    ]
+    one, two = map(lane.sign, calls)
+    assert one != two
+    token.configure(signer_config(softhsm, {"mac": hmac_key(label="two")}))
+    token.lane().survey()
+    assert lane.sign(TokenCall(token.keys["mac"][0], TokenMechanism.HMAC, b"message", Hash.SHA2_256)) == two
+    token.close()
+
+
+def test_a_key_that_a_reload_took_away_while_work_for_it_waited_is_said_to_be_gone(softhsm: SoftHsm) -> None:
+    token = opened(softhsm, {"mac": hmac_key()})
+    lane = token.lane()
+    token.configure(signer_config(softhsm, {}))
+    for work in (lambda: lane.generate("mac"), lambda: lane.unwrap("mac", b"blob")):
+        with pytest.raises(SigningError) as caught:
+            work()
+        assert caught.value.code == "unknown-key"
+    token.close()
+
+
+def test_a_look_at_the_keys_waits_for_a_key_that_is_being_made(softhsm: SoftHsm) -> None:
+    """Or what it saw before would hide the new version."""
+    token = opened(softhsm, {"mac": hmac_key()})
+    looking = threading.Thread(target=token.survey)
+    with token.changing:
+        looking.start()
+        looking.join(0.2)
+        assert looking.is_alive()
+        session = token.session()
+        session.generate_key(KeyType.GENERIC_SECRET, 256, template=_labelled("mac"))
+        token.find_again(session, "mac")
+    looking.join(5)
+    assert [each.number for each in token.keys["mac"]] == [1]
     token.close()
 
 
@@ -198,10 +273,10 @@ def test_what_was_asked_before_a_version_was_retired_is_refused_and_still_checke
     call = TokenCall(lane.generate("mac"), TokenMechanism.HMAC, b"message", Hash.SHA2_256)
     mac = other.sign(call)
     lane.retire("mac", 1)
-    for each, code in ((other, "token-refused"), (fresh, "version-retired")):
+    for each in (other, fresh):
         with pytest.raises(SigningError) as caught:
             each.sign(call)
-        assert caught.value.code == code
+        assert caught.value.code == "version-retired"
         assert each.verify_mac(call, mac)
         assert not each.verify_mac(call, bytes(32))
     token.close()
