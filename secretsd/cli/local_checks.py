@@ -34,6 +34,8 @@ def configuration(path: Path) -> tuple[Config, list[Check]]:
         fix = f"correct it; secretsctl check-config {path}; systemctl reload secretsd"
         return Config(), [fail("config", line, fix, ExitCode.CONFIG) for line in error.problems]
     secrets = sum(len(bundle.secrets) for bundle in config.bundles.values())
+    if not config.bundles and config.signer is not None:
+        return config, [ok("config", f"{path}: bundles: 0, signing keys: {len(config.signer.keys)}")]
     if not config.bundles:
         fix = "add one to /etc/secretsd/conf.d, see secretsd.toml(5); systemctl reload secretsd"
         return config, [warn("config", f"{path} names no bundle", fix)]

@@ -176,7 +176,9 @@ def allowed_words(key: SigningKey) -> frozenset[str]:
 
 def _known_as(peer: Peer) -> str:
     """What an entry would have to match. It is often not what one thinks: a unit with a Slice= has none."""
-    return f"uid {peer.uid} in no system service" if peer.unit is None else f"{peer.unit} (uid {peer.uid})"
+    if peer.unit is None:
+        return f"uid {peer.uid}, in no service of system.slice,"
+    return f"{peer.unit} (uid {peer.uid})"
 
 
 def _matches_nobody(key: str, list_name: str, what: str, who: str) -> str:

@@ -100,7 +100,7 @@ class House:
             door.open()
 
     def look(self) -> None:
-        """What is looked at again and again, from the watchdog's rhythm."""
+        """What is looked at again and again, once a second."""
         self._audit.look()
         self._trail.look()
         self.changed.set()

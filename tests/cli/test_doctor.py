@@ -195,6 +195,12 @@ def test_a_daemon_in_the_foreground_that_is_down_and_a_configuration_with_mistak
     assert "names no bundle" in told
     assert "kernel" in told
 
+    signer = '[signer]\nmodule = "/usr/lib/fake.so"\ntoken = "fake"\npin = "credential:hsm-pin"\n'
+    (tmp_path / "signing.toml").write_text(f"{config.read_text()}{signer}")
+    only_signs, found = local_checks.configuration(tmp_path / "signing.toml")
+    assert only_signs.signer is not None
+    assert [check.state for check in found] == ["ok"], "a host that only signs has nothing to add"
+
     config.write_text(config.read_text() + "[bundles.x]\nownr = 1\n")
     assert run(["doctor", "--config", str(config), "--json"]) == ExitCode.CONFIG
     checks = json.loads(capsys.readouterr().out)["checks"]

@@ -28,7 +28,9 @@ def test_a_key_without_entries_is_for_nobody_not_even_root(who: Any) -> None:
 
 def test_a_refusal_says_as_whom_the_kernel_knows_the_peer() -> None:
     judge = policy({"k": {}})
-    with pytest.raises(SigningError, match=rf"^k: uid {OTHER} in no system service may not use this key$"):
+    with pytest.raises(
+        SigningError, match=rf"^k: uid {OTHER}, in no service of system.slice, may not use this key$"
+    ):
         judge.right(peer(OTHER), "k")
     with pytest.raises(SigningError, match=rf"^k: {UNIT} \(uid {BOT}\) may not use this key$"):
         judge.right(peer(BOT, unit=UNIT), "k")

@@ -304,6 +304,19 @@ def test_it_starts_without_its_token_and_says_why(signer: Signer, softhsm: SoftH
     assert "fake-wrong-pin" not in written
 
 
+def test_a_trail_that_is_removed_while_nobody_signs_is_back_within_a_second(signer: Signer) -> None:
+    signer.configure("one")
+    signer.start()
+    signer.ask("/v1/secretsd/keys")
+    time.sleep(0.5)  # what is still to be written would notice it, too
+    trail = signer.directory / "state/audit/signer.jsonl"
+    trail.unlink()
+    until_s = time.monotonic() + 2.5  # a slow machine; without a look of its own it would stay away
+    while not trail.exists():
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
 def test_refusals_fill_the_trail_at_a_rate_and_are_counted_beyond_it(signer: Signer) -> None:
     signer.configure("one")
     signer.start()
