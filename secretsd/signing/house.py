@@ -189,7 +189,15 @@ class House:
             self._loop.connect_accepted_socket(lambda: welcomed, connection)
         )
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def entered(task: asyncio.Task[object]) -> None:
+            self._tasks.discard(task)
+            if task.exception() is not None and welcomed in self._http:
+                # It never became a transport, so nobody else gives back what it holds.
+                connection.close()
+                closed()
+
+        task.add_done_callback(entered)
 
 
 def configured(path: Path) -> Signer:
