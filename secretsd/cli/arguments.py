@@ -14,16 +14,25 @@ from secretsd.timespan import parse_timespan
 
 _LONGEST_LINE = 100
 _NARROWEST = 40
+_ASKING_FOR_HELP = ("-h", "--help")
 
 
 class Parser(argparse.ArgumentParser):
     """Ends the process with 64 and one line after wrong usage (sysexits.h), not with argparse's own 2."""
+
+    first_command = ""  # of a family: what its name alone means, and its name with options
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("formatter_class", HelpFormatter)
         # No abbreviations: the next option that is added would break the scripts that use them.
         super().__init__(allow_abbrev=False, **settings)
         self._positionals.title = "arguments"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = args
+        if self.first_command and not (args and (args[0][:1] != "-" or args[0] in _ASKING_FOR_HELP)):
+            words = [self.first_command, *(args or ())]
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         from secretsd.cli.paper import fitted  # only for who has mistyped

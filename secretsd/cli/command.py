@@ -87,7 +87,7 @@ def family_of(
         description=listing((each.name.rpartition(" ")[2], each.summary) for each in members),
         epilog=f"`secretsctl {name}` alone is `secretsctl {first.name}`.",
     )
-    parser.set_defaults(run=first.run, json=False, no_color=False, signer_socket=None)
+    parser.first_command = first.name.rpartition(" ")[2]
     return parser.add_subparsers(
         prog=f"secretsctl {name}", metavar="COMMAND", help=argparse.SUPPRESS, parser_class=Parser
     )

@@ -155,6 +155,7 @@ def test_the_list_shows_what_is_wrong_first_and_why(signer: FakeSigner) -> None:
     assert lines[2].split()[:5] == ["hot", "ready", "1", "retired,", "2"]
     assert lines[-1] == "cold: no cold: secretsctl keys generate cold"
     assert json.loads(ctl(signer.path, "keys", "list", "--json")[1]) == documents.KEYS
+    assert json.loads(ctl(signer.path, "keys", "--json")[1]) == documents.KEYS
 
 
 @pytest.mark.parametrize("columns", [64, 80, 120])
