@@ -31,7 +31,10 @@ def answers(client: socket.socket, count: int = 0) -> list[tuple[int, bytes]]:
     found: list[tuple[int, bytes]] = []
     with client.makefile("rb") as stream:
         while not count or len(found) < count:
-            line = stream.readline()
+            try:
+                line = stream.readline()
+            except ConnectionResetError:  # the end, where the signer has not read all that was sent
+                line = b""
             if not line:
                 break
             length = 0
