@@ -37,10 +37,7 @@ def main() -> None:
             log.error("a bundle cannot be published on this host", extra={"reason": line})
         asyncio.run(_serve(arguments.config, config))
     except SecretsdError as error:
-        for line in str(error).splitlines():
-            log.error(line)
-        if error.advice:
-            log.error(error.advice)
+        logs.tell(log, error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 
+from secretsd.errors import SecretsdError
+
 # What sd-daemon(3) calls the priorities that journald understands at the beginning of a line.
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -69,3 +71,11 @@ def dropped_records() -> int:
     return sum(
         handler.dropped for handler in logging.root.handlers if isinstance(handler, NonBlockingHandler)
     )
+
+
+def tell(log: logging.Logger, error: SecretsdError) -> None:
+    """Why a daemon ends, a record for each line, and what to do about it."""
+    for line in str(error).splitlines():
+        log.error(line)
+    if error.advice:
+        log.error(error.advice)

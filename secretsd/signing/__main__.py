@@ -33,10 +33,7 @@ def main() -> None:
         process.forbid_dumps()
         _run(_serve(arguments.config, configured(arguments.config)))
     except SecretsdError as error:
-        for line in str(error).splitlines():
-            log.error(line)
-        if error.advice:
-            log.error(error.advice)
+        logs.tell(log, error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
@@ -58,7 +55,11 @@ def _parse_arguments() -> argparse.Namespace:
 async def _serve(config_path: Path, config: Signer) -> None:
     service = Service()
     listeners = listen(config)
-    house = House(config_path, config, listeners)
+    try:
+        house = House(config_path, config, listeners)
+    except BaseException:
+        listeners.close()
+        raise
     tried, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

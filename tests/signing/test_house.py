@@ -347,3 +347,15 @@ def test_connections_do_not_take_the_last_descriptors_from_the_token(signer: Sig
     assert code_of(crowd[0].recv(65536)) == ""
     for connection in crowd:
         connection.close()
+
+
+def test_a_signer_that_cannot_write_its_trail_says_so_and_leaves_no_sockets(signer: Signer) -> None:
+    (signer.directory / "state").write_text("a file where the directory should be")
+    signer.configure("one")
+    signer.start()
+    assert signer.process is not None
+    _, written = signer.process.communicate(timeout=10)
+    assert signer.process.returncode == 74
+    assert "cannot be written" in written
+    assert not (signer.directory / "signer.sock").exists()
+    assert not (signer.directory / "signer.seq").exists()
