@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from secretsd.config import sources as tables
-from secretsd.refresh.sources import aws_session
-from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws import session as aws_session
+from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
 from secretsd.refresh.sources.environment import EnvironmentSource
 from secretsd.refresh.sources.files import FileSource
 

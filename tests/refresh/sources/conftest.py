@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from secretsd.model import CloudIdentity, SecretRef
-from secretsd.refresh.sources import aws_session
-from secretsd.refresh.sources.aws_calls import Clocks
-from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
-from secretsd.refresh.sources.aws_session import Timeouts
+from secretsd.refresh.sources.aws import session as aws_session
+from secretsd.refresh.sources.aws.calls import Clocks
+from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws.session import Timeouts
 from tests.refresh.sources.scripted_aws import ScriptedAws
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws_secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import IDENTITY, refs
 

@@ -14,7 +14,7 @@ from tests.refresh.sources.conftest import IDENTITY, Open, refs, soon
 from tests.refresh.sources.scripted_aws import VERSION, Answer, ScriptedAws, arn, entry, error, honest, ok
 
 if TYPE_CHECKING:
-    from secretsd.refresh.sources.aws_fetch import Outcome
+    from secretsd.refresh.sources.aws.fetch import Outcome
 
 
 def by_id(outcomes: list[Outcome]) -> dict[str, Outcome]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from secretsd.refresh.sources.aws_errors import CallFailedError, fault_of_exception
+from secretsd.refresh.sources.aws.errors import CallFailedError, fault_of_exception
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
 
-    from secretsd.refresh.sources.aws_session import Timeouts
+    from secretsd.refresh.sources.aws.session import Timeouts
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws_errors import INCOMPLETE, CallFailedError, Fault, Scope
+from secretsd.refresh.sources.aws.errors import INCOMPLETE, CallFailedError, Fault, Scope
 
 MAX_VALUE_BYTES = 65_536
 

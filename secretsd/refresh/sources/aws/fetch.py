@@ -6,14 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws_answers import (
+from secretsd.refresh.sources.aws.answers import (
     BatchAnswer,
     is_about,
     read_batch,
     read_value,
     tells_error_of,
 )
-from secretsd.refresh.sources.aws_errors import (
+from secretsd.refresh.sources.aws.errors import (
     DENIED,
     NO_SUCH_OPERATION,
     OUT_OF_TIME,
@@ -22,13 +22,13 @@ from secretsd.refresh.sources.aws_errors import (
     Scope,
     fault_of_code,
 )
-from secretsd.refresh.sources.aws_texts import all_denied, failure
+from secretsd.refresh.sources.aws.texts import all_denied, failure
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from secretsd.refresh.sources.aws_calls import Calls
+    from secretsd.refresh.sources.aws.calls import Calls
 
 MAX_BATCH = 20  # SecretIdList's limit; moto accepts more, AWS does not
 

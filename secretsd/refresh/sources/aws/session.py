@@ -63,7 +63,7 @@ def preload() -> None:
 def new_session(timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Session:
     """A session that finds credentials as AWS's tools do, with IMDSv2 as the only metadata service.
 
-    Nothing is read or contacted yet. Its clients do not retry: that is `aws_calls`'s.
+    Nothing is read or contacted yet. Its clients do not retry: that is `calls`'s.
     """
     silence_sdk_loggers()
     session = Session()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from secretsd.model import SourceView
-from secretsd.refresh.sources.aws_calls import SYSTEM_CLOCKS, Calls, Clocks
-from secretsd.refresh.sources.aws_errors import (
+from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks
+from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
     NO_REGION,
     CallFailedError,
@@ -17,16 +17,16 @@ from secretsd.refresh.sources.aws_errors import (
     fault_of_exception,
     skew_of_answer,
 )
-from secretsd.refresh.sources.aws_fetch import Fetch, Outcome
-from secretsd.refresh.sources.aws_identity import resolve_identity
-from secretsd.refresh.sources.aws_session import (
+from secretsd.refresh.sources.aws.fetch import Fetch, Outcome
+from secretsd.refresh.sources.aws.identity import resolve_identity
+from secretsd.refresh.sources.aws.session import (
     DEFAULT_TIMEOUTS,
     Timeouts,
     client_config,
     new_client,
     new_session,
 )
-from secretsd.refresh.sources.aws_texts import failure
+from secretsd.refresh.sources.aws.texts import failure
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:

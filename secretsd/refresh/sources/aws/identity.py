@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.credentials import RefreshableCredentials
 
 from secretsd.model import CloudIdentity
-from secretsd.refresh.sources.aws_errors import (
+from secretsd.refresh.sources.aws.errors import (
     EXPIRED,
     METADATA_UNREACHABLE,
     NO_CREDENTIALS,
@@ -26,7 +26,7 @@ def resolve_identity(session: Session, now: float) -> CloudIdentity | None:
     """The role credentials that AWS's own search order finds, with their expiry.
 
     None for static ones: the environment or a shared file holds them, and each session reads them
-    without the network. `session` comes from `aws_session.new_session`; `now` is in seconds since the epoch.
+    without the network. `session` comes from `session.new_session`; `now` is in seconds since the epoch.
     The metadata service may block for up to 6 s (three requests, each tried twice with 1 s).
 
     Raises:

@@ -1,0 +1,1 @@
+"""Sources of AWS: Secrets Manager and the Parameter Store."""
