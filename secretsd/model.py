@@ -1,4 +1,7 @@
-"""The frozen values that pass from room to room. Only `FetchedSecret` and `CloudIdentity` hold secrets."""
+"""The frozen values that pass from room to room.
+
+Only `FetchedSecret`, `CloudIdentity` and `VaultToken` hold secrets.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,67 @@ class CloudIdentity:
     expires_at: float  # seconds since the epoch
     method: str  # botocore's word for where they came from, e.g. "iam-role"
     obtained_at: float | None = None  # seconds since the epoch; when the metadata service handed them out
+
+
+@dataclass(frozen=True, slots=True)
+class VaultToken:
+    """A token that a login gave, kept by the conductor so that a fork does not log in each time."""
+
+    token: str = field(repr=False)
+    expires_at: float  # seconds since the epoch
+    method: str  # how it was had: "approle", "aws-iam"
+    obtained_at: float  # seconds since the epoch; of the login or of the last renewal
+    is_renewable: bool = False
+
+
+Identity = CloudIdentity | VaultToken
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One endpoint that a source can ask.
+
+    `endpoint` names it for people and for its circuit breaker, and is the same wherever two sources ask the
+    same one; `region` and `url` are as configured, None for what the environment says.
+    """
+
+    endpoint: str
+    region: str | None = None
+    url: str | None = None
+    is_primary: bool = True  # what it says of a secret is the truth; a replica can be behind
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which endpoints one fetch asks, in this order; the later ones if the earlier cannot answer."""
+
+    stops: tuple[Stop, ...] = ()
+    probe: Stop | None = None  # to be asked for one secret, too: is it back?
+    # Some stop has failed several times in a row: begin with one request, once, and let it decide.
+    cautious: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSeen:
+    """How one endpoint did in one fetch.
+
+    "answers" is any answer that it meant, a refusal too; "fails" is an error of its own, silence, or nobody
+    there; `code` is then the failure's.
+    """
+
+    endpoint: str
+    did: Literal["answers", "fails"]
+    code: str = ""
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The version of a secret below which a replica is not believed."""
+
+    version_id: str
+    created_at: float | None  # seconds since the epoch
+    superseded: frozenset[str] = frozenset()  # ids of versions that were shown before it
 
 
 @dataclass(frozen=True, slots=True)

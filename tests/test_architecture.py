@@ -19,6 +19,7 @@ FLOORS = (
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+        *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
         *("control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
@@ -36,6 +37,7 @@ FLOORS = (
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
+        "refresh.source_book",
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -107,6 +109,7 @@ PURE = (
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+    *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )

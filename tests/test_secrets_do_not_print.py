@@ -31,7 +31,7 @@ from tests.refresh.fakes import bundle, candidate
 
 REF = SecretRef("aws", "prod/bot")
 IDENTITY = CloudIdentity(f"k{MARKER}", f"s{MARKER}", f"t{MARKER}", 4e9, "iam-role")
-SOURCE = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), IDENTITY, renew_identity=False, witness=None)
+SOURCE = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), identity=IDENTITY)
 HOLDERS = [
     FetchedSecret(REF, "v1", None, f'{{"TOKEN": "{MARKER}"}}'.encode()),
     Variables({"TOKEN": MARKER.encode()}, (), {}),

@@ -190,13 +190,18 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def _pin_place(value: str) -> str:
+def _is_place(value: str) -> bool:
     kind, _, rest = value.partition(":")
-    if kind == "credential" and _CREDENTIAL.fullmatch(rest):
-        return value
-    if kind == "file" and rest.startswith("/") and rest.isprintable() and ".." not in rest.split("/"):
-        return value
-    raise refused("must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here")
+    if kind == "credential":
+        return _CREDENTIAL.fullmatch(rest) is not None
+    return kind == "file" and rest.startswith("/") and rest.isprintable() and ".." not in rest.split("/")
+
+
+def _is_vault_address(value: str) -> bool:
+    scheme, _, path = value.partition("://")
+    if scheme != "unix":
+        return _is_endpoint(value)
+    return path.startswith("/") and path.isprintable() and len(path.encode()) <= _MAX_SOCKET_PATH_BYTES
 
 
 def _rate(value: object) -> RateLimit:
@@ -290,7 +295,24 @@ ObjectId = Annotated[
     Kind("hexadecimal digits"),
     _only(_OBJECT_ID.fullmatch, "must be pairs of hexadecimal digits in lower case"),
 ]
-PinPlace = Annotated[str, Kind("credential:NAME or file:PATH"), AfterValidator(_pin_place)]
+PinPlace = Annotated[
+    str,
+    Kind("credential:NAME or file:PATH"),
+    _only(_is_place, "must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here"),
+]
+CredentialPlace = Annotated[
+    str,
+    Kind("credential:NAME or file:PATH"),
+    _only(_is_place, "must be credential:NAME or file:/ABSOLUTE/PATH: the value itself never stands here"),
+]
+VaultAddress = Annotated[
+    str,
+    Kind("http://, https:// or unix:// URL"),
+    _only(
+        _is_vault_address,
+        "must be an http:// or https:// URL without user, password, query or fragment, or unix:///PATH",
+    ),
+]
 Rate = Annotated[RateLimit, Kind("number of uses and /s, /m or /h"), BeforeValidator(_rate)]
 SessionCount = Annotated[int, Kind("whole number of 1 to 512"), AfterValidator(_session_count)]
 MessageBytes = Annotated[int, Kind("whole number of 1 to 61440"), AfterValidator(_message_bytes)]

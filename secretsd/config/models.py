@@ -17,6 +17,7 @@ from secretsd.config.fields import (
     AlertLimit,
     BundleName,
     CommandOrNone,
+    CredentialPlace,
     Group,
     Interval,
     Name,
@@ -93,6 +94,12 @@ class Daemon(Table):
         "altered files are told at once; a unit that has not failed, only not loaded yet, has a minute.",
         examples=["2m"],
     )
+    seal_key: CredentialPlace | None = Field(
+        default=None,
+        description="The key of sealed copies: credential:NAME of the service, or file:PATH. `secretsctl"
+        " seal-setup` makes it, once, as root.",
+        examples=["credential:secretsd-seal-key"],
+    )
     alert_limit: AlertLimit = Field(
         default=20,
         description="At most this many runs of alert_command an hour for one bundle, half of them at once; "
@@ -117,13 +124,20 @@ class Secret(Table):
     )
     stage: Text = Field(
         default=CURRENT_STAGE,
-        description="The stage of the version to read, for sources of AWS.",
+        description="The stage of the version to read, for sources of type aws-secretsmanager.",
         examples=["AWSPENDING"],
     )
     version: Text | None = Field(
         default=None,
-        description="The one version to read, instead of a stage, for sources of AWS.",
-        examples=["11111111-2222-3333-4444-555555555555"],
+        description="The one version to read, instead of the current one, for sources that have versions: an"
+        " id in Secrets Manager, a number elsewhere.",
+        examples=["11111111-2222-3333-4444-555555555555", "3"],
+    )
+    label: Text | None = Field(
+        default=None,
+        description="The label of the version to read, for sources of type aws-ssm.",
+        examples=["live"],
+        json_schema_extra=beside(source="ssm", variable="OTHER"),
     )
     variable: VariableName | None = Field(
         default=None,
@@ -141,6 +155,8 @@ class Secret(Table):
         conflicts: list[LiteralString] = []
         if self.version is not None and "stage" in self.model_fields_set:
             conflicts.append("stage and version exclude each other: a version is one, whatever its stage")
+        if self.label is not None and (self.version is not None or "stage" in self.model_fields_set):
+            conflicts.append("label excludes stage and version: each of them says which version is read")
         if self.variable is not None and self.variables:
             conflicts.append(
                 "variable and variables exclude each other: the first takes the value as a whole"
@@ -151,7 +167,7 @@ class Secret(Table):
 
     @property
     def ref(self) -> SecretRef:
-        return SecretRef(self.source, self.id, self.stage, self.version)
+        return SecretRef(self.source, self.id, self.label or self.stage, self.version)
 
     @property
     def names(self) -> frozenset[str]:
@@ -173,6 +189,17 @@ class Output(Table):
         " systemd, shells, python-dotenv and node alike, json for one object of strings. files makes the path"
         " a directory with one file for each variable, which holds exactly its bytes.",
         examples=["env"],
+    )
+
+
+class SealedCopy(Table):
+    """The last known good bundle, sealed on the disk, for a boot while the source is out."""
+
+    max_age_s: Interval = Field(
+        default=604800.0,
+        alias="max_age",
+        description="How long after its source has last confirmed it a copy may still be published.",
+        examples=["7d"],
     )
 
 
@@ -199,6 +226,20 @@ class Bundle(Table):
         alias="refresh_interval",
         description="How often this bundle is refreshed; by default as `[daemon]` says.",
         examples=["1m"],
+    )
+    max_age_s: Interval | None = Field(
+        default=None,
+        alias="max_age",
+        description="How long published content may go without being confirmed by its source. Beyond it"
+        " `secretsctl wait` lets no unit start on it, unless called with --allow-stale; the files stay. An"
+        " alert comes at three quarters of it. Without it content never gets too old.",
+        examples=["3d"],
+    )
+    sealed_copy: SealedCopy | None = Field(
+        default=None,
+        description="Whether the bundle is kept sealed on this host's disk, so that a boot while the source"
+        " is out can publish it. It needs `seal_key` in [daemon].",
+        examples=[{"max_age": "7d"}],
     )
     import_all: bool = Field(
         default=False,

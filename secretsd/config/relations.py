@@ -10,7 +10,7 @@ from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.rules import broken_rule
 from secretsd.config.signer_relations import signer_related
-from secretsd.config.source_rules import hidden_directories, unfit_for_their_source
+from secretsd.config.source_rules import hidden_directories, unfit_for_their_source, unfit_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +50,8 @@ def related(
     if ("daemon",) not in touched:
         yield from _daemon(config)
         yield from hidden_directories(config)
+    if ("sources",) not in touched:
+        yield from unfit_regions(config.sources)
     if ("signer",) not in touched:
         yield from signer_related(config)
     for name, bundle in config.bundles.items():
@@ -74,8 +76,19 @@ def related(
             yield from _units(path, bundle)
             yield from _acknowledgements(path, bundle)
             yield from _askers(path, bundle, config)
-        if bundle.owner is None and not config.foreground and not {(*path, "owner"), ("daemon",)} & touched:
-            yield Problem(path, f"bundle {name!r} has no owner: name the user who reads its files")
+        yield from _of_the_daemon(path, bundle, config, touched)
+
+
+def _of_the_daemon(
+    path: KeyPath, bundle: Bundle, config: Config, touched: AbstractSet[KeyPath]
+) -> Iterator[Problem]:
+    """What a bundle must or may leave out because of the table [daemon]."""
+    if ("daemon",) in touched:
+        return
+    if bundle.sealed_copy is not None and config.daemon.seal_key is None:
+        yield Problem((*path, "sealed_copy"), "'sealed_copy' needs 'seal_key' in [daemon]")
+    if bundle.owner is None and not config.foreground and (*path, "owner") not in touched:
+        yield Problem(path, f"bundle {path[-1]!r} has no owner: name the user who reads its files")
 
 
 def _daemon(config: Config) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 from secretsd.config.fields import TIME_SPAN, Kind
 from secretsd.config.models import Config
 from secretsd.config.table import Table
-from secretsd.config.tables import ANY, fields_of, is_table, item_of, members, tags_of, words_of
+from secretsd.config.tables import ANY, fields_of, is_table, item_of, members, tag_of, words_of
 from secretsd.config.toml_text import inline
 
 _BASIC = {str: "string", bool: "true or false", int: "whole number", float: "number"}
@@ -38,7 +38,7 @@ class Section:
 
     path: tuple[str, ...]
     header: str  # "[daemon]", "[[bundles.NAME.secrets]]"
-    tag: str  # of tables that a `type` tells apart; else empty
+    tag: tuple[str, ...]  # the key that tells the tables of a union apart, and its word; else empty
     intro: str
     keys: tuple[Key, ...]
 
@@ -49,7 +49,7 @@ def sections() -> list[Section]:
         Section(
             path=path,
             header=header,
-            tag="".join(tags_of(table)),
+            tag=tag_of(table),
             intro=_intro(table),
             keys=tuple(_key(name, each) for name, each in fields_of(table).items()),
         )
@@ -137,10 +137,10 @@ def _default(each: FieldInfo) -> str | None:
 
 
 def _span(seconds: float) -> str:
-    """As an operator would write it: "5m", "30s", "1h 30m"."""
+    """As an operator would write it: "5m", "30s", "1h 30m", "7d"."""
     parts = []
     left = seconds
-    for unit, size in (("h", 3600), ("m", 60)):
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         count, left = divmod(left, size)
         if count:
             parts.append(f"{count:g}{unit}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from secretsd.config.names import is_valid_name
 from secretsd.config.problems import Problem
-from secretsd.config.sources import AwsSecretsManager, EnvSource, FileSource
+from secretsd.config.sources import AwsSecretsManager, AwsSsm, EnvSource, FileSource, VaultSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from secretsd.config.models import Bundle, Config
     from secretsd.config.positions import KeyPath
@@ -22,16 +24,29 @@ _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/dev")  # noqa: S
 def unfit_for_their_source(
     path: KeyPath, bundle: Bundle, sources: Mapping[str, SourceConfig]
 ) -> Iterator[Problem]:
-    """Secrets that a file or a variable of the environment cannot be; unknown sources are passed over."""
+    """Secrets that their kind of source cannot hold; unknown sources are passed over."""
     for index, secret in enumerate(bundle.secrets):
         source = sources.get(secret.source)
-        if source is None or isinstance(source, AwsSecretsManager):
+        if source is None:
             continue
         place = (*path, "secrets", index)
-        for key in ("stage", "version"):
+        for key in _MEANINGLESS[source.type]:
             if key in secret.model_fields_set:
-                what = f"{key!r} means nothing here: a source of type {source.type!r} has one version of each"
-                yield Problem((*place, key), what)
+                yield Problem((*place, key), f"{key!r} means nothing here: {_VERSIONS[source.type]}")
+        is_numbered = isinstance(source, AwsSsm) or (
+            isinstance(source, VaultSource) and source.kv_version == 2
+        )
+        if is_numbered and secret.version is not None and not _NUMBER.fullmatch(secret.version):
+            yield Problem((*place, "version"), "'version' must be a number from 1 on, in quotes: \"3\"")
+        if isinstance(source, VaultSource) and source.kv_version == 1 and secret.version is not None:
+            yield Problem(
+                (*place, "version"), "'version' means nothing here: kv_version = 1 keeps no versions"
+            )
+        if isinstance(source, VaultSource) and not is_path_below(secret.id):
+            yield Problem(
+                (*place, "id"),
+                "'id' must be the path of a secret below the mount, such as \"bot/production\"",
+            )
         if isinstance(source, FileSource) and not is_path_below(secret.id):
             yield Problem(
                 (*place, "id"),
@@ -39,6 +54,52 @@ def unfit_for_their_source(
             )
         if isinstance(source, EnvSource) and not is_valid_name(secret.id):
             yield Problem((*place, "id"), "'id' must be the name of a variable, such as \"BOT_SECRETS\"")
+
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_MEANINGLESS: Mapping[str, tuple[str, ...]] = {
+    "aws-secretsmanager": ("label",),
+    "aws-ssm": ("stage",),
+    "vault": ("stage", "label"),
+    "file": ("stage", "version", "label"),
+    "env": ("stage", "version", "label"),
+}
+_VERSIONS: Mapping[str, str] = {
+    "aws-secretsmanager": "Secrets Manager has stages",
+    "aws-ssm": "the Parameter Store has labels and versions",
+    "vault": "a source of type 'vault' has numbered versions",
+    "file": "a source of type 'file' has one version of each",
+    "env": "a source of type 'env' has one version of each",
+}
+
+
+def unfit_regions(sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:
+    """Failover regions that could not be failed over to."""
+    for name, source in sources.items():
+        if not isinstance(source, AwsSecretsManager):
+            continue
+        place = ("sources", name)
+        if source.failover_regions and source.region is None:
+            what = "'failover_regions' needs 'region' beside it: replicas are never newer than its secrets"
+            yield Problem((*place, "failover_regions"), what)
+        for index, region in enumerate(source.failover_regions):
+            if region == source.region or region in source.failover_regions[:index]:
+                yield Problem(
+                    (*place, "failover_regions", index), "an element of 'failover_regions' is there already"
+                )
+        for region in source.failover_endpoint_urls:
+            if region not in source.failover_regions:
+                yield Problem(
+                    (*place, "failover_endpoint_urls", region),
+                    f"{region!r} is not one of 'failover_regions'",
+                )
+        missing = set(source.failover_regions) - source.failover_endpoint_urls.keys()
+        if missing and source.region and f".{source.region}." in (source.endpoint_url or ""):
+            yield Problem(
+                (*place, "endpoint_url"),
+                "'endpoint_url' is of one region: give each of 'failover_regions' its own in"
+                " 'failover_endpoint_urls'",
+            )
 
 
 def is_path_below(path: str) -> bool:

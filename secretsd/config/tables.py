@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from secretsd.config.positions import KeyPath
 
 ANY = "*"  # in a path: a name that the operator chose, or an index
-_TAG = "type"  # the key that tells the tables of a union apart
+_TAGS = ("type", "method")  # the keys that tell the tables of a union apart
 _ROOT: tuple[Any, ...] = (Config,)
 
 
@@ -31,7 +31,7 @@ def known_keys(path: KeyPath) -> list[str]:
 
 
 def tables_at(path: KeyPath) -> tuple[type[Table], ...]:
-    """The tables that may stand at `path`: several where only a `type` inside tells which, or none."""
+    """The tables that may stand at `path`: several where only a key inside tells which, or none."""
     return tuple(each for each in resolved(path)[1] if is_table(each))
 
 
@@ -73,9 +73,17 @@ def is_table(annotation: Any) -> bool:
 
 def tags_of(annotation: Any) -> tuple[str, ...]:
     """The word by which a union knows this table, if it has one."""
-    field = annotation.model_fields.get(_TAG) if is_table(annotation) else None
-    words = words_of(field.annotation) if field else ()
-    return words if len(words) == 1 else ()
+    return tag_of(annotation)[1:]
+
+
+def tag_of(annotation: Any) -> tuple[str, ...]:
+    """The key by which a union knows this table, and its word there; empty for a table of no union."""
+    fields = annotation.model_fields if is_table(annotation) else {}
+    for key in fields.keys() & set(_TAGS):
+        words = words_of(fields[key].annotation)
+        if len(words) == 1:
+            return key, *words
+    return ()
 
 
 def words_of(annotation: Any) -> tuple[str, ...]:

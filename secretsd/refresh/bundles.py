@@ -14,9 +14,10 @@ from typing import assert_never
 from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass, LocalIOError
-from secretsd.model import Candidate, PublishRecord, Rejected, Showing
+from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef, Showing
 from secretsd.refresh import drift, published
 from secretsd.refresh.delivery import Deliveries
+from secretsd.refresh.floors import floors, highest
 from secretsd.refresh.hold import after_reboot, holds_any, pinned
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
@@ -35,6 +36,7 @@ from secretsd.refresh.publish import io_failure
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
+from secretsd.refresh.source_book import SourceBook
 from secretsd.refresh.starts import Starts
 from secretsd.refresh.state import BundleState, Changes, Intent
 
@@ -44,8 +46,9 @@ log = logging.getLogger(__name__)
 class Bundles:
     """Owns the states; a rounds.Listener. All methods run on the conductor's event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sources: SourceBook) -> None:
         self.config = config
+        self.sources = sources
         self.states: dict[str, BundleState] = {}
         self.changes = Changes()
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
@@ -111,6 +114,11 @@ class Bundles:
             return bundle
         self._pinned.add(name)
         return pinned(bundle, state.entry.hold.pinned)
+
+    def floors(self, names: Collection[str]) -> dict[SecretRef, Floor]:
+        """Below which version of each secret of these bundles a replica is not believed."""
+        states = (self.states[name] for name in names)
+        return highest(floors(state.versions + state.held_back, state.entry.history) for state in states)
 
     async def remove_unwanted(self) -> None:
         """Takes away what the configuration no longer names; what a worker works on waits for its end."""
@@ -327,6 +335,7 @@ class Bundles:
             failures=state.failures,
             attempts=state.failed_attempts,
             dice=state.dice,
+            retry_at=self.sources.retry_at(self.config, self.config.bundles[name]),
         )
 
     @property

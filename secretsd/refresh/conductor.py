@@ -52,10 +52,10 @@ class Conductor:
 
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
-        self.bundles = Bundles(config)
+        self._rounds = Rounds(Workers())
+        self.bundles = Bundles(config, self._rounds.sources)
         self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
-        self._rounds = Rounds(Workers())
         self._flights: dict[Sources, _Flight] = {}
         self._restoring: _Flight | None = None
         self._requested: set[str] = set()
@@ -176,7 +176,8 @@ class Conductor:
         """What a refresh of `names` would do. Fetches, publishes nothing, tells nobody."""
         config, rehearsal = self.config, Rehearsal()
         for group in self._groups(names).values():
-            await self._rounds.run(config, {name: config.bundles[name] for name in group}, rehearsal)
+            wanted = {name: config.bundles[name] for name in group}
+            await self._rounds.run(config, wanted, rehearsal, self.bundles.floors(group))
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
@@ -191,7 +192,8 @@ class Conductor:
     async def rehearse(self, name: str) -> Candidate | Rejected:
         """What a refresh of the bundle would publish now. Fetches, publishes nothing."""
         rehearsal = Rehearsal()
-        await self._rounds.run(self.config, {name: self.config.bundles[name]}, rehearsal)
+        wanted = {name: self.config.bundles[name]}
+        await self._rounds.run(self.config, wanted, rehearsal, self.bundles.floors(wanted))
         return rehearsal.results[name]
 
     async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
@@ -228,7 +230,7 @@ class Conductor:
         self.bundles.begin(names, dice=random.random())
         # Now: by the time that the task begins, a reload may have let go of some.
         config, wanted = self.config, {name: self.bundles.wanted(name) for name in sorted(names)}
-        flight = self._rounds.run(config, wanted, self.bundles)
+        flight = self._rounds.run(config, wanted, self.bundles, self.bundles.floors(names))
         task = asyncio.create_task(flight, name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
         self._flights[sources] = _Flight(names, task)
@@ -276,7 +278,12 @@ class Conductor:
 
     def _due(self) -> set[str]:
         now = time.monotonic()
-        return {name for name, state in self.states.items() if state.next_due <= now}
+        return {name for name in self.states.keys() & self.config.bundles.keys() if self._due_at(name) <= now}
+
+    def _due_at(self, name: str) -> float:
+        """Monotonic seconds. One round has found out that an endpoint is silent: others wait with it."""
+        retry_at = self.bundles.sources.retry_at(self.config, self.config.bundles[name])
+        return max(self.states[name].next_due, retry_at)
 
     def _going_along(self, sources: Sources) -> frozenset[str]:
         """Bundles that one batch serves with those that are due."""
@@ -290,7 +297,7 @@ class Conductor:
 
     async def _sleep(self) -> None:
         waiting = self._grounded(self.config.bundles.keys()).values()
-        dues = [self.states[name].next_due for names in waiting for name in names]
+        dues = [self._due_at(name) for names in waiting for name in names]
         # While a restore is under way its end is what wakes.
         looks = [self._next_look] if self._restoring is None else []
         delay_s = max(0.0, min([*looks, *dues]) - time.monotonic()) if looks or dues else None

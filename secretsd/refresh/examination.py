@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secretsd.errors import Failure
-from secretsd.model import CloudIdentity, SecretRef, SourceView
+from secretsd.model import Identity, SecretRef, SourceView
 from secretsd.refresh import messages
 from secretsd.refresh.workers import WorkerLostError, Workers
 
@@ -22,14 +22,15 @@ class Findings:
 
     secrets: Mapping[SecretRef, Failure | None]  # None: it can be had
     view: SourceView
-    identity: CloudIdentity | None = None
+    identity: Identity | None = None
+    asked: messages.SourceAsked | None = None
     lost: str = ""
 
 
 async def examine(workers: Workers, job: messages.Examination) -> Findings:
     """Ends within DEADLINE_S; never raises but for cancellation."""
     secrets: dict[SecretRef, Failure | None] = {}
-    view, identity, lost = SourceView(), None, ""
+    view, identity, asked, lost = SourceView(), None, None, ""
     try:
         async with asyncio.timeout(DEADLINE_S), workers.worker() as channel:
             await channel.send_job(job)
@@ -40,6 +41,8 @@ async def examine(workers: Workers, job: messages.Examination) -> Findings:
                         secrets[ref] = failure
                     case messages.IdentityResolved(identity=found):
                         identity = found
+                    case messages.SourceAsked() as told:
+                        asked = told
                     case messages.SourceSeen(view=seen):
                         view, lost = seen, ""
                     case messages.Crashed(exception=exception):
@@ -50,4 +53,4 @@ async def examine(workers: Workers, job: messages.Examination) -> Findings:
         lost = f"it did not answer within {DEADLINE_S:.0f} s"
     except (WorkerLostError, ValueError, OSError) as error:
         lost = str(error) or type(error).__name__
-    return Findings(secrets, view, identity, lost)
+    return Findings(secrets, view, identity, asked, lost)

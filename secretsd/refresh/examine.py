@@ -8,7 +8,7 @@ from typing import BinaryIO
 from secretsd.model import SourceView
 from secretsd.refresh import messages
 from secretsd.refresh.sources import registry
-from secretsd.refresh.sources.interface import CloudSource, FetchFailure, ViewedSource
+from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 
 
 def examine(job: messages.Examination, writer: BinaryIO) -> None:
@@ -22,6 +22,10 @@ def examine(job: messages.Examination, writer: BinaryIO) -> None:
     for result in source.fetch(job.refs, deadline=time.monotonic() + job.budget_s):
         failure = result.failure if isinstance(result, FetchFailure) else None
         send(messages.SecretSeen(result.ref, failure))
-    if isinstance(source, CloudSource) and source.identity not in (None, job.source.identity):
+    if not isinstance(source, RemoteSource):
+        send(messages.SourceSeen(SourceView()))
+        return
+    if source.identity not in (None, job.source.identity):
         send(messages.IdentityResolved(job.name, source.identity))
-    send(messages.SourceSeen(source.view if isinstance(source, ViewedSource) else SourceView()))
+    send(messages.SourceAsked(job.name, source.calls, source.endpoints, source.view.skew_s))
+    send(messages.SourceSeen(source.view))

@@ -1,18 +1,18 @@
-"""When the role credentials that the conductor keeps have to be asked for anew."""
+"""When the credentials that the conductor keeps have to be asked for anew."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secretsd.model import CloudIdentity
+    from secretsd.model import Identity
 
 # AWS itself hands out the next credentials at least five minutes before the old ones end; fifteen leave
 # room for a metadata service that is out for a while.
 REFRESH_MARGIN_S = 900.0
 
 
-def needs_refresh(identity: CloudIdentity | None, now: float) -> bool:
+def needs_refresh(identity: Identity | None, now: float) -> bool:
     """Whether the next worker should ask the metadata service instead of taking `identity`.
 
     True for none at all, and when less than a third of the lifetime or less than 15 minutes remain. `now`

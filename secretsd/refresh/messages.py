@@ -8,7 +8,8 @@ Role credentials are the one secret that travels, since the conductor keeps them
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,26 +19,35 @@ from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure
 from secretsd.model import (
     Candidate,
-    CloudIdentity,
+    EndpointSeen,
+    Floor,
+    Identity,
     PublishRecord,
     Rejected,
+    Route,
     SecretRef,
     SourceView,
     Survey,
 )
+from secretsd.refresh.endpoints import stops
 from secretsd.refresh.plan import RestoreBundle
 
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """One source for one worker. All but its table is for sources that a role's credentials open."""
+    """One source for one worker. All but its table is for sources that are asked over a network."""
 
     config: SourceConfig
-    identity: CloudIdentity | None = None
-    renew_identity: bool = False  # ask for new role credentials first; the old ones serve if that fails
-    witness: SecretRef | None = (
-        None  # granted earlier, not asked for here: tells a denial from a broken identity
-    )
+    route: Route = field(default_factory=Route)  # without stops: as the table says
+    floors: Mapping[SecretRef, Floor] = field(default_factory=dict)
+    identity: Identity | None = None
+    renew_identity: bool = False  # ask for new credentials first; the old ones serve if that fails
+    # Granted earlier, not asked for here: tells a denial from a broken identity.
+    witness: SecretRef | None = None
+
+    def __post_init__(self) -> None:
+        if not self.route.stops:
+            object.__setattr__(self, "route", Route(stops(self.config)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +75,22 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class IdentityResolved:
-    """Role credentials for the conductor to keep."""
+    """Credentials for the conductor to keep."""
 
     source: str
-    identity: CloudIdentity
+    identity: Identity
     kind: Literal["identity"] = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAsked:
+    """What asking a source took, at the end of its fetch."""
+
+    source: str
+    calls: Mapping[str, int]  # requests sent, by the service's name of the operation
+    endpoints: tuple[EndpointSeen, ...] = ()
+    skew_s: float | None = None  # by how much this host's clock is ahead of the service's
+    kind: Literal["source-asked"] = "source-asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +169,7 @@ class Verdict:
 
 WorkerMessage = (
     IdentityResolved
+    | SourceAsked
     | Prepared
     | Failed
     | Published

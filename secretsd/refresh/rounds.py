@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
-from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
-from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.plan import RestoreBundle
+from secretsd.refresh.source_book import SourceBook
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -25,6 +24,8 @@ WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
+Floors = Mapping[SecretRef, Floor]
+_NO_FLOORS: Floors = MappingProxyType({})
 
 
 class Listener(Protocol):
@@ -69,16 +70,17 @@ class Rehearsal:
 
 
 class Rounds:
-    """Knows the identities and what each source granted; otherwise a round leaves nothing behind."""
+    """Knows the sources; otherwise a round leaves nothing behind."""
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        self._identities: dict[str, CloudIdentity] = {}
-        self._granted: dict[str, set[SecretRef]] = {}
+        self.sources = SourceBook()
 
-    async def run(self, config: Config, bundles: Mapping[str, Bundle], listener: Listener) -> None:
+    async def run(
+        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, floors: Floors = _NO_FLOORS
+    ) -> None:
         """Refreshes `bundles`, by name, with one worker."""
-        await _Round(self, config, bundles, listener).run()
+        await _Round(self, config, bundles, listener, floors).run()
 
     async def restore(self, config: Config, steps: Mapping[str, RestoreBundle], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
@@ -104,54 +106,28 @@ class Rounds:
             else:
                 await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, bundles: Mapping[str, Bundle]) -> messages.Job:
+    def job(self, config: Config, bundles: Mapping[str, Bundle], floors: Floors = _NO_FLOORS) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
-            sources={ref.source: self._source_job(config, ref.source, asked) for ref in asked},
+            sources={ref.source: self.sources.job(config, ref.source, asked, floors) for ref in asked},
             bundles=dict(bundles),
             restores={},
             foreground=config.foreground,
-        )
-
-    def _source_job(self, config: Config, source: str, asked: set[SecretRef]) -> messages.SourceJob:
-        if not isinstance(config.sources[source], AwsSecretsManager):
-            return messages.SourceJob(config.sources[source])
-        identity = self._identities.get(source)
-        return messages.SourceJob(
-            config=config.sources[source],
-            identity=identity,
-            renew_identity=identity is None or needs_refresh(identity, time.time()),
-            witness=min(self._granted.get(source, set()) - asked, key=str, default=None),
         )
 
     async def examine(self, config: Config, source: str) -> Findings:
         """What `source` grants of all that the bundles want of it; publishes nothing."""
         wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
         refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
-        job = self._source_job(config, source, set(refs))
+        job = self.sources.job(config, source, refs, {})
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
         if found.identity is not None:
-            self.keep_identity(source, found.identity)
+            self.sources.keep_identity(source, found.identity)
+        if found.asked is not None:
+            self.sources.heard(config, found.asked)
         return found
-
-    def keep_identity(self, source: str, identity: CloudIdentity) -> None:
-        self._identities[source] = identity
-
-    def learn(self, bundle: Bundle, result: Result) -> None:
-        """Remembers who was granted what, and drops an identity that its source does not accept."""
-        refs = {secret.ref for secret in bundle.secrets}
-        if isinstance(result, Candidate):
-            for ref in refs:
-                self._granted.setdefault(ref.source, set()).add(ref)
-            return
-        for failure in result:
-            for ref in refs:
-                if failure.secret in (ref.id, str(ref)):
-                    self._granted.get(ref.source, set()).discard(ref)
-                    if failure.failure_class is FailureClass.IDENTITY:
-                        self._identities.pop(ref.source, None)
 
 
 async def _hear_restores(
@@ -175,12 +151,19 @@ class _Round:
     """The bundles of one worker."""
 
     def __init__(
-        self, rounds: Rounds, config: Config, bundles: Mapping[str, Bundle], listener: Listener
+        self,
+        rounds: Rounds,
+        config: Config,
+        bundles: Mapping[str, Bundle],
+        listener: Listener,
+        floors: Floors,
     ) -> None:
         self._rounds = rounds
+        self._config = config
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
-        self._job = rounds.job(config, bundles)
+        self._job = rounds.job(config, bundles, floors)
+        self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
 
@@ -192,6 +175,8 @@ class _Round:
                 await self._converse(channel)
         except TimeoutError:
             lost = OVERDUE
+            for source, stops in self._unheard.items():
+                self._rounds.sources.lost(self._config, source, stops[0].endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
@@ -215,7 +200,10 @@ class _Round:
                 case messages.IdentityResolved(source=source, identity=identity) if (
                     source in self._job.sources
                 ):
-                    self._rounds.keep_identity(source, identity)
+                    self._rounds.sources.keep_identity(source, identity)
+                case messages.SourceAsked(source=source) as told if source in self._job.sources:
+                    self._unheard.pop(source, None)
+                    self._rounds.sources.heard(self._config, told)
                 case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
                     await self._answer(channel, candidate)
                 case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if (
@@ -243,7 +231,7 @@ class _Round:
 
     async def _end(self, name: str, result: Result) -> None:
         del self._open[name]
-        self._rounds.learn(self._bundles[name], result)
+        self._rounds.sources.learn(self._bundles[name], result)
         await self._listener.on_ended(name, result)
 
 

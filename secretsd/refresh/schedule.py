@@ -18,13 +18,17 @@ def next_due(
     failures: tuple[Failure, ...],
     attempts: int,
     dice: float,
+    retry_at: float = 0.0,
 ) -> float:
     """The monotonic time, in seconds, of the next refresh.
 
-    `attempts` counts the failed refreshes in a row, `dice` is uniform in [0, 1).
+    `attempts` counts the failed refreshes in a row, `dice` is uniform in [0, 1). `retry_at` is when the
+    endpoint that could not answer is tried again: all that wait for it are then in one round. 0 where none.
     """
     regular_s = interval_s + dice * jitter_s
     if any(failure.failure_class in _SOON_AGAIN for failure in failures):
+        if retry_at > 0:
+            return min(now + regular_s, max(now, retry_at))
         return now + min(regular_s, retry_delay(attempts, dice, first_s=_FIRST_RETRY_S))
     return now + regular_s
 

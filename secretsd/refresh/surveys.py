@@ -25,7 +25,7 @@ async def survey(rounds: Rounds, config: Config, name: str, bundle: Bundle) -> S
     try:
         async with asyncio.timeout(WORKER_DEADLINE_S), rounds.workers.worker() as channel:
             await channel.send_job(job)
-            return await _hear(channel, rounds, job, name)
+            return await _hear(channel, rounds, config, job, name)
     except TimeoutError:
         return (OVERDUE,)
     except (WorkerLostError, ValueError, OSError) as error:
@@ -35,12 +35,14 @@ async def survey(rounds: Rounds, config: Config, name: str, bundle: Bundle) -> S
 
 
 async def _hear(
-    channel: WorkerChannel, rounds: Rounds, job: messages.Job, name: str
+    channel: WorkerChannel, rounds: Rounds, config: Config, job: messages.Job, name: str
 ) -> Survey | tuple[Failure, ...]:
     async for message in channel.messages():
         match message:
             case messages.IdentityResolved(source=source, identity=identity) if source in job.sources:
-                rounds.keep_identity(source, identity)
+                rounds.sources.keep_identity(source, identity)
+            case messages.SourceAsked(source=source) as told if source in job.sources:
+                rounds.sources.heard(config, told)
             case messages.Surveyed(survey=found) if found.bundle == name:
                 return found
             case messages.Failed(rejected=Rejected(bundle=bundle, failures=failures)) if (

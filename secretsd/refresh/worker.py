@@ -30,7 +30,7 @@ from secretsd.refresh.publish import (
     variable_digests,
 )
 from secretsd.refresh.sources import registry
-from secretsd.refresh.sources.interface import CloudSource, FetchFailure
+from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 from secretsd.refresh.survey import survey
 from secretsd.refresh.validate import Variables, validate
 
@@ -122,8 +122,13 @@ class _Refresh:
                 yield from source.fetch(refs, deadline=deadline)
             except MemoryError:
                 yield from (FetchFailure(ref, _too_big(ref)) for ref in refs if ref not in self.results)
-            if isinstance(source, CloudSource) and source.identity not in (None, source_job.identity):
-                self._send(messages.IdentityResolved(name, source.identity))
+            if isinstance(source, RemoteSource):
+                self._tell_of(name, source, source_job)
+
+    def _tell_of(self, name: str, source: RemoteSource, job: messages.SourceJob) -> None:
+        if source.identity is not None and source.identity != job.identity:
+            self._send(messages.IdentityResolved(name, source.identity))
+        self._send(messages.SourceAsked(name, source.calls, source.endpoints, source.view.skew_s))
 
     def _finish(self, name: str, bundle: Bundle) -> None:
         signal.setitimer(signal.ITIMER_REAL, _BUNDLE_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secretsd.config.tables import known_keys
 from tests.config.support import BODY, CHANGE, NAME_FORM, OUTPUT, SECRET, SPAN
 
-TYPES = 'must be "aws-secretsmanager" or "file" or "env"'
+TYPES = 'must be "aws-secretsmanager" or "aws-ssm" or "vault" or "file" or "env"'
 HIDDEN = ("/home/me", "/root/x", "/tmp", "/dev/shm/x", "/run/user/1000")
 OUTSIDE = ("../x", "/etc/shadow", "a/../../x", "a//b", "./a", "a/", "..")
 TIME_FORM = 'HH:MM-HH:MM, from 00:00 to 24:00, such as "21:00-22:30"'
@@ -103,7 +103,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[[bundles.bot.secrets]]\nvariable = 'B'\n",
         ["12: 'id' is missing here", "12: 'source' is missing here"],
     ),
-    "type of source": ("[sources.b]\ntype = 'vault'\n", [f"13: 'type' {TYPES}"]),
+    "type of source": ("[sources.b]\ntype = 'consul'\n", [f"13: 'type' {TYPES}"]),
     "type of source misspelt": (
         "[sources.b]\ntype = 'flie'\n[sources.c]\ntype = 3\nregoin = 'x'\n",
         [

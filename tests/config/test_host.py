@@ -31,7 +31,8 @@ def test_an_unknown_owner_and_the_nearest_user(etc: Etc) -> None:
 def test_host_and_file_mistakes_come_together(etc: Etc) -> None:
     assert etc.problems_on_this_host(GOOD.replace('"root"', '"rooot"') + "x = 1\n") == [
         "secretsd.toml:7: 'owner' is no user of this host; did you mean 'root'?",
-        "secretsd.toml:12: unknown key 'x'; known here: source, id, stage, version, variable, variables",
+        "secretsd.toml:12: unknown key 'x'; known here: source, id, stage, version, label, variable,"
+        " variables",
     ]
 
 

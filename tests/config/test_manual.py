@@ -21,12 +21,16 @@ from tests.config.support import Etc
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = sections()
-KEYS = [pytest.param(section, key, id=f"{section.header}{section.tag}.{key.name}") for section in SECTIONS
-        for key in section.keys]  # fmt: skip
+KEYS = [
+    pytest.param(section, key, id=f"{section.header}{''.join(section.tag)}.{key.name}")
+    for section in SECTIONS
+    for key in section.keys
+]
 
 # The least that a configuration needs; an example is put into it at its own place.
 MINIMAL: dict[str, Any] = {
-    "sources": {"aws": {"type": "aws-secretsmanager"}},
+    "daemon": {"seal_key": "credential:seal-key"},
+    "sources": {"aws": {"type": "aws-secretsmanager"}, "ssm": {"type": "aws-ssm"}},
     "bundles": {
         "bot": {
             "owner": "bot",
@@ -73,6 +77,9 @@ def with_example(section: Section, keys: dict[str, object]) -> dict[str, Any]:
     for key, following in zip(above, section.path[1:], strict=True):
         name = "bot" if key == ANY else key
         here = here.setdefault(name, [] if following == ANY and is_array(section, key) else {})
+    if section.path[-1] != ANY and isinstance(here, dict):
+        for key, needed in required_around(section).items():
+            here.setdefault(key, needed)
     if isinstance(here, list):
         here.append({**required, **keys})
     else:
@@ -80,6 +87,19 @@ def with_example(section: Section, keys: dict[str, object]) -> dict[str, Any]:
         there = {key: each for key, each in here.get(name, {}).items() if INSTEAD.get(key) not in keys}
         here[name] = {**required, **there, **keys}
     return config
+
+
+def required_around(section: Section) -> dict[str, object]:
+    """What the table must hold in which this one stands, where it is not part of the minimum."""
+    holders = [each for each in SECTIONS if each.path == section.path[:-1]]
+    for each in holders:
+        if section.path[-1] in {key.name for key in each.keys}:
+            return {
+                key.name: key.examples[0]
+                for key in each.keys
+                if key.is_required and key.name != section.path[-1]
+            }
+    return {}
 
 
 def is_array(section: Section, key: str) -> bool:
@@ -107,7 +127,7 @@ def test_every_key_says_what_it_is_for_with_an_example(section: Section, key: Ke
 def test_every_example_is_accepted(etc: Etc, section: Section, key: Key) -> None:
     for example in key.examples:
         config = with_example(section, {**key.beside, key.name: example})
-        assert section.path[-1] == ANY or key.name in config[section.path[0]]
+        assert key.name in text_of(config)
         etc.load(text_of(config))
 
 
@@ -129,7 +149,7 @@ def test_the_sections_are_all_tables_that_the_mistakes_know() -> None:
 def test_the_page_lists_every_key_under_its_table(page: str) -> None:
     parts = dict(re.findall(r'^\.SH "?(.*?)"?\n(.*?)(?=^\.SH)', page, re.MULTILINE | re.DOTALL))
     for section in SECTIONS:
-        heading = section.header + (f", type = \\(dq{section.tag}\\(dq" if section.tag else "")
+        heading = section.header + (f", {section.tag[0]} = \\(dq{section.tag[1]}\\(dq" if section.tag else "")
         part = parts[heading.replace("-", "\\-")]
         assert re.findall(r"^\.TP\n\\fB(.*?)\\fR", part, re.MULTILINE) == [key.name for key in section.keys]
     for words in ("Time spans", "Windows of the week", "conf.d", "infinity"):

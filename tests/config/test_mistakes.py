@@ -168,7 +168,7 @@ def test_endpoints(etc: Etc, url: str) -> None:
 def test_all_mistakes_of_all_files_come_at_once_in_their_order(etc: Etc) -> None:
     etc.write('[bundles.bot]\n[bundles.late]\nownr = "root"\n', "conf.d/b.toml")
     etc.write(
-        '[sources.c]\ntype = "vault"\n[[bundles.third.secrets]]\nsource = "asw"\nid = "x"\nvariable = "A"\n',
+        '[sources.c]\ntype = "consul"\n[[bundles.third.secrets]]\nsource = "asw"\nid = "x"\nvariable = "A"\n',
         "conf.d/a.toml",
     )
     text = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MARKER = "zQ7-pasted-secret-Xw"
 FULL = (
-    GOOD
+    GOOD.replace("[daemon]", '[daemon]\nseal_key = "credential:secretsd-seal-key"')
     + r"""
 version = "11111111-2222-3333-4444-555555555555"
 [[bundles.bot.secrets]]
@@ -40,16 +40,66 @@ require_ack = false
 owner = "root"
 on_refusal = "keep"
 refresh_interval = "1m"
+max_age = "3d"
+sealed_copy = { max_age = "7d" }
 import_all = true
-secrets = [{ source = "aws", id = "x" }, { source = "files", id = "bot.json" }]
 variables = { GA = { min_entropy_bits = 1 }, GB = { required = false } }
 groups = [["GA", "GB"]]
 outputs = [{ path = "a", format = "env" }, { path = "b", format = "env" }]
+[[bundles.second.secrets]]
+source = "files"
+id = "bot.json"
+[[bundles.second.secrets]]
+source = "parameters"
+id = "p"
+label = "live"
+[bundles.third]
+owner = "root"
+import_all = true
+[[bundles.third.secrets]]
+source = "aws"
+id = "x"
+[[bundles.third.secrets]]
+source = "vault"
+id = "bot/live"
+[[bundles.third.secrets]]
+source = "vault-token"
+id = "p"
+version = "3"
 [sources.files]
 type = "file"
 directory = "/etc"
 [sources.environment]
 type = "env"
+[sources.parameters]
+type = "aws-ssm"
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:5000"
+[sources.two-regions]
+type = "aws-secretsmanager"
+region = "us-east-1"
+failover_regions = ["us-west-2"]
+failover_endpoint_urls = { us-west-2 = "http://127.0.0.1:5001" }
+[sources.two-regions.push]
+queue_url = "http://127.0.0.1:5000/111122223333/q"
+refresh_interval = "30m"
+endpoint_url = "http://127.0.0.1:5000"
+[sources.vault]
+type = "vault"
+address = "unix:///run/bao.sock"
+namespace = "n"
+ca_file = "/etc/ca.pem"
+mount = "kv"
+kv_version = 2
+login = { method = "approle", role_id = "r", secret_id = "credential:s", mount = "approle" }
+[sources.vault-token]
+type = "vault"
+address = "https://vault.example.com:8200"
+login = { method = "token", token = "file:/run/token" }
+[sources.vault-aws]
+type = "vault"
+address = "https://vault.example.com:8200"
+login = { method = "aws-iam", role = "r", region = "us-east-1", mount = "aws", server_id = "h" }
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"

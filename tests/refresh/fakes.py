@@ -14,7 +14,16 @@ from typing import Self
 
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, CloudIdentity, FetchedSecret, SecretRef, SecretVersion, UnitReport
+from secretsd.model import (
+    Candidate,
+    CloudIdentity,
+    EndpointSeen,
+    FetchedSecret,
+    SecretRef,
+    SecretVersion,
+    SourceView,
+    UnitReport,
+)
 from secretsd.notify.protocol import (
     ActRequest,
     BeforeRequest,
@@ -96,6 +105,14 @@ class FakeSource:
     @property
     def identity(self) -> CloudIdentity | None:
         return self._vault.identity
+
+    @property
+    def endpoints(self) -> tuple[EndpointSeen, ...]:
+        return ()
+
+    @property
+    def view(self) -> SourceView:
+        return SourceView()
 
     def fetch(self, refs: Sequence[SecretRef], *, deadline: float) -> Iterator[FetchedSecret | FetchFailure]:
         self._vault.fetches.append(tuple(ref.id for ref in refs))

@@ -266,7 +266,7 @@ def test_credentials_near_their_end_are_renewed_while_they_still_serve(tmp_path:
     workers = ScriptedWorkers(good)
     kept = Rounds(workers)
     ending = CloudIdentity("fake-key", "fake-secret", None, time.time() + 60, "iam-role")
-    kept.keep_identity("aws", ending)
+    kept.sources.keep_identity("aws", ending)
     asyncio.run(Results().of(kept, config))
     source = workers.jobs[0].sources["aws"]
     assert (source.identity, source.renew_identity) == (ending, True)

@@ -22,7 +22,7 @@ from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
 from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure, prepare
 
 MARKER = "fake-MARKER-token"
-AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), None, renew_identity=True, witness=None)
+AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), renew_identity=True)
 
 
 @pytest.fixture
@@ -52,9 +52,13 @@ class Conversation:
         ours.sendall(messages.encode_job(job))
 
     def hear(self) -> WorkerMessage | None:
-        line = self._reader.readline()
-        self.raw += line
-        return messages.decode_message(line) if line else None
+        """What it says next of a bundle or an identity; how a source was asked is told elsewhere."""
+        while line := self._reader.readline():
+            self.raw += line
+            message = messages.decode_message(line)
+            if not isinstance(message, messages.SourceAsked):
+                return message
+        return None
 
     def say(self, name: str, generation: int | None) -> None:
         self._socket.sendall(messages.encode_verdict(Verdict(name, generation)))
@@ -227,7 +231,7 @@ def test_role_credentials_go_to_the_conductor_and_only_new_ones(run: Path, vault
     with working(run, bot=bundle()) as conversation:
         heard = conversation.hear_all()
     assert [m.identity for m in heard if isinstance(m, messages.IdentityResolved)] == [vault.identity]
-    kept = SourceJob(AWS.config, vault.identity, renew_identity=False, witness=None)
+    kept = SourceJob(AWS.config, identity=vault.identity)
     conversation = Conversation(Job(str(run), 5.0, {"aws": kept}, {"bot": bundle()}, {}, foreground=True))
     assert "identity" not in kinds(conversation.hear_all(generation=2))
     assert conversation.close() == 0

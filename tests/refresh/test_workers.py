@@ -43,7 +43,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
 def job(tmp_path: Path, aws: ScriptedAws) -> Job:
     prepare(tmp_path / "run")
     config = AwsSecretsManager(type="aws-secretsmanager", region="us-east-1", endpoint_url=aws.url)
-    source = SourceJob(config, None, renew_identity=True, witness=None)
+    source = SourceJob(config, renew_identity=True)
     return Job(str(tmp_path / "run"), 5.0, {"aws": source}, {"bot": bundle()}, {}, foreground=True)
 
 
@@ -51,7 +51,8 @@ async def refreshed(channel: WorkerChannel, job: Job, generation: int | None = 1
     await channel.send_job(job)
     kinds = []
     async for message in channel.messages():
-        kinds.append(message.kind)
+        if not isinstance(message, messages.SourceAsked):
+            kinds.append(message.kind)
         if isinstance(message, messages.Prepared):
             await channel.send_verdict(messages.Verdict(message.candidate.bundle, generation))
         if isinstance(message, messages.Failed):

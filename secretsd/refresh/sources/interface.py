@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from secretsd.errors import Failure
-    from secretsd.model import CloudIdentity, FetchedSecret, SecretRef, SourceView
+    from secretsd.model import EndpointSeen, FetchedSecret, Identity, SecretRef, SourceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +34,25 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class ViewedSource(Source, Protocol):
-    """A source that can say what it saw: for `secretsctl doctor`."""
+class RemoteSource(Source, Protocol):
+    """A source that is asked over a network, with credentials; what it tells of itself holds no secret."""
 
     @property
-    def view(self) -> SourceView:
-        """What the last fetch saw; holds no secret."""
-        ...
-
-
-@runtime_checkable
-class CloudSource(Source, Protocol):
-    """A source that signs its calls with a role and pays for them."""
-
-    @property
-    def identity(self) -> CloudIdentity | None:
-        """The role credentials that were used, for the conductor to keep; None for static ones."""
+    def identity(self) -> Identity | None:
+        """The credentials that were used, for the conductor to keep; None for static ones."""
         ...
 
     @property
     def calls(self) -> Mapping[str, int]:
         """How many requests were sent so far, by the service's name of the operation."""
+        ...
+
+    @property
+    def endpoints(self) -> tuple[EndpointSeen, ...]:
+        """How each endpoint did that was asked so far, in that order; each once."""
+        ...
+
+    @property
+    def view(self) -> SourceView:
+        """What the last fetch saw: for `secretsctl doctor`."""
         ...

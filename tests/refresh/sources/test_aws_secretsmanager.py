@@ -9,7 +9,7 @@ import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.interface import CloudSource, FetchFailure
+from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 from tests.refresh.sources.conftest import IDENTITY, Open, refs, soon
 from tests.refresh.sources.scripted_aws import VERSION, Answer, ScriptedAws, arn, entry, error, honest, ok
 
@@ -334,7 +334,7 @@ def test_the_identity_that_was_given_signs_and_is_shown(aws: ScriptedAws, open_s
     source = open_source()
     list(source.fetch(refs("a"), deadline=soon()))
     assert source.identity is IDENTITY
-    assert isinstance(source, CloudSource)
+    assert isinstance(source, RemoteSource)
 
 
 def test_region_and_endpoint_come_from_the_environment(

@@ -67,7 +67,7 @@ class Aws:
         table = AwsSecretsManager(
             type="aws-secretsmanager", region="us-east-1", endpoint_url=self._server.url
         )
-        return open_source("any", SourceJob(table, IDENTITY))
+        return open_source("any", SourceJob(table, identity=IDENTITY))
 
     def _answer(self, operation: str, params: dict[str, Any]) -> Answer:
         if operation == "BatchGetSecretValue":

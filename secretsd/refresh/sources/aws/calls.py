@@ -73,8 +73,11 @@ class Calls:
         read: Callable[[Mapping[str, object]], T],
         *,
         share_s: float,
+        once: bool = False,
     ) -> T:
         """`read` of the answer. Repeats and waits for it only while `share_s` seconds have not gone by.
+
+        With `once` it is not repeated.
 
         Each attempt is given at least a second to answer, so that many calls that share little time have a
         chance, and at most `read_s` of the timeouts.
@@ -86,7 +89,7 @@ class Calls:
         policy = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, CallFailedError) and error.fault.retry),
             wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
-            stop=lambda state: stop_after_attempt(_MAX_ATTEMPTS)(state) or self._is_over(state),
+            stop=lambda state: once or stop_after_attempt(_MAX_ATTEMPTS)(state) or self._is_over(state),
             sleep=self._clocks.sleep,
             reraise=True,
         )

@@ -38,13 +38,16 @@ Outcome = FetchedSecret | FetchFailure
 class Fetch:
     """A queue of batches and single secrets, and what was learnt on the way."""
 
-    def __init__(self, calls: Calls, refs: Sequence[SecretRef], *, witness: SecretRef | None) -> None:
+    def __init__(
+        self, calls: Calls, refs: Sequence[SecretRef], *, witness: SecretRef | None, cautious: bool = False
+    ) -> None:
         self._calls = calls
         self._queue = deque(_tasks(refs))
         self._witness = witness
         self._granted = False
         self._denied: list[tuple[SecretRef, Fault]] = []
         self._batch_refused = False
+        self._cautious = cautious  # nothing is known to answer: one request decides for all
 
     def outcomes(self) -> Iterator[Outcome]:
         while self._queue:
@@ -92,10 +95,12 @@ class Fetch:
             else:
                 outcomes = list(self._batch(task, share_s))
         except CallFailedError as failed:
-            if failed.fault.scope is Scope.SOURCE:
+            if failed.fault.scope is Scope.SOURCE or (self._cautious and failed.fault.retry):
                 raise
             yield from self._failed(task, failed.fault)
             return
+        finally:
+            self._cautious = False
         for outcome in outcomes:
             yield from self._judged(*outcome)
 
@@ -107,7 +112,11 @@ class Fetch:
         else:
             params["VersionStage"] = ref.stage
         found = self._calls.call(
-            "get_secret_value", params, lambda answer: read_value(ref, answer), share_s=share_s
+            "get_secret_value",
+            params,
+            lambda answer: read_value(ref, answer),
+            share_s=share_s,
+            once=self._cautious,
         )
         return ref, found
 
@@ -119,7 +128,9 @@ class Fetch:
             return
         params = {"SecretIdList": [ref.id for ref in refs]}
         try:
-            answer = self._calls.call("batch_get_secret_value", params, read_batch, share_s=share_s)
+            answer = self._calls.call(
+                "batch_get_secret_value", params, read_batch, share_s=share_s, once=self._cautious
+            )
         except CallFailedError as failed:
             if failed.fault.scope is not Scope.SECRET:
                 raise

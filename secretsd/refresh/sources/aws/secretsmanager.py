@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from secretsd.model import SourceView
+from secretsd.model import EndpointSeen, SourceView
 from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks
 from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
+    ENDPOINT_FAILS,
+    NEVER_ASKED,
     NO_REGION,
     CallFailedError,
     Scope,
@@ -45,7 +47,8 @@ class AwsSecretsManager:
     the credentials are searched for as AWS's tools do, and role credentials found so are shown as
     `identity`. `witness` is a secret that this source was granted earlier: a fetch that is denied everything
     asks for it to learn whether that is about the secrets or about who we are. With `renew_identity` new role
-    credentials are asked for first; `identity` serves if that fails before it has expired.
+    credentials are asked for first; `identity` serves if that fails before it has expired. `endpoint` is the
+    name that `endpoints` tells of. With `cautious` the first request is sent once; if it fails, no other is.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class AwsSecretsManager:
         identity: CloudIdentity | None,
         witness: SecretRef | None,
         renew_identity: bool = False,
+        endpoint: str = "",
+        cautious: bool = False,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
@@ -70,6 +75,9 @@ class AwsSecretsManager:
         self._clocks = clocks
         self._counts: Counter[str] = Counter()
         self._view = SourceView()
+        self._endpoint = endpoint
+        self._cautious = cautious
+        self._seen: EndpointSeen | None = None
 
     @property
     def identity(self) -> CloudIdentity | None:
@@ -85,6 +93,11 @@ class AwsSecretsManager:
     def calls(self) -> Mapping[str, int]:
         """Requests sent so far, repetitions included, by operation ("BatchGetSecretValue")."""
         return self._counts
+
+    @property
+    def endpoints(self) -> tuple[EndpointSeen, ...]:
+        """How the endpoint did; empty where it was not asked."""
+        return () if self._seen is None else (self._seen,)
 
     def fetch(self, refs: Sequence[SecretRef], *, deadline: float) -> Iterator[Outcome]:
         """Yield one result for each distinct ref; see `Source.fetch`.
@@ -105,7 +118,20 @@ class AwsSecretsManager:
         calls = Calls(
             client, deadline=deadline, timeouts=self._timeouts, clocks=self._clocks, counts=self._counts
         )
-        yield from Fetch(calls, asked, witness=self._witness).outcomes()
+        fetch = Fetch(calls, asked, witness=self._witness, cautious=self._cautious)
+        for outcome in fetch.outcomes():
+            self._see(outcome)
+            yield outcome
+
+    def _see(self, outcome: Outcome) -> None:
+        """One secret that came, or was refused, is an answer of the whole endpoint."""
+        if self._seen is not None and self._seen.did == "answers":
+            return
+        code = outcome.failure.code if isinstance(outcome, FetchFailure) else ""
+        if code in NEVER_ASKED:
+            return
+        did: Literal["answers", "fails"] = "fails" if code in ENDPOINT_FAILS else "answers"
+        self._seen = EndpointSeen(self._endpoint, did, code if did == "fails" else "", self._region)
 
     def _client(self) -> BaseClient:
         session = new_session(self._timeouts)

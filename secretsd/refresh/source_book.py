@@ -1,0 +1,142 @@
+"""What the conductor knows of its sources: who we are there, what they grant, which endpoint answers.
+
+It has no bundle's secret, and dies with the daemon: after a start every endpoint is believed to answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from secretsd.config.models import Bundle, Config
+from secretsd.errors import Failure, FailureClass
+from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
+from secretsd.refresh import messages, regions
+from secretsd.refresh.breaker import Breaker
+from secretsd.refresh.endpoints import stops
+from secretsd.refresh.identity import needs_refresh
+from secretsd.refresh.regions import RegionInUse
+
+log = logging.getLogger(__name__)
+
+_LONGEST_RETRY_S = 300.0
+
+
+@dataclass(slots=True)
+class SourceState:
+    """One source, by its name in the configuration."""
+
+    identity: Identity | None = None
+    granted: set[SecretRef] = field(default_factory=set)
+    use: RegionInUse = field(default_factory=RegionInUse)
+    calls: Counter[str] = field(default_factory=Counter)  # since this start of the daemon, by operation
+    skew_s: float | None = None  # by how much this host's clock is ahead of the service's
+
+
+class SourceBook:
+    """All sources and the breakers of all endpoints. Owned by the conductor's event loop."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, SourceState] = {}
+        self.breakers: dict[str, Breaker] = {}  # by endpoint: two sources may ask the same one
+
+    def state(self, source: str) -> SourceState:
+        return self.sources.setdefault(source, SourceState())
+
+    def job(
+        self, config: Config, source: str, asked: Collection[SecretRef], floors: Mapping[SecretRef, Floor]
+    ) -> messages.SourceJob:
+        """What a worker needs to fetch `asked` from `source`."""
+        table, known = config.sources[source], self.state(source)
+        ways = stops(table)
+        if not ways:
+            return messages.SourceJob(table)
+        route = regions.route(ways, known.use, now=time.monotonic(), cautious=False)
+        first = self.breakers.get(route.stops[0].endpoint, Breaker())
+        return messages.SourceJob(
+            config=table,
+            route=regions.route(ways, known.use, now=time.monotonic(), cautious=first.wants_caution),
+            floors={ref: floors[ref] for ref in asked if ref in floors},
+            identity=known.identity,
+            renew_identity=known.identity is None or needs_refresh(known.identity, time.time()),
+            witness=min(known.granted - set(asked), key=str, default=None),
+        )
+
+    # --- what workers tell -----------------------------------------------------------------------------
+
+    def keep_identity(self, source: str, identity: Identity) -> None:
+        self.state(source).identity = identity
+
+    def heard(self, config: Config, told: messages.SourceAsked) -> None:
+        """What asking a source took."""
+        if told.source not in config.sources:
+            return
+        known = self.state(told.source)
+        known.calls.update(told.calls)
+        if told.skew_s is not None:
+            known.skew_s = told.skew_s
+        self._see(config, told.source, told.endpoints)
+
+    def lost(self, config: Config, source: str, endpoint: str) -> None:
+        """A worker was killed before `source` had answered: the endpoint that it began with was silent."""
+        self._see(config, source, (EndpointSeen(endpoint, "fails", "no-answer"),))
+
+    def _see(self, config: Config, source: str, seen: Collection[EndpointSeen]) -> None:
+        now, wall, known = time.monotonic(), time.time(), self.state(source)
+        for each in seen:
+            breaker = self.breakers.get(each.endpoint, Breaker())
+            if each.did == "answers":
+                self.breakers[each.endpoint] = breaker.answered()
+                if breaker.wants_caution:
+                    log.info("endpoint answers again", extra={"source": source, "endpoint": each.endpoint})
+                continue
+            longest_s = min(_LONGEST_RETRY_S, _interval_s(config, source))
+            self.breakers[each.endpoint] = breaker.failed(
+                each.code, now=now, wall=wall, dice=random.random(), longest_s=longest_s
+            )
+        former = known.use
+        known.use = regions.after(stops(config.sources[source]), former, tuple(seen), now=now, wall=wall)
+        if known.use.endpoint != former.endpoint:
+            where = known.use.endpoint or stops(config.sources[source])[0].endpoint
+            log.warning("source is asked in another region now", extra={"source": source, "endpoint": where})
+
+    def learn(self, bundle: Bundle, result: Candidate | tuple[Failure, ...]) -> None:
+        """Remembers who was granted what, and drops an identity that its source does not accept."""
+        refs = {secret.ref for secret in bundle.secrets}
+        if isinstance(result, Candidate):
+            for ref in refs:
+                self.state(ref.source).granted.add(ref)
+            return
+        for failure in result:
+            for ref in refs:
+                if failure.secret in (ref.id, str(ref)):
+                    self.state(ref.source).granted.discard(ref)
+                    if failure.failure_class is FailureClass.IDENTITY:
+                        self.state(ref.source).identity = None
+
+    # --- what it means for the schedule ----------------------------------------------------------------
+
+    def retry_at(self, config: Config, bundle: Bundle) -> float:
+        """Before this monotonic time nobody asks by himself for `bundle`; 0 where its sources answer."""
+        names = {secret.source for secret in bundle.secrets} & config.sources.keys()
+        return max((self._source_retry_at(config, name) for name in names), default=0.0)
+
+    def _source_retry_at(self, config: Config, source: str) -> float:
+        ways = [self.breakers.get(stop.endpoint, Breaker()) for stop in stops(config.sources[source])]
+        if not ways or any(breaker.is_closed for breaker in ways):
+            return 0.0
+        return min(breaker.retry_at for breaker in ways)
+
+
+def _interval_s(config: Config, source: str) -> float:
+    """The shortest interval of the bundles that want this source: none waits longer for an outage's end."""
+    intervals = [
+        config.interval_s(name)
+        for name, bundle in config.bundles.items()
+        if any(secret.source == source for secret in bundle.secrets)
+    ]
+    return min(intervals, default=_LONGEST_RETRY_S)
