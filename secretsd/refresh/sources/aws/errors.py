@@ -69,16 +69,13 @@ BAD_ID = Fault("bad-secret-id", _DATA, Scope.SECRET)
 UNEXPECTED = Fault("unexpected-error", _TRANSIENT, Scope.SECRET)
 NO_SUCH_OPERATION = replace(UNEXPECTED, detail="UnknownOperationException")
 
-# Codes that are about the endpoint or the way to it, and those of a fetch that did not come to asking it.
+# Codes that are about the endpoint or the way to it.
 ENDPOINT_FAILS = frozenset(
     fault.code for fault in (THROTTLED, SERVER_ERROR, INCOMPLETE, NO_ANSWER, NO_CONNECTION, TLS_FAILED)
 )
 # Codes for which a replica in another region is asked: 5xx, timeouts, no network. Never a refusal, nor
 # what the other region would say, too.
 FAILS_OVER = frozenset(fault.code for fault in (SERVER_ERROR, NO_ANSWER, NO_CONNECTION))
-NEVER_ASKED = frozenset(
-    fault.code for fault in (METADATA_UNREACHABLE, NO_CREDENTIALS, NO_REGION, BAD_ENDPOINT)
-)
 
 _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(
