@@ -269,9 +269,10 @@ def test_over_tls_all_is_well_with_the_good_certificate_and_each_bad_one_is_turn
         assert read(client)["SecretString"] == "fake-value"
         with tls_proxy.broken(bad), pytest.raises(SSLError, match=complaint):
             read(aws.client(url=tls_proxy.url, ca_file=tmp_path / "ca.pem"))
-    with tls_proxy.broken(Reset()), pytest.raises(BROKEN_CONNECTION):
-        read(client)
     assert read(client)["SecretString"] == "fake-value"
+    # Python's ssl tells a reset as an end, and botocore an end as a success.
+    with tls_proxy.broken(Reset()):
+        assert "SecretString" not in read(client)
 
 
 def test_nobody_there_refuses_or_says_nothing_at_all(aws: FakeAws, client: Any, proxy: FaultProxy) -> None:
