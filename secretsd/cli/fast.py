@@ -63,12 +63,15 @@ def _wait(bundle: str, path: str, timeout: str, max_age: str | None, *, allow_st
             return os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's"
         except OSError:
             is_published = _is_published(os.path.dirname(path), bundle)
-        if (is_published and max_age is None) or time.monotonic() >= deadline:
+            is_too_old = _is_too_old(os.path.dirname(path), bundle)
+        if (is_published and max_age is None and not is_too_old) or time.monotonic() >= deadline:
             break
         time.sleep(_CONNECT_PAUSE_S)
     silence = f"secretsd does not answer on {path}"
     if not is_published:
         return os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd"
+    if max_age is None and is_too_old and not allow_stale:
+        return os.EX_TEMPFAIL, f"{silence}, and {bundle} is older than its max_age: systemctl status secretsd"
     if max_age is None:
         return os.EX_OK, f"{silence}; {bundle} is used as it was published"
     unknown = f"{silence}, so the age of {bundle} is unknown"
@@ -83,6 +86,16 @@ def _is_published(runtime_dir: str, bundle: str) -> bool:
     try:
         return os.readlink(link).startswith(f".generations/{bundle}/") and os.path.isdir(link)
     except OSError:
+        return False
+
+
+def _is_too_old(runtime_dir: str, bundle: str) -> bool:
+    """Whether the bundle has a `max_age` that is over: the first word of what the daemon has noted last."""
+    try:
+        with open(os.path.join(runtime_dir, ".confirmed", bundle), encoding="ascii") as file:
+            limit = file.read(64).partition(" ")[0]
+        return limit != "-" and time.monotonic() > float(limit)
+    except (OSError, ValueError):
         return False
 
 
