@@ -133,6 +133,7 @@ _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(
         (
             "DecryptionFailure",
+            "InvalidKeyId",
             "KMSAccessDeniedException",
             "KMSDisabledException",
             "KMSInvalidStateException",
@@ -153,8 +154,8 @@ _SIGNATURE_CODES = ("InvalidSignatureException", "SignatureDoesNotMatch")
 _SANE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 _NO_VALUE = re.compile(r"secret value for|staging label|VersionId", re.IGNORECASE)
 _DELETION = re.compile(r"delet", re.IGNORECASE)
-# "Access to KMS is not allowed"; not merely "kms", which may stand in the name of the secret.
-_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt")
+# "Access to KMS is not allowed", "... (Service: AWSKMS; ..."; not merely "kms", which may stand in a name.
+_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt|\(Service: (?:AWSKMS|Kms)\b")
 # As SigV4 answers: "Signature expired: 20261122T120000Z is now earlier than 20261122T121000Z
 # (20261122T121500Z - 5 min.)", "Signature not yet current: ... is still later than ... (... + 5 min.)".
 _SKEW = re.compile(r"(\d{8}T\d{6}Z) is (?:now earlier|still later) than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [-+] ")
