@@ -10,9 +10,9 @@ import pytest
 
 from secretsd.model import CloudIdentity, SecretRef
 from secretsd.refresh.sources.aws import session as aws_session
-from secretsd.refresh.sources.aws.calls import Clocks
 from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
 from secretsd.refresh.sources.aws.session import Timeouts
+from secretsd.refresh.sources.clocks import Clocks
 from tests.refresh.sources.scripted_aws import ScriptedAws
 
 if TYPE_CHECKING:

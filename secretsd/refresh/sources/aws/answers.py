@@ -13,7 +13,8 @@ from datetime import datetime
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.errors import INCOMPLETE, CallFailedError, Fault, Scope
+from secretsd.refresh.sources.aws.errors import INCOMPLETE
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
 MAX_VALUE_BYTES = 65_536
 

@@ -13,16 +13,9 @@ from secretsd.refresh.sources.aws.answers import (
     read_value,
     tells_error_of,
 )
-from secretsd.refresh.sources.aws.errors import (
-    DENIED,
-    NO_SUCH_OPERATION,
-    OUT_OF_TIME,
-    CallFailedError,
-    Fault,
-    Scope,
-    fault_of_code,
-)
+from secretsd.refresh.sources.aws.errors import DENIED, NO_SUCH_OPERATION, OUT_OF_TIME, fault_of_code
 from secretsd.refresh.sources.aws.texts import all_denied, failure
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:

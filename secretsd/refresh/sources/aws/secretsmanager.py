@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from secretsd.model import EndpointSeen, SourceView
-from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks
+from secretsd.refresh.sources.aws.calls import Calls
 from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
     ENDPOINT_FAILS,
     NEVER_ASKED,
     NO_REGION,
-    CallFailedError,
-    Scope,
     fault_of_exception,
     skew_of_answer,
 )
@@ -29,6 +27,8 @@ from secretsd.refresh.sources.aws.session import (
     new_session,
 )
 from secretsd.refresh.sources.aws.texts import failure
+from secretsd.refresh.sources.clocks import SYSTEM_CLOCKS, Clocks
+from secretsd.refresh.sources.faults import CallFailedError, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
