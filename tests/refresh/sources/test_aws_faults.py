@@ -10,8 +10,8 @@ import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret
-from secretsd.refresh.sources.aws.calls import Clocks
 from secretsd.refresh.sources.aws.session import DEFAULT_TIMEOUTS, Timeouts
+from secretsd.refresh.sources.clocks import Clocks
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.scripted_aws import (

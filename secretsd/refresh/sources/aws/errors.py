@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
 
 from botocore import exceptions as sdk
 
 from secretsd.errors import FailureClass
+from secretsd.refresh.sources.faults import Fault, Scope
 from secretsd.timespan import spoken
-
-
-class Scope(Enum):
-    """How far a fault reaches."""
-
-    SECRET = auto()  # this id; in a batch: perhaps one of its ids, so ask for each alone
-    CALL = auto()  # this call; the next one may well succeed
-    SOURCE = auto()  # every other call would fail in the same way
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that went wrong, in our words. `detail` is made of numbers and error codes only."""
-
-    code: str
-    failure_class: FailureClass
-    scope: Scope
-    retry: bool = False
-    detail: str = ""
-
-
-class CallFailedError(Exception):
-    """Carries a `Fault` from the call to the fetch; never leaves this package."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.code)
-        self.fault = fault
-
 
 _TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
 _REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA

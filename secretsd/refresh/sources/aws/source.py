@@ -8,13 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from secretsd.model import EndpointSeen, SourceView
-from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks, event_name
+from secretsd.refresh.sources.aws.calls import Calls, event_name
 from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
     ENDPOINT_FAILS,
     NO_REGION,
-    CallFailedError,
-    Scope,
     fault_of_exception,
     skew_of_answer,
 )
@@ -27,6 +25,8 @@ from secretsd.refresh.sources.aws.session import (
     new_client,
     new_session,
 )
+from secretsd.refresh.sources.clocks import SYSTEM_CLOCKS, Clocks
+from secretsd.refresh.sources.faults import CallFailedError, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
