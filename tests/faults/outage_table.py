@@ -33,7 +33,7 @@ class Column(Enum):
     AWS = "aws"  # Secrets Manager, one region
     FAILOVER = "failover"  # the same with a replica that follows at once
     STALE = "stale"  # the same with a replica that is two versions behind
-    SSM = "ssm"
+    SSM = "parameters"
     VAULT = "vault"
 
 
@@ -86,7 +86,9 @@ def _of_aws(fault: Fault) -> dict[Column, Fault | Nameless]:
 
 def _refused(code: str, message: str) -> RefuseIds:
     """One of the two secrets is; named as each kind names it."""
-    return RefuseIds(frozenset(f"{column.value}/one" for column in Column) | {"/ssm/one"}, code, message)
+    return RefuseIds(
+        frozenset(f"{column.value}/one" for column in Column) | {"/parameters/one"}, code, message
+    )
 
 
 # The region itself is in trouble: the other one serves, if it is not behind.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kinds import CANARY, PARTS, Kind, SecretsManager, bundle, value
+from tests.faults.kinds import CANARY, PARTS, Kind, ParameterStore, SecretsManager, bundle, value
 from tests.faults.outage_table import CONFIRMED, EXIT_CODES, ROWS, Column, Nameless, Row, Says
 from tests.lab.aws import FAKE_CREDENTIALS, FakeAws
 from tests.lab.faults import Drip
@@ -89,6 +89,7 @@ def world(tmp_path: Path, aws: FakeAws, replica: FakeAws, stale: FakeAws) -> Ite
             Column.STALE: SecretsManager(
                 "stale", aws, behind_proxy(aws), stale, behind_proxy(stale).url, is_followed=False
             ),
+            Column.SSM: ParameterStore("parameters", aws, behind_proxy(aws)),
         }
         world = World(tmp_path, kinds, authority)
         world.rotate(0)

@@ -10,7 +10,7 @@ import http.client
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from tests.lab.bent import bend, with_errors, without_refused
 from tests.lab.dialects import as_object
 from tests.lab.faults import (
     Away,
+    ClockChecked,
     ClockSkew,
     Cut,
     CutWhole,
@@ -41,6 +42,7 @@ _MAX_BATCH_IDS = 20
 _JSON = {"Content-Type": "application/x-amz-json-1.1"}
 _CHUNK_BYTES = 65536
 _LIMIT = timedelta(minutes=5)  # of SigV4
+_FORM = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class ProxyHandler(Handler):
                 self._refuse(fault)
             case ClockSkew():
                 self._refuse(_wrong_date(self.headers.get("X-Amz-Date", ""), fault.ahead_s))
+            case ClockChecked() if (ahead_s := _ahead_s(self.headers.get("X-Amz-Date", ""))) is not None:
+                # The date of the answer is the true one: it is the caller's that is wrong.
+                self._refuse(replace(_wrong_date(self.headers["X-Amz-Date"], ahead_s), skew_s=0.0))
+            case ClockChecked():
+                self._send(self._forward(body))
             case Hang():
                 cleared.wait()
                 self.close_connection = True
@@ -195,13 +202,19 @@ def _is_kept(header: str) -> bool:
     return header == "content-type" or header.startswith(("x-amz", "x-vault"))
 
 
+def _ahead_s(asked_at: str) -> float | None:
+    """By how much the request's date is ahead of this clock, if that is more than the service allows."""
+    ahead = _moment(asked_at) - datetime.now(UTC)
+    return ahead.total_seconds() if abs(ahead) > _LIMIT else None
+
+
+def _moment(asked_at: str) -> datetime:
+    return datetime.strptime(asked_at, _FORM).replace(tzinfo=UTC)
+
+
 def _wrong_date(asked_at: str, ahead_s: float) -> Refusal:
     """As SigV4 refuses a request whose date, `asked_at`, is too far ahead, or (negative) behind."""
-    form = "%Y%m%dT%H%M%SZ"
-    try:
-        now = datetime.strptime(asked_at, form).replace(tzinfo=UTC) - timedelta(seconds=ahead_s)
-    except ValueError:
-        return Refusal(400, "IncompleteSignatureException", "Authorization header requires X-Amz-Date.")
+    now = _moment(asked_at) - timedelta(seconds=ahead_s)
     past, sign, edge = (
         ("still later", "+", now + _LIMIT) if ahead_s > 0 else ("now earlier", "-", now - _LIMIT)
     )
@@ -209,7 +222,7 @@ def _wrong_date(asked_at: str, ahead_s: float) -> Refusal:
     return Refusal(
         400,
         "InvalidSignatureException",
-        f"Signature {what}: {asked_at} is {past} than {edge:{form}} ({now:{form}} {sign} 5 min.)",
+        f"Signature {what}: {asked_at} is {past} than {edge:{_FORM}} ({now:{_FORM}} {sign} 5 min.)",
         skew_s=-ahead_s,
     )
 

@@ -57,6 +57,11 @@ class ClockSkew:
     ahead_s: float = 903.0  # 15 min 3 s
 
 
+@dataclass(frozen=True, slots=True)
+class ClockChecked:
+    """No fault of the service's: a request whose date is more than 5 minutes off is refused, as AWS does."""
+
+
 class Away(Enum):
     """Nobody answers at the service's address."""
 
@@ -159,6 +164,7 @@ Fault = (
     Refusal
     | RefuseIds
     | ClockSkew
+    | ClockChecked
     | Away
     | Certificate
     | Reset

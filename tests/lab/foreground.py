@@ -65,12 +65,12 @@ class ForegroundDaemon:
     ) -> None:
         self.stop()
 
-    def start(self, *, daemon_only: Mapping[str, str] | None = None) -> None:
-        """Returns when it answers. `daemon_only` is added to its environment. Raises: AssertionError."""
+    def start(self) -> None:
+        """Returns when it answers. Raises: AssertionError."""
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 [sys.executable, "-m", "secretsd", "--config", self._config],
-                env=self._environment | dict(daemon_only or {}),
+                env=self._environment,
                 stdout=log,
                 stderr=log,
             )
