@@ -49,7 +49,7 @@ def open_source(name: str, job: SourceJob) -> Source:
 
 
 def _of_aws(service: Service, job: SourceJob) -> Source:
-    def open_stop(stop: Stop, identity: Identity | None) -> AwsSource:
+    def open_stop(stop: Stop, identity: Identity | None, cautious: bool) -> AwsSource:  # noqa: FBT001
         is_renewed = identity is not job.identity  # by an earlier stop of this fetch
         return AwsSource(
             service,
@@ -59,9 +59,9 @@ def _of_aws(service: Service, job: SourceJob) -> Source:
             witness=job.witness,
             renew_identity=job.renew_identity and not is_renewed,
             endpoint=stop.endpoint,
-            cautious=job.route.cautious,
+            cautious=cautious,
         )
 
     if len(job.route.stops) == 1:
-        return open_stop(job.route.stops[0], job.identity)
+        return open_stop(job.route.stops[0], job.identity, job.route.cautious)
     return RegionalSource(job.route, job.floors, job.identity, open_stop)

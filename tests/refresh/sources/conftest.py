@@ -11,11 +11,11 @@ import pytest
 
 from secretsd.model import CloudIdentity, SecretRef
 from secretsd.refresh.sources.aws import session as aws_session
-from secretsd.refresh.sources.aws.calls import Clocks
 from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
 from secretsd.refresh.sources.aws.session import Timeouts
 from secretsd.refresh.sources.aws.source import AwsSource
 from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
+from secretsd.refresh.sources.clocks import Clocks
 from tests.refresh.sources.scripted_aws import ScriptedAws
 
 if TYPE_CHECKING:

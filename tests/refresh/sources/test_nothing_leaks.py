@@ -16,7 +16,7 @@ import pytest
 from secretsd.model import CloudIdentity, FetchedSecret
 from secretsd.refresh.sources.aws import session as aws_session
 from secretsd.refresh.sources.aws.calls import Calls
-from secretsd.refresh.sources.aws.errors import CallFailedError
+from secretsd.refresh.sources.faults import CallFailedError
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 

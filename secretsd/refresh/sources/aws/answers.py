@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.sources.aws.errors import INCOMPLETE, CallFailedError, Fault, Scope
+from secretsd.refresh.sources.aws.errors import INCOMPLETE
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
 MAX_VALUE_BYTES = 65_536  # Secrets Manager's limit; a parameter is smaller
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from secretsd.refresh.sources.aws.errors import CallFailedError, fault_of_exception
+from secretsd.refresh.sources.aws.errors import fault_of_exception
+from secretsd.refresh.sources.faults import CallFailedError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from secretsd.refresh.sources.aws.session import Timeouts
+    from secretsd.refresh.sources.clocks import Clocks
 
 T = TypeVar("T")
 
@@ -27,18 +27,6 @@ _LONGEST_WAIT_S = 1.0
 _RESERVE_S = 0.25
 # However many calls have to share the time, each may take this long to answer.
 _LEAST_READ_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Time as the fetch sees it: `monotonic` for deadlines, `wall` (seconds since the epoch) for dates."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    sleep: Callable[[float], None]
-
-
-SYSTEM_CLOCKS = Clocks(time.monotonic, time.time, time.sleep)
 
 
 class Calls:

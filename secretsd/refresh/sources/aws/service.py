@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from secretsd.model import FetchedSecret
-from secretsd.refresh.sources.aws.errors import Fault
+from secretsd.refresh.sources.faults import Fault
 
 if TYPE_CHECKING:
     from secretsd.model import SecretRef

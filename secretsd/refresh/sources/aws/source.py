@@ -8,14 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from secretsd.model import EndpointSeen, SourceView
-from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks, event_name
+from secretsd.refresh.sources.aws.calls import Calls, event_name
 from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
     ENDPOINT_FAILS,
-    NEVER_ASKED,
     NO_REGION,
-    CallFailedError,
-    Scope,
     fault_of_exception,
     skew_of_answer,
 )
@@ -28,6 +25,8 @@ from secretsd.refresh.sources.aws.session import (
     new_client,
     new_session,
 )
+from secretsd.refresh.sources.clocks import SYSTEM_CLOCKS, Clocks
+from secretsd.refresh.sources.faults import CallFailedError, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
@@ -125,11 +124,9 @@ class AwsSource:
 
     def _see(self, outcome: Outcome) -> None:
         """One secret that came, or was refused, is an answer of the whole endpoint."""
-        if self._seen is not None and self._seen.did == "answers":
-            return
+        if not self._counts or (self._seen is not None and self._seen.did == "answers"):
+            return  # it was never asked, or has answered before
         code = outcome.failure.code if isinstance(outcome, FetchFailure) else ""
-        if code in NEVER_ASKED:
-            return
         did: Literal["answers", "fails"] = "fails" if code in ENDPOINT_FAILS else "answers"
         self._seen = EndpointSeen(self._endpoint, did, code if did == "fails" else "", self._region)
 

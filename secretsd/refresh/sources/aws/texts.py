@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from secretsd.model import SecretRef
-    from secretsd.refresh.sources.aws.errors import Fault
+    from secretsd.refresh.sources.faults import Fault
 
 RETRIED = "Nothing to do if it passes: the last good bundle stays and the next refresh tries again."
 
