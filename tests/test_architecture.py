@@ -21,6 +21,7 @@ FLOORS = (
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
         *("control.access", "control.requests", "observe.telling"),
+        *("refresh.call_days", "control.prices", "control.cost"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -37,7 +38,7 @@ FLOORS = (
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.source_book", "refresh.confirmations"),
+        *("refresh.source_book", "refresh.call_book", "refresh.confirmations"),
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -111,6 +112,7 @@ PURE = (
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
+    *("refresh.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(

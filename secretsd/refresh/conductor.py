@@ -93,6 +93,7 @@ class Conductor:
         if self.memory.warning:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
         self.bundles.open()
+        self.bundles.sources.calls.open(Path(self.config.daemon.state_dir))
 
     async def run(self) -> None:
         """Refreshes whatever is due and restores whatever was altered, for ever.
@@ -121,6 +122,7 @@ class Conductor:
             flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         await self.bundles.notebook.close()
+        await self.bundles.sources.calls.close()
         await self._rounds.workers.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)

@@ -109,6 +109,34 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
     asyncio.run(scenario())
 
 
+def test_another_type_of_source_gets_a_zygote_that_is_warm_for_it_once_no_worker_would_die(
+    job: Job, aws: ScriptedAws
+) -> None:
+    aws.answer_in_turn(ok(entry("prod/bot", f'{{"TOKEN": "{MARKER}"}}')))
+
+    async def scenario() -> None:
+        pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
+        async with pool.worker() as busy:
+            first = zygote_of(pool)
+            pool.warm_for({"aws-secretsmanager", "aws-ssm"})
+            async with pool.worker() as channel:
+                assert await refreshed(channel, job, None) == ["prepared"]
+            assert zygote_of(pool) == first, "the worker that runs would have died with it"
+            assert await refreshed(busy, job, None) == ["prepared"]
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        second = zygote_of(pool)
+        assert second != first
+        pool.warm_for({"aws-ssm"})
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        assert zygote_of(pool) == second, "it is warm for that, too"
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_hangs_dies_at_the_deadline_and_the_zygote_lives(job: Job, aws: ScriptedAws) -> None:
     aws.answer_in_turn(
         ok(entry("prod/bot", '{"TOKEN": "x"}'), delay_s=5.0), ok(entry("prod/bot", '{"TOKEN": "x"}'))
