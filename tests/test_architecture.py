@@ -20,7 +20,8 @@ FLOORS = (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
-        *("control.access", "control.requests", "observe.telling"),
+        *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
+        *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -33,11 +34,11 @@ FLOORS = (
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
-    ("refresh.worker", "refresh.examine"),
+    ("refresh.worker", "refresh.examine", "push.failures", "push.queue", "push.listener"),
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        "refresh.source_book",
+        *("refresh.source_book", "refresh.child", "refresh.listeners", "refresh.pushes"),
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -110,6 +111,7 @@ PURE = (
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+    *("push.messages", "push.events", "refresh.secret_ids", "refresh.hints", "refresh.push_state"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )

@@ -55,7 +55,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "generation": record.generation if record else None,
         "published_at": _iso(record.published_at) if record else None,
         "confirmed_at": _iso(state.confirmed_at),
-        "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
+        "next_refresh_s": round(max(0.0, conductor.due_at(name) - time.monotonic()), 1),
         "owner": bundle.owner,
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],

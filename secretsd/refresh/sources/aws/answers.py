@@ -6,13 +6,13 @@ checked here before it counts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
+from secretsd.refresh.secret_ids import is_arn_without_suffix
 from secretsd.refresh.sources.aws.errors import INCOMPLETE, CallFailedError, Fault, Scope
 
 MAX_VALUE_BYTES = 65_536
@@ -21,9 +21,6 @@ NOT_UTF8 = Fault("not-utf8", FailureClass.DATA, Scope.SECRET)
 TOO_LARGE = Fault("too-large", FailureClass.DATA, Scope.SECRET)
 
 Entry = Mapping[str, object]
-
-# "Secrets Manager includes the secret name in the ARN, followed by six random characters."
-_RANDOM_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def is_about(ref: SecretRef, entry: Entry) -> bool:
     arn, name = entry.get("ARN"), entry.get("Name")
     if not (isinstance(arn, str) and arn and isinstance(name, str) and name):
         return False
-    return ref.id in (name, arn) or _is_arn_without_suffix(ref.id, arn)
+    return ref.id in (name, arn) or is_arn_without_suffix(ref.id, arn)
 
 
 def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
@@ -80,9 +77,9 @@ def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
     given = entry.get("SecretId")
     if not isinstance(given, str) or not given:
         return False
-    if ref.id == given or _is_arn_without_suffix(ref.id, given):
+    if ref.id == given or is_arn_without_suffix(ref.id, given):
         return True
-    return given.startswith("arn:") and _is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
+    return given.startswith("arn:") and is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
 
 
 def _entries(found: object) -> tuple[Entry, ...]:
@@ -123,11 +120,3 @@ def _as_utf8(text: str) -> bytes | None:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return None
-
-
-def _is_arn_without_suffix(short: str, arn: str) -> bool:
-    return (
-        short.startswith("arn:")
-        and arn.startswith(short)
-        and _RANDOM_SUFFIX.fullmatch(arn[len(short) :]) is not None
-    )
