@@ -38,7 +38,8 @@ FLOORS = (
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.source_book", "refresh.child", "refresh.listeners", "refresh.pushes"),
+        *("refresh.source_book", "refresh.confirmations"),
+        *("refresh.child", "refresh.listeners", "refresh.pushes"),
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -53,7 +54,7 @@ FLOORS = (
     (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
-        *("control.check", "control.doctor", "control.source_checks"),
+        *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
     ),
     (
         "signing.alarm",

@@ -104,6 +104,6 @@ def _lost(source: str, reason: str) -> Failure:
         code="listener-lost",
         failure_class=FailureClass.IO,
         message=f"the process that listens to the queue of source {source} was lost: {reason}",
-        advice="it is started again by itself; if it stays: see journalctl -u secretsd, this host's memory and"
-        " TasksMax=",
+        advice="it is started again by itself; if it stays: see journalctl -u secretsd, and this host's "
+        "memory and TasksMax=",
     )

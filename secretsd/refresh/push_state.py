@@ -51,14 +51,15 @@ def due_at(
     interval_s: float,
     confirmed: float | None,
     dice: float,
+    slowest_s: float,
     pushes: Sequence[PushState | None],
 ) -> float:
     """When a bundle is due, in monotonic seconds, that is due at `next_due` by its own interval.
 
     `pushes` has an entry for each of its sources, None where one has no push. Only if each has a healthy one
     the bundle waits longer, and only if its sources have confirmed it, at `confirmed`, since the push is
-    healthy: what was told before that may be lost. `confirmed` of None: not yet, or failing now. `dice` is
-    uniform in [0, 1).
+    healthy: what was told before that may be lost. `confirmed` of None: not yet, or failing now. It never
+    waits for longer than `slowest_s`. `dice` is uniform in [0, 1).
     """
     known = [push for push in pushes if push is not None]
     if not known:
@@ -69,4 +70,5 @@ def due_at(
         return max(next_due, fallen + dice * SPREAD_S)
     if len(known) < len(pushes) or confirmed is None or confirmed < max(push.changed for push in known):
         return next_due
-    return next_due + max(0.0, min(push.refresh_interval_s for push in known) - interval_s)
+    longer_s = min(slowest_s, *(push.refresh_interval_s for push in known))
+    return next_due + max(0.0, longer_s - interval_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -200,12 +201,15 @@ class Pushes:
     def due_at(self, name: str) -> float:
         """When the bundle is due, in monotonic seconds."""
         config, state = self._bundles.config, self._bundles.states[name]
-        sources = {secret.source for secret in config.bundles[name].secrets}
+        bundle = config.bundles[name]
+        sources = {secret.source for secret in bundle.secrets}
         return due_at(
             state.next_due,
             interval_s=config.interval_s(name),
             confirmed=None if state.failures else state.confirmed_monotonic,
             dice=state.dice,
+            # A bundle that may not be old is confirmed twice in that time.
+            slowest_s=math.inf if bundle.max_age_s is None else bundle.max_age_s / 2,
             pushes=[self.states.get(source) for source in sources],
         )
 

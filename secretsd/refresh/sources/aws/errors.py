@@ -12,6 +12,7 @@ from enum import Enum, auto
 from botocore import exceptions as sdk
 
 from secretsd.errors import FailureClass
+from secretsd.timespan import spoken
 
 
 class Scope(Enum):
@@ -283,6 +284,4 @@ def _epoch(basic_iso: str) -> float:
 def _spoken_skew(skew_s: float | None) -> str:
     if skew_s is None:
         return ""
-    minutes, seconds = divmod(round(abs(skew_s)), 60)
-    amount = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return f"{amount} {'ahead of' if skew_s > 0 else 'behind'}"
+    return f"{spoken(skew_s)} {'ahead of' if skew_s > 0 else 'behind'}"
