@@ -21,6 +21,7 @@ FLOORS = (
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
         *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
+        "push.templates",
         *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
@@ -55,6 +56,7 @@ FLOORS = (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
+        "control.push_report",
     ),
     (
         "signing.alarm",
@@ -112,7 +114,8 @@ PURE = (
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
-    *("push.messages", "push.events", "refresh.secret_ids", "refresh.hints", "refresh.push_state"),
+    *("push.messages", "push.events", "push.templates"),
+    *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )

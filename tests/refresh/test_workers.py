@@ -216,7 +216,7 @@ def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
 
 
 def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
     monkeypatch.setattr(workers, "_ZYGOTE_START_S", 0.05)
 
     async def scenario() -> None:
@@ -235,7 +235,7 @@ def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: py
 def test_giving_up_while_a_zygote_starts_leaves_no_process_and_no_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
 
     async def scenario() -> None:
         pool = Workers()
