@@ -11,10 +11,9 @@ from secretsd.refresh.sources.aws.errors import (
     DENIED,
     THROTTLED,
     UNDECRYPTABLE,
-    Fault,
-    Scope,
     fault_of_exception,
 )
+from secretsd.refresh.sources.faults import Fault, Scope
 
 QUEUE_MISSING = Fault("queue-missing", FailureClass.REFUSAL, Scope.SOURCE)
 

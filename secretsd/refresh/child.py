@@ -15,22 +15,16 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv.pop()); from secretsd.{module} 
 
 
 async def start(
-    module: str, theirs: socket.socket, *, is_outsider: bool = False
+    module: str, theirs: socket.socket, *arguments: str, is_outsider: bool = False
 ) -> asyncio.subprocess.Process:
-    """Runs `main` of the module `secretsd.MODULE`, whose arguments are this process's pid and, taken off
-    before, the package's parent; `theirs` becomes its descriptor 0.
+    """Runs `main` of the module `secretsd.MODULE`; its arguments are this process's pid and `arguments`.
 
-    An outsider has none of the daemon's rights, and is not spared where memory runs out. Raises: OSError.
+    `theirs` becomes its descriptor 0. An outsider has none of the daemon's rights, and is not spared where
+    memory runs out. Raises: OSError.
     """
     package_parent = str(Path(secretsd.__file__).parents[1])
-    command: tuple[str, ...] = (
-        sys.executable,
-        "-I",
-        "-c",
-        _BOOT.format(module=module),
-        str(os.getpid()),
-        package_parent,
-    )
+    boot = (sys.executable, "-I", "-c", _BOOT.format(module=module))
+    command = (*boot, str(os.getpid()), *arguments, package_parent)
     if is_outsider:
         launch = _BOOT.format(module="observe.launch").replace("pop()", "pop(1)")
         command = (sys.executable, "-I", "-S", "-c", launch, package_parent, str(os.getpid()), *command)

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
 
 from botocore import exceptions as sdk
 
 from secretsd.errors import FailureClass
+from secretsd.refresh.sources.faults import Fault, Scope
 from secretsd.timespan import spoken
-
-
-class Scope(Enum):
-    """How far a fault reaches."""
-
-    SECRET = auto()  # this id; in a batch: perhaps one of its ids, so ask for each alone
-    CALL = auto()  # this call; the next one may well succeed
-    SOURCE = auto()  # every other call would fail in the same way
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that went wrong, in our words. `detail` is made of numbers and error codes only."""
-
-    code: str
-    failure_class: FailureClass
-    scope: Scope
-    retry: bool = False
-    detail: str = ""
-
-
-class CallFailedError(Exception):
-    """Carries a `Fault` from the call to the fetch; never leaves this package."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.code)
-        self.fault = fault
-
 
 _TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
 _REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA
@@ -133,6 +105,7 @@ _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(
         (
             "DecryptionFailure",
+            "InvalidKeyId",
             "KMSAccessDeniedException",
             "KMSDisabledException",
             "KMSInvalidStateException",
@@ -153,8 +126,8 @@ _SIGNATURE_CODES = ("InvalidSignatureException", "SignatureDoesNotMatch")
 _SANE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 _NO_VALUE = re.compile(r"secret value for|staging label|VersionId", re.IGNORECASE)
 _DELETION = re.compile(r"delet", re.IGNORECASE)
-# "Access to KMS is not allowed"; not merely "kms", which may stand in the name of the secret.
-_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt")
+# "Access to KMS is not allowed", "... (Service: AWSKMS; ..."; not merely "kms", which may stand in a name.
+_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt|\(Service: (?:AWSKMS|Kms)\b")
 # As SigV4 answers: "Signature expired: 20261122T120000Z is now earlier than 20261122T121000Z
 # (20261122T121500Z - 5 min.)", "Signature not yet current: ... is still later than ... (... + 5 min.)".
 _SKEW = re.compile(r"(\d{8}T\d{6}Z) is (?:now earlier|still later) than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [-+] ")
