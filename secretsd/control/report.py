@@ -14,6 +14,7 @@ from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
+from secretsd.control.push_report import push_warnings
 from secretsd.control.source_report import source_documents
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
@@ -35,7 +36,7 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
             "memory": conductor.memory.name,
             "warnings": _warnings(conductor),
         },
-        "sources": source_documents(conductor.config, conductor.bundles.sources),
+        "sources": source_documents(conductor.config, conductor.bundles.sources, conductor.pushes.states),
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
 
@@ -45,7 +46,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
     troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
-    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    pushes = push_warnings(conductor.pushes.states)
+    texts = (conductor.memory.warning, *troubles, lost, *pushes, *cautions(conductor.config))
     return [text for text in texts if text]
 
 
@@ -59,7 +61,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "confirmed_at": _iso(state.confirmed_at),
         "max_age_s": bundle.max_age_s,
         "too_old": is_too_old(bundle, state),
-        "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
+        "next_refresh_s": round(max(0.0, conductor.due_at(name) - time.monotonic()), 1),
         "owner": bundle.owner,
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],

@@ -132,8 +132,33 @@ def source(**fields: object) -> Document:
         "away_since": None,
         "clock_skew_s": 0.2,
         "endpoints": [endpoint()],
+        "push": None,
         **fields,
     }
+
+
+def push(**fields: object) -> Document:
+    return {
+        "healthy": True,
+        "since": ago(days=2),
+        "last_message_at": ago(hours=3),
+        "hints": 12,
+        "ignored": 1,
+        "malformed": 0,
+        "restarts": 0,
+        "failure": None,
+        **fields,
+    }
+
+
+def silent_push(**fields: object) -> Document:
+    told = {
+        "code": "queue-missing",
+        "failure_class": "identity",
+        "message": "there is no queue https://sqs.us-east-1.amazonaws.com/111122223333/secretsd",
+        "advice": "create it",
+    }
+    return push(healthy=False, since=ago(minutes=9), last_message_at=None, failure=told, **fields)
 
 
 def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Document:
@@ -166,7 +191,9 @@ def everything() -> Document:
             state="missing", generation=None, published_at=None, confirmed_at=None, secrets=[], units=[]
         ),
     }
-    return status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document = status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document["sources"] = {"aws": source(push=push()), "other": source(push=silent_push())}
+    return document
 
 
 def notify_step(unit: str, **more: object) -> Document:
