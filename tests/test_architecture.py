@@ -37,7 +37,7 @@ FLOORS = (
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        "refresh.source_book",
+        *("refresh.source_book", "refresh.confirmations"),
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -52,7 +52,7 @@ FLOORS = (
     (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
-        *("control.check", "control.doctor", "control.source_checks"),
+        *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
     ),
     (
         "signing.alarm",

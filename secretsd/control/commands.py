@@ -17,6 +17,7 @@ from secretsd.control.settling import settled
 from secretsd.errors import ConfigError, ExitCode, UsageError
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.state import BundleState
+from secretsd.timespan import spoken
 
 _WAIT_TIMEOUT_S = 30.0
 _RELOAD_TIMEOUT_S = 60.0
@@ -70,9 +71,12 @@ class Commands:
         if not await self._is_served(bundle, deadline):
             what = "is not published" if state.record is None else "was altered on this host"
             return Reply(ExitCode.TRY_AGAIN, f"{bundle} {what}: {_why(state)}")
-        max_age_s = seconds(request, "max_age", None)
+        own = self._conductor.config.bundles[bundle].max_age_s
+        max_age_s = seconds(request, "max_age", own, longest_s=float("inf"))
         if max_age_s is not None and not await self._is_fresh(bundle, state, max_age_s, deadline):
-            sentence = f"{bundle} was last confirmed {_age(state)}: {_why(state)}"
+            sentence = (
+                f"{bundle} was last confirmed {_age(state)}, allowed are {spoken(max_age_s)}: {_why(state)}"
+            )
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
@@ -161,4 +165,4 @@ def _why(state: BundleState) -> str:
 def _age(state: BundleState) -> str:
     if state.confirmed_monotonic is None:
         return "before this start of secretsd"
-    return f"{time.monotonic() - state.confirmed_monotonic:.0f} s ago"
+    return f"{spoken(time.monotonic() - state.confirmed_monotonic)} ago"

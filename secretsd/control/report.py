@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 import secretsd
 from secretsd import logs
 from secretsd.config.cautions import cautions
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
+from secretsd.control.source_report import source_documents
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
@@ -34,6 +35,7 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
             "memory": conductor.memory.name,
             "warnings": _warnings(conductor),
         },
+        "sources": source_documents(conductor.config, conductor.bundles.sources),
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
 
@@ -55,6 +57,8 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "generation": record.generation if record else None,
         "published_at": _iso(record.published_at) if record else None,
         "confirmed_at": _iso(state.confirmed_at),
+        "max_age_s": bundle.max_age_s,
+        "too_old": is_too_old(bundle, state),
         "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
         "owner": bundle.owner,
         "variables": list(record.variables) if record else [],
@@ -72,6 +76,12 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         },
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
+
+
+def is_too_old(bundle: Bundle, state: BundleState) -> bool:
+    """Whether no unit is to start on what is published: its source has not confirmed it for too long."""
+    age_s = state.age_s(time.monotonic())
+    return bundle.max_age_s is not None and age_s is not None and age_s > bundle.max_age_s
 
 
 def stage_of(ref: SecretRef, config: Config) -> str | None:
@@ -243,6 +253,8 @@ def status_line(conductor: Conductor) -> str:
         if states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
+        elif is_too_old(bundle, states[name]):
+            parts.append(f"{name}: too old, no unit starts on it")
         elif words[name] == "altered":
             parts.append(f"{name}: its files were altered on this host")
         elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):

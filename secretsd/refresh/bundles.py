@@ -16,6 +16,7 @@ from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass, LocalIOError
 from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef, Showing
 from secretsd.refresh import drift, published
+from secretsd.refresh.confirmations import Confirmations
 from secretsd.refresh.delivery import Deliveries
 from secretsd.refresh.floors import floors, highest
 from secretsd.refresh.hold import after_reboot, holds_any, pinned
@@ -55,6 +56,7 @@ class Bundles:
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
         self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook)
         self.starts = Starts(self.states, self.changes)
+        self.confirmations = Confirmations(self._runtime_dir, self.states)
         self.ready = False  # before READY nobody is told
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
         self._pinned: set[str] = set()  # their round asks for what is held, not for what the source has now
@@ -80,6 +82,8 @@ class Bundles:
         _warn_of(config)
         for name in config.bundles.keys() - self.states.keys():
             self._take_on(name)
+        for name in config.bundles:
+            self.confirmations.note(name, config)
         self.changes.announce()
         return {
             name
@@ -106,6 +110,7 @@ class Bundles:
         )
         if record is not None and record.generation not in {each.generation for each in entry.history}:
             self.notebook.note_shown(name, record)
+        self.confirmations.take_over(name)
 
     def wanted(self, name: str) -> Bundle:
         """The bundle as it is to be fetched: after a reboot, which has lost it, what an operator holds."""
@@ -249,6 +254,7 @@ class Bundles:
             else:
                 self._report_ignored(name, result)
                 state.confirm(result, wall=time.time(), monotonic=time.monotonic())
+                self.confirmations.note(name, self.config)
         self.restores.publishing.discard(name)
         state.ended = state.begun  # last: who waits for it finds all of it done
         self.changes.announce()
@@ -324,6 +330,7 @@ class Bundles:
         if state.record is not None:
             log.warning("bundle removed", extra={"bundle": name, "reason": reason})
         state.forget()
+        self.confirmations.forget(name)
         return True
 
     def _next_due(self, name: str, now: float) -> float:

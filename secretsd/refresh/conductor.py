@@ -53,6 +53,7 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         self._rounds = Rounds(Workers())
+        self._rounds.expect(config)
         self.bundles = Bundles(config, self._rounds.sources)
         self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
@@ -156,6 +157,7 @@ class Conductor:
                 log.error("configuration refused, the running one stays", extra=fields)
                 raise
             self._requested |= self.bundles.adopt(config)
+            self._rounds.expect(config)
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()
 

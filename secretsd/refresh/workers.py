@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import secretsd
@@ -75,13 +75,29 @@ class Workers:
     """Hands out workers, keeping one zygote warm while there is work."""
 
     def __init__(self) -> None:
+        self._kinds: frozenset[str] = frozenset()  # the types of sources that the next zygote warms
+        self._warm: frozenset[str] = frozenset()  # those that the running one has warmed
+        self._busy = 0  # workers that run or start
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
+    def warm_for(self, kinds: Collection[str]) -> None:
+        """Workers are going to ask sources of these types: a cold one costs each of them up to 100 ms."""
+        self._kinds = frozenset(kinds)
+
     @contextlib.asynccontextmanager
     async def worker(self) -> AsyncIterator[WorkerChannel]:
         """A fresh worker, killed on leaving. Raises: WorkerLostError."""
+        self._busy += 1
+        try:
+            async with self._forked() as channel:
+                yield channel
+        finally:
+            self._busy -= 1
+
+    @contextlib.asynccontextmanager
+    async def _forked(self) -> AsyncIterator[WorkerChannel]:
         ours, theirs = socket.socketpair()
         try:
             pidfd = await self._fork(theirs)
@@ -99,6 +115,8 @@ class Workers:
 
     async def _fork(self, job_socket: socket.socket) -> int:
         async with self._lock:
+            if self._busy == 1 and not self._kinds <= self._warm:
+                await self._discard()  # its workers would die with it: only while this is the only one
             # The second try is for a zygote that had just ended because it was idle.
             for attempt in (1, 2):
                 try:
@@ -119,12 +137,13 @@ class Workers:
         package_parent = Path(secretsd.__file__).parents[1]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-c", _BOOT, str(os.getpid()), str(package_parent)),
+                *(sys.executable, "-I", "-c", _BOOT),
+                *(str(os.getpid()), ",".join(sorted(self._kinds)), str(package_parent)),
                 stdin=theirs.fileno(),
             )
         finally:
             theirs.close()
-        self._control = ours
+        self._control, self._warm = ours, self._kinds
         return ours
 
     async def _discard(self) -> None:

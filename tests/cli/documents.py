@@ -70,6 +70,8 @@ def bundle(**fields: object) -> Document:
         "generation": 7,
         "published_at": ago(minutes=4, seconds=10),
         "confirmed_at": ago(seconds=20),
+        "max_age_s": None,
+        "too_old": False,
         "next_refresh_s": 192.4,
         "owner": "trading-bot",
         "variables": ["BYBIT_API_KEY", "BYBIT_API_SECRET", "MAX_POSITION_SIZE"],
@@ -103,6 +105,37 @@ def drift(**fields: object) -> Document:
     }
 
 
+def endpoint(**fields: object) -> Document:
+    return {
+        "endpoint": "secretsmanager us-east-1",
+        "region": "us-east-1",
+        "state": "answers",
+        "since": None,
+        "code": None,
+        "failures": 0,
+        "retry_s": None,
+        **fields,
+    }
+
+
+def failing_endpoint(**fields: object) -> Document:
+    return endpoint(
+        state="fails", since=ago(hours=7), code="unreachable", failures=91, retry_s=41.2, **fields
+    )
+
+
+def source(**fields: object) -> Document:
+    return {
+        "type": "aws-secretsmanager",
+        "region": "us-east-1",
+        "home_region": "us-east-1",
+        "away_since": None,
+        "clock_skew_s": 0.2,
+        "endpoints": [endpoint()],
+        **fields,
+    }
+
+
 def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Document:
     return {
         "schema": 1,
@@ -114,6 +147,7 @@ def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Docu
             "warnings": [],
             **daemon,
         },
+        "sources": {"aws": source()},
         "bundles": {"trading-bot": bundle()} if bundles is None else bundles,
     }
 

@@ -12,11 +12,11 @@ Bundle = Mapping[str, Any]
 
 # The worst first: the order of rows, and of the summary.
 _RANKS = (
-    *("missing", "altered", "failing", "not loaded"),
+    *("missing", "altered", "too old", "failing", "not loaded"),
     *("published", "notified", "rolled back", "held", "loaded"),
 )
 _COLORS = {
-    **dict.fromkeys(("missing", "altered", "failing", "not loaded"), RED),
+    **dict.fromkeys(("missing", "altered", "too old", "failing", "not loaded"), RED),
     **dict.fromkeys(("published", "notified", "rolled back", "held"), YELLOW),
     "loaded": GREEN,
 }
@@ -32,6 +32,8 @@ def state(bundle: Bundle) -> str:
         words.append("rolled back" if hold.get("kind") == "rollback" else "held")
     if bundle.get("failures"):
         words.append("failing")
+    if bundle.get("too_old"):
+        words.append("too old")
     return ", ".join(words)
 
 

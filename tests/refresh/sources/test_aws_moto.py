@@ -10,7 +10,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
+from secretsd.refresh.sources.aws.source import AwsSource
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import IDENTITY, refs
 
@@ -43,8 +44,8 @@ def manager(moto_url: str) -> Any:
     return client
 
 
-def fetch(url: str, asked: list[SecretRef]) -> tuple[dict[SecretRef, Any], AwsSecretsManager]:
-    source = AwsSecretsManager("aws", region="us-east-1", endpoint_url=url, identity=IDENTITY, witness=None)
+def fetch(url: str, asked: list[SecretRef]) -> tuple[dict[SecretRef, Any], AwsSource]:
+    source = AwsSource(SECRETS_MANAGER, region="us-east-1", endpoint_url=url, identity=IDENTITY, witness=None)
     found = list(source.fetch(asked, deadline=time.monotonic() + 8.0))
     assert len(found) == len(set(asked))
     return {outcome.ref: outcome for outcome in found}, source

@@ -123,7 +123,7 @@ sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" e
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources import registry
-registry.preload()
+registry.preload(["aws-secretsmanager", "aws-ssm"])
 assert os.environ["AWS_SHARED_CREDENTIALS_FILE"] not in opened, "preload read credentials"
 assert os.environ["AWS_CONFIG_FILE"] not in opened, "preload read configuration"
 assert any(str(name).endswith(("service-2.json.gz", "service-2.json")) for name in opened), "hook is blind"
@@ -184,7 +184,7 @@ from secretsd.model import CloudIdentity, SecretRef
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources import registry
-registry.preload()
+registry.preload(["aws-secretsmanager", "aws-ssm"])
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + (48 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,4 +1,4 @@
-"""One call of Secrets Manager: repeated while its fault is transient and time is left, and counted."""
+"""One call of a service of AWS: repeated while its fault is transient and time is left, and counted."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ class Calls:
         self._clocks = clocks
         self._counts = counts
         self._share_ends = deadline  # of the call under way
-        client.meta.events.register("before-call.secrets-manager", self._shorten_read_timeout)
-        client.meta.events.register("before-send.secrets-manager", self._count)
+        service = event_name(client)
+        client.meta.events.register(f"before-call.{service}", self._shorten_read_timeout)
+        client.meta.events.register(f"before-send.{service}", self._count)
 
     def time_left_s(self) -> float:
         """Seconds in which a call may still be begun; none are left at 0 or below."""
@@ -108,3 +109,8 @@ class Calls:
 
     def _count(self, event_name: str, **_: object) -> None:
         self._counts[event_name.rpartition(".")[2]] += 1
+
+
+def event_name(client: BaseClient) -> str:
+    """What the SDK calls the client's service in its events: "secrets-manager"."""
+    return str(client.meta.service_model.service_id.hyphenize())
