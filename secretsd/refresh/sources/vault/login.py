@@ -150,7 +150,7 @@ class Login:
 
 
 def _question(login: VaultAwsLogin, now: float) -> dict[str, Any]:
-    # 40 ms of AWS's SDK, which only this kind of login needs.
+    # Imported here: only this kind of login needs the SDK of AWS, and only once in a token's life.
     from secretsd.refresh.sources.vault.aws_login import signed_question
 
     return dict(signed_question(login, now))
