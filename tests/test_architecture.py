@@ -14,12 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan", "signing", "signing.model", "signing.errors"),
+    ("", "errors", "model", "timespan", "credentials", "signing", "signing.model", "signing.errors"),
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+        *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
+        "refresh.sealed.refusals",
         *("control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
@@ -30,6 +32,7 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
+        *("refresh.sealed.store", "refresh.sealed.key", "refresh.sealed.copies", "refresh.takeover"),
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
@@ -44,6 +47,8 @@ FLOORS = (
             "refresh.delivery",
             "refresh.starts",
             "refresh.restores",
+            "refresh.sealing",
+            "refresh.unsealing",
             "refresh.bundles",
         ),
         *("refresh.overrule", "refresh.conductor"),
@@ -110,6 +115,7 @@ PURE = (
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+    *("refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice", "refresh.sealed.refusals"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )

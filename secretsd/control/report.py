@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import secretsd
 from secretsd import logs
 from secretsd.config.cautions import cautions
-from secretsd.config.models import Config
+from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import ExitCode, Failure, worst
@@ -43,7 +43,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
     troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
-    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    unsealed = conductor.bundles.sealing.warnings()
+    texts = (conductor.memory.warning, *troubles, *unsealed, lost, *cautions(conductor.config))
     return [text for text in texts if text]
 
 
@@ -70,7 +71,25 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
             "last": list(state.drift.last),
             "repaired": not state.drift.is_open,
         },
+        "sealed": sealed_document(state, bundle),
         "units": [_unit(entry, state) for entry in bundle.on_change],
+    }
+
+
+def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | None:
+    """The bundle's sealed copy: the one that is published, or that a boot would take; None for not configured."""
+    if bundle.sealed_copy is None:
+        return None
+    newest = state.sealed[max(state.sealed)] if state.sealed else None
+    confirmed_at = newest.confirmed_at if newest else None
+    until = confirmed_at + bundle.sealed_copy.max_age_s if confirmed_at is not None else None
+    if state.unsealed is not None:
+        confirmed_at, until = state.unsealed.confirmed_at, state.unsealed.until
+    return {
+        "in_use": state.unsealed is not None,
+        "confirmed_at": _iso(confirmed_at),
+        "until": _iso(until),
+        "problem": state.sealed_problem.message if state.sealed_problem else "",
     }
 
 
@@ -192,8 +211,7 @@ def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, l
         return None
     if state.failures:
         code = worst([failure.exit_code for failure in state.failures])
-        kept = "the last good generation stays" if state.record else "nothing is published"
-        return code, [f"{name}: {kept}", *(line for each in state.failures for line in _reason(each))]
+        return code, [f"{name}: {state.kept()}", *(line for each in state.failures for line in _reason(each))]
     if state.ended < target:
         return ExitCode.TRY_AGAIN, [f"{name}: its refresh has not ended yet: see secretsctl status {name}"]
     return not_loaded(conductor, name)
@@ -240,7 +258,10 @@ def status_line(conductor: Conductor) -> str:
     published = sum(word != "missing" for word in words.values())
     parts = [f"{published} of {len(words)} bundles published"]
     for name, bundle in config.bundles.items():
-        if states[name].failures:
+        if unsealed := states[name].unsealed:
+            confirmed = _iso(unsealed.confirmed_at)
+            parts.append(f"{name}: from its sealed copy, which its source confirmed last at {confirmed}")
+        elif states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
         elif words[name] == "altered":
