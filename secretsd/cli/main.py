@@ -17,6 +17,7 @@ from secretsd.cli import (
     keys,
     looking,
     render,
+    sealing,
     signing,
     unlocking,
     unwrapping,
@@ -35,7 +36,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "sign, with secretsd-signer",
         (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
     ),
-    ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *sealing.COMMANDS)),
 )
 
 _CODES = (

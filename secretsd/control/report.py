@@ -77,7 +77,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
 
 
 def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | None:
-    """The bundle's sealed copy: the one that is published, or that a boot would take; None for not configured."""
+    """The sealed copy that is published, or that a boot would take; None where none is configured."""
     if bundle.sealed_copy is None:
         return None
     newest = state.sealed[max(state.sealed)] if state.sealed else None
