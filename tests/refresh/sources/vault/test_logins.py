@@ -41,7 +41,7 @@ def by_role(openbao: OpenBao, directory: Path, **role: object) -> Table:
     openbao.put("bot", {"KEY": "fake"})
     openbao.put("other", {"KEY": "fake"})
     openbao.allow("bot", "secret/data/bot")
-    role_id, secret_id = openbao.new_role("bot", "bot", **role)
+    role_id, secret_id = openbao.new_role(directory.name, "bot", **role)
     login = {
         "method": "approle",
         "role_id": role_id,
@@ -281,7 +281,9 @@ AWS = {"method": "aws-iam", "role": "trading-host", "region": "eu-west-1", "serv
 
 def unpacked(asked: Asked) -> tuple[str, str, dict[str, list[str]]]:
     """URL, body and headers of the request that the login carries."""
-    parts = [base64.b64decode(asked.body[f"iam_request_{each}"]).decode() for each in ("url", "body", "headers")]
+    parts = [
+        base64.b64decode(asked.body[f"iam_request_{each}"]).decode() for each in ("url", "body", "headers")
+    ]
     return parts[0], parts[1], json.loads(parts[2])
 
 
