@@ -119,6 +119,8 @@ PURE = (
     ),
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+    *("refresh.sources.faults", "refresh.sources.vault.errors", "refresh.sources.vault.answers"),
+    "refresh.sources.vault.texts",
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
     *("push.messages", "push.events", "push.templates"),
     *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
 from secretsd.refresh import messages, regions
@@ -32,6 +33,7 @@ class SourceState:
     """One source, by its name in the configuration."""
 
     identity: Identity | None = None
+    identity_of: SourceConfig | None = None  # the table that it was had by: another one may mean another role
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
@@ -58,19 +60,22 @@ class SourceBook:
             return messages.SourceJob(table)
         route = regions.route(ways, known.use, now=time.monotonic(), cautious=False)
         first = self.breakers.get(route.stops[0].endpoint, Breaker())
+        identity = known.identity if known.identity_of == table else None
         return messages.SourceJob(
             config=table,
             route=regions.route(ways, known.use, now=time.monotonic(), cautious=first.wants_caution),
             floors={ref: floors[ref] for ref in asked if ref in floors},
-            identity=known.identity,
-            renew_identity=known.identity is None or needs_refresh(known.identity, time.time()),
+            identity=identity,
+            renew_identity=needs_refresh(identity, time.time()),
             witness=min(known.granted - set(asked), key=str, default=None),
         )
 
     # --- what workers tell -----------------------------------------------------------------------------
 
-    def keep_identity(self, source: str, identity: Identity) -> None:
-        self.state(source).identity = identity
+    def keep_identity(self, config: Config, source: str, identity: Identity) -> None:
+        """For the next worker, as long as the source's table stays as it is in `config`."""
+        known = self.state(source)
+        known.identity, known.identity_of = identity, config.sources.get(source)
 
     def heard(self, config: Config, told: messages.SourceAsked) -> None:
         """What asking a source took."""

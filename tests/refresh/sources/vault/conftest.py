@@ -52,14 +52,6 @@ def open_source(vault: ScriptedVault, tmp_path: Path) -> Open:
     return opened
 
 
-@pytest.fixture(scope="session")
-def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """Unsealed; a test that seals, kills or starts it leaves it as it was."""
-    with OpenBao(tmp_path_factory.mktemp("openbao") / "bao") as server:
-        server.initialise()
-        yield server
-
-
 def written(path: Path, text: str) -> str:
     """The place of a file that holds `text`."""
     path.write_text(text)
