@@ -148,7 +148,7 @@ class Rounds:
         job = self.sources.job(config, source, refs, Terms(by_hand=True))
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
         if found.identity is not None:
-            self.sources.keep_identity(source, found.identity)
+            self.sources.keep_identity(config, source, found.identity)
         if found.asked is not None:
             self.sources.heard(config, found.asked)
         return found
@@ -237,7 +237,7 @@ class _Round:
                 case messages.IdentityResolved(source=source, identity=identity) if (
                     source in self._job.sources
                 ):
-                    self._rounds.sources.keep_identity(source, identity)
+                    self._rounds.sources.keep_identity(self._config, source, identity)
                 case messages.SourceAsked(source=source) as told if source in self._job.sources:
                     self._unheard.pop(source, None)
                     self._rounds.sources.heard(self._config, told)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
 from secretsd.refresh import messages, regions
@@ -40,6 +41,7 @@ class SourceState:
     """One source, by its name in the configuration."""
 
     identity: Identity | None = None
+    identity_of: SourceConfig | None = None  # the table that it was had by: another one may mean another role
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
@@ -67,19 +69,22 @@ class SourceBook:
         use = RegionInUse() if terms.by_hand else known.use
         route = regions.route(ways, use, now=time.monotonic())
         first = self.breakers.get(route.stops[0].endpoint, Breaker())
+        identity = known.identity if known.identity_of == table else None
         return messages.SourceJob(
             config=table,
             route=replace(route, cautious=first.wants_caution),
             floors={ref: terms.floors[ref] for ref in asked if ref in terms.floors},
-            identity=known.identity,
-            renew_identity=known.identity is None or needs_refresh(known.identity, time.time()),
+            identity=identity,
+            renew_identity=needs_refresh(identity, time.time()),
             witness=min(known.granted - set(asked), key=str, default=None),
         )
 
     # --- what workers tell -----------------------------------------------------------------------------
 
-    def keep_identity(self, source: str, identity: Identity) -> None:
-        self.state(source).identity = identity
+    def keep_identity(self, config: Config, source: str, identity: Identity) -> None:
+        """For the next worker, as long as the source's table stays as it is in `config`."""
+        known = self.state(source)
+        known.identity, known.identity_of = identity, config.sources.get(source)
 
     def heard(self, config: Config, told: messages.SourceAsked) -> None:
         """What asking a source took."""

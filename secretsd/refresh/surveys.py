@@ -41,7 +41,7 @@ async def _hear(
     async for message in channel.messages():
         match message:
             case messages.IdentityResolved(source=source, identity=identity) if source in job.sources:
-                rounds.sources.keep_identity(source, identity)
+                rounds.sources.keep_identity(config, source, identity)
             case messages.SourceAsked(source=source) as told if source in job.sources:
                 rounds.sources.heard(config, told)
             case messages.Surveyed(survey=found) if found.bundle == name:
