@@ -82,6 +82,10 @@ class SourceBook:
             known.skew_s = told.skew_s
         self._see(config, told.source, told.endpoints)
 
+    def count_calls(self, source: str, calls: Mapping[str, int]) -> None:
+        """Requests that were sent for a source beside its fetches, by operation."""
+        self.calls.count(source, calls)
+
     def lost(self, config: Config, source: str, endpoint: str) -> None:
         """A worker was killed before `source` had answered: the endpoint that it began with was silent."""
         self._see(config, source, (EndpointSeen(endpoint, "fails", "no-answer"),))

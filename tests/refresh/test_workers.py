@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.sources import AwsSecretsManager
-from secretsd.refresh import messages, workers
+from secretsd.refresh import child, messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 from tests.refresh.fakes import bundle, prepare
@@ -231,7 +231,7 @@ def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_g
 
 
 def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "raise SystemExit(3)")
+    monkeypatch.setattr(child, "_BOOT", "raise SystemExit(3)")
 
     async def scenario() -> None:
         pool = Workers()
@@ -244,7 +244,7 @@ def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
 
 
 def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
     monkeypatch.setattr(workers, "_ZYGOTE_START_S", 0.05)
 
     async def scenario() -> None:
@@ -263,7 +263,7 @@ def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: py
 def test_giving_up_while_a_zygote_starts_leaves_no_process_and_no_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
 
     async def scenario() -> None:
         pool = Workers()
