@@ -57,7 +57,7 @@ FLOORS = (
     (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
-        *("control.check", "control.doctor", "control.source_checks"),
+        *("control.check", "control.doctor", "control.source_checks", "control.sealed_checks"),
     ),
     (
         "signing.alarm",

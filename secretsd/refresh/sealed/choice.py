@@ -9,6 +9,7 @@ from secretsd.model import Hold, PublishRecord, SealedHeader, SecretRef, SecretV
 from secretsd.refresh.hold import holds_all, made_as
 from secretsd.refresh.sealed import refusals
 
+KEY_BYTES = 32  # of the key of this host's sealed copies
 # By generation; None for a file whose header cannot be read, which a worker refuses by name.
 Copies = Mapping[int, SealedHeader | None]
 
