@@ -43,6 +43,19 @@ def parse_timespan(text: str) -> float:
     return total
 
 
+def spoken(seconds: float) -> str:
+    """A length of time for people, in its two largest units: "15 min 3 s", "2 d 6 h"."""
+    left = round(abs(seconds))
+    words = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            words.append(f"{count} {unit}")
+        elif words:
+            break
+    return " ".join(words[:2]) or "0 s"
+
+
 def _parts(text: str) -> list[tuple[str, str]]:
     """The numbers with their units, in order: "1h 30m" gives ("1", "h") and ("30", "m")."""
     parts: list[tuple[str, str]] = []

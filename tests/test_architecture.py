@@ -20,9 +20,12 @@ FLOORS = (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+        *("refresh.call_days", "control.prices", "control.cost"),
+        *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
+        "push.templates",
         *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
         "refresh.sealed.refusals",
-        *("control.access", "control.requests", "observe.telling"),
+        *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -36,11 +39,12 @@ FLOORS = (
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
-    ("refresh.worker", "refresh.examine"),
+    ("refresh.worker", "refresh.examine", "push.failures", "push.queue", "push.listener"),
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        "refresh.source_book",
+        *("refresh.source_book", "refresh.call_book", "refresh.confirmations"),
+        *("refresh.child", "refresh.listeners", "refresh.pushes"),
         *(
             "refresh.notebook",
             "refresh.attempt",
@@ -57,7 +61,8 @@ FLOORS = (
     (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
-        *("control.check", "control.doctor", "control.source_checks", "control.sealed_checks"),
+        *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
+        *("control.push_report", "control.sealed_checks"),
     ),
     (
         "signing.alarm",
@@ -115,8 +120,11 @@ PURE = (
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+    *("push.messages", "push.events", "push.templates"),
+    *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),
     *("refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice", "refresh.sealed.refusals"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
+    *("refresh.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(

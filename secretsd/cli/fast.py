@@ -36,8 +36,8 @@ def wait(
     """Returns the exit code, once the bundle is published or `timeout` is over.
 
     `timeout` and `max_age` are time spans. Where the daemon cannot be reached, what is published already
-    is good enough: a bot must be able to start while secretsd restarts. Where an age was asked for, which
-    only the daemon knows, it is asked until `timeout`; then `allow_stale` decides.
+    is good enough if its age is: a bot must be able to start while secretsd restarts. Where the age is not
+    known or too high, the daemon is asked until `timeout`; then `allow_stale` decides.
     """
     if not _is_name(bundle):
         return said(os.EX_USAGE, "that is no bundle's name: a to z, 0 to 9, '.', '_' and '-'")
@@ -62,19 +62,21 @@ def _wait(bundle: str, path: str, timeout: str, max_age: str | None, *, allow_st
         except PermissionError:
             return os.EX_NOPERM, f"may not connect to {path}: check its mode and its directory's"
         except OSError:
-            is_published = _is_published(os.path.dirname(path), bundle)
-        if (is_published and max_age is None) or time.monotonic() >= deadline:
+            runtime_dir = os.path.dirname(path)
+            is_published = _is_published(runtime_dir, bundle)
+            is_too_old = _is_too_old(runtime_dir, bundle, max_age)
+        if (is_published and is_too_old is False) or time.monotonic() >= deadline:
             break
         time.sleep(_CONNECT_PAUSE_S)
     silence = f"secretsd does not answer on {path}"
     if not is_published:
         return os.EX_TEMPFAIL, f"{silence}, and {bundle} is not published: systemctl status secretsd"
-    if max_age is None:
+    if is_too_old is False:
         return os.EX_OK, f"{silence}; {bundle} is used as it was published"
-    unknown = f"{silence}, so the age of {bundle} is unknown"
+    known = f"{bundle} is too old" if is_too_old else f"so the age of {bundle} is unknown"
     if allow_stale:
-        return os.EX_OK, f"{unknown}; it is used as it was published"
-    return os.EX_TEMPFAIL, f"{unknown}: systemctl status secretsd"
+        return os.EX_OK, f"{silence}, {known}; it is used as it was published"
+    return os.EX_TEMPFAIL, f"{silence}, {known}: systemctl status secretsd"
 
 
 def _is_published(runtime_dir: str, bundle: str) -> bool:
@@ -84,6 +86,21 @@ def _is_published(runtime_dir: str, bundle: str) -> bool:
         return os.readlink(link).startswith(f".generations/{bundle}/") and os.path.isdir(link)
     except OSError:
         return False
+
+
+def _is_too_old(runtime_dir: str, bundle: str, max_age: str | None) -> bool | None:
+    """Whether the bundle was confirmed too long ago, by what the daemon has noted last; None: not known.
+
+    Without a `max_age` of the caller's the configuration's counts, where it has one.
+    """
+    try:
+        with open(os.path.join(runtime_dir, ".confirmed", bundle), encoding="ascii") as file:
+            limit, confirmed, _ = file.read(128).split(" ", 2)
+        if max_age is not None:
+            return time.monotonic() - float(confirmed) > parse_timespan(max_age)
+        return limit != "-" and time.monotonic() > float(limit)
+    except (OSError, ValueError):
+        return None if max_age is not None else False
 
 
 def said(code: int, message: str) -> int:

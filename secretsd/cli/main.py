@@ -11,6 +11,7 @@ import secretsd
 from secretsd.cli import (
     acting,
     asking,
+    aws_setup,
     bots,
     checking,
     drafting,
@@ -36,7 +37,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "sign, with secretsd-signer",
         (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
     ),
-    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *sealing.COMMANDS)),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *aws_setup.COMMANDS, *sealing.COMMANDS)),
 )
 
 _CODES = (

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
-from secretsd.control import check, doctor
+from secretsd.control import check, cost, doctor
 from secretsd.control.drafting import schema
 from secretsd.control.overruling import diff, history, hold, resume, rollback
 from secretsd.control.planning import describe_plan
@@ -17,6 +17,7 @@ from secretsd.control.settling import settled
 from secretsd.errors import ConfigError, ExitCode, UsageError
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.state import BundleState
+from secretsd.timespan import spoken
 
 _WAIT_TIMEOUT_S = 30.0
 _RELOAD_TIMEOUT_S = 60.0
@@ -33,6 +34,7 @@ class Commands:
             "plan": self._plan,
             "alert-test": self._alert_test,
             "doctor": self._doctor,
+            "cost": self._cost,
         }
         self._for_one: dict[str, Callable[[str, Request], Awaitable[Reply]]] = {
             "wait": self._wait,
@@ -70,9 +72,12 @@ class Commands:
         if not await self._is_served(bundle, deadline):
             what = "is not published" if state.record is None else "was altered on this host"
             return Reply(ExitCode.TRY_AGAIN, f"{bundle} {what}: {_why(state)}")
-        max_age_s = seconds(request, "max_age", None)
+        own = self._conductor.config.bundles[bundle].max_age_s
+        max_age_s = seconds(request, "max_age", own, longest_s=float("inf"))
         if max_age_s is not None and not await self._is_fresh(bundle, state, max_age_s, deadline):
-            sentence = f"{bundle} was last confirmed {_age(state)}: {_why(state)}"
+            sentence = (
+                f"{bundle} was last confirmed {_age(state)}, allowed are {spoken(max_age_s)}: {_why(state)}"
+            )
             if not request.get("allow_stale"):
                 return Reply(ExitCode.TRY_AGAIN, sentence)
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
@@ -142,6 +147,10 @@ class Commands:
         checks = await doctor.examine(self._conductor)
         return Reply(body={"config": str(self._conductor.config_path), "checks": check.encoded(checks)})
 
+    async def _cost(self, _bundle: str | None, _request: Request) -> Reply:
+        calls = self._conductor.bundles.sources.calls
+        return Reply(body=cost.document(self._conductor.config, calls.days, calls.today))
+
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())
 
@@ -161,4 +170,4 @@ def _why(state: BundleState) -> str:
 def _age(state: BundleState) -> str:
     if state.confirmed_monotonic is None:
         return "before this start of secretsd"
-    return f"{time.monotonic() - state.confirmed_monotonic:.0f} s ago"
+    return f"{spoken(time.monotonic() - state.confirmed_monotonic)} ago"

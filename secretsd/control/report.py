@@ -14,6 +14,8 @@ from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
+from secretsd.control.push_report import push_warnings
+from secretsd.control.source_report import source_documents
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
 from secretsd.refresh.conductor import Conductor
@@ -34,6 +36,7 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
             "memory": conductor.memory.name,
             "warnings": _warnings(conductor),
         },
+        "sources": source_documents(conductor.config, conductor.bundles.sources, conductor.pushes.states),
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
 
@@ -44,7 +47,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     notebook = conductor.bundles.notebook
     troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
     unsealed = conductor.bundles.sealing.warnings()
-    texts = (conductor.memory.warning, *troubles, *unsealed, lost, *cautions(conductor.config))
+    pushes = push_warnings(conductor.pushes.states)
+    texts = (conductor.memory.warning, *troubles, *unsealed, lost, *pushes, *cautions(conductor.config))
     return [text for text in texts if text]
 
 
@@ -56,7 +60,9 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "generation": record.generation if record else None,
         "published_at": _iso(record.published_at) if record else None,
         "confirmed_at": _iso(state.confirmed_at),
-        "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
+        "max_age_s": bundle.max_age_s,
+        "too_old": is_too_old(bundle, state),
+        "next_refresh_s": round(max(0.0, conductor.due_at(name) - time.monotonic()), 1),
         "owner": bundle.owner,
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],
@@ -74,6 +80,12 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "sealed": sealed_document(state, bundle),
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
+
+
+def is_too_old(bundle: Bundle, state: BundleState) -> bool:
+    """Whether no unit is to start on what is published: its source has not confirmed it for too long."""
+    age_s = state.age_s(time.monotonic())
+    return bundle.max_age_s is not None and age_s is not None and age_s > bundle.max_age_s
 
 
 def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | None:
@@ -264,6 +276,8 @@ def status_line(conductor: Conductor) -> str:
         elif states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
+        elif is_too_old(bundle, states[name]):
+            parts.append(f"{name}: too old, no unit starts on it")
         elif words[name] == "altered":
             parts.append(f"{name}: its files were altered on this host")
         elif words[name] == "published" and any(d.failed_attempts for d in states[name].deliveries.values()):

@@ -16,13 +16,15 @@ _LONGEST_TIMEOUT_S = 24 * 3600.0
 _LONGEST_TEXT_CHARS = 200
 
 
-def seconds(request: Request, key: str, default: Default) -> float | Default:
-    """A time span in seconds, a day at the most. Raises: UsageError."""
+def seconds(
+    request: Request, key: str, default: Default, *, longest_s: float = _LONGEST_TIMEOUT_S
+) -> float | Default:
+    """A time span in seconds, a day at the most if nothing else is said. Raises: UsageError."""
     text = request.get(key)
     if text is None:
         return default
     try:
-        return min(parse_timespan(str(text)), _LONGEST_TIMEOUT_S)
+        return min(parse_timespan(str(text)), longest_s)
     except ValueError as error:
         raise UsageError(f"{key}: {error}") from None
 

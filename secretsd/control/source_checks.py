@@ -9,6 +9,7 @@ from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.errors import ExitCode, Failure, FailureClass
 from secretsd.model import SecretRef
 from secretsd.refresh.examination import Findings
+from secretsd.timespan import spoken
 
 _SKEW_WARN_S = 60.0
 _SKEW_FAIL_S = 300.0  # SigV4's limit
@@ -87,7 +88,7 @@ def _clock(source: str, found: Findings) -> Iterator[Check]:
         if failure := _first(found, _CLOCK):
             yield failed(check, failure)
         return
-    told = f"your clock is {_spoken(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} its"
+    told = f"your clock is {spoken(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} its"
     if abs(skew_s) > _SKEW_FAIL_S:
         yield fail(check, f"{told}: it refuses what is 5 min off", _SET_THE_CLOCK, ExitCode.UNAVAILABLE)
     elif abs(skew_s) > _SKEW_WARN_S:
@@ -118,8 +119,3 @@ def _wanted(source: str, config: Config) -> dict[SecretRef, list[str]]:
         for ref in dict.fromkeys(secret.ref for secret in bundle.secrets if secret.source == source):
             wanted.setdefault(ref, []).append(name)
     return wanted
-
-
-def _spoken(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -67,7 +67,7 @@ class Alerts:
 
     def _next(self) -> Event | None:
         bundles = self._bundles
-        now = situation(bundles.config, bundles.states, now=time.time())
+        now = situation(bundles.config, bundles.states, now=time.time(), monotonic=time.monotonic())
         self._memory, event = telling.look(self._memory, now, time.monotonic())
         return event
 

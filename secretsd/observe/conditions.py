@@ -10,8 +10,10 @@ from secretsd.errors import Failure, FailureClass
 from secretsd.observe.telling import REFRESH, Condition, EventName, Situation, Trouble
 from secretsd.refresh.plan import must_load
 from secretsd.refresh.state import BundleState, Delivery
+from secretsd.timespan import spoken
 
-FILES = "files"
+FILES, AGE = "files", "age"
+WARNED_FROM = 0.75  # of a bundle's max_age
 UNDER_WAY_S = 60.0  # a unit that has not failed is given this long at least
 QUIET_S = 60.0  # files that were altered are well when they have been left alone for this long
 
@@ -36,14 +38,19 @@ _UNDER_WAY = {
 _LOOK = "see secretsctl status {bundle}, journalctl -u {unit} -n 50"
 
 
-def situation(config: Config, states: Mapping[str, BundleState], *, now: float) -> Situation:
+def situation(
+    config: Config, states: Mapping[str, BundleState], *, now: float, monotonic: float
+) -> Situation:
     """Everything that is wrong with the configured bundles; `now` is in seconds since the epoch."""
     bundles = {name: bundle for name, bundle in config.bundles.items() if name in states}
     conditions = [
         condition
         for name, bundle in bundles.items()
         if config.alert_command(name)
-        for condition in _conditions(name, bundle, states[name], config.alert_after_s(name), now)
+        for condition in (
+            *_conditions(name, bundle, states[name], config.alert_after_s(name), now),
+            *_aging(name, bundle, states[name], monotonic),
+        )
     ]
     return Situation(
         conditions={condition.trouble: condition for condition in conditions},
@@ -84,6 +91,25 @@ def _not_refreshed(name: str, state: BundleState, after_s: float) -> Condition:
         since=state.failing_since,
         delay_s=0.0 if gravest.failure_class in _AT_ONCE else after_s,
         distinction=_distinction(event, gravest),
+    )
+
+
+def _aging(name: str, bundle: Bundle, state: BundleState, monotonic: float) -> Iterator[Condition]:
+    age_s = state.age_s(monotonic)
+    if bundle.max_age_s is None or age_s is None or age_s < bundle.max_age_s * WARNED_FROM:
+        return
+    reached = age_s > bundle.max_age_s
+    limit = f"its max_age is {spoken(bundle.max_age_s)}"
+    meaning = "no unit starts on it any more" if reached else "no unit will start on it then"
+    yield Condition(
+        trouble=Trouble(name, AGE),
+        event="aging",
+        message=f"{name} was last confirmed by its source {spoken(age_s)} ago; {limit}: {meaning}",
+        advice=f"see secretsctl status {name} for why; after a longer max_age systemctl reload secretsd",
+        code="max-age-reached" if reached else "max-age-near",
+        generation=_generation(state),
+        since=state.confirmed_at,
+        distinction="reached" if reached else "near",
     )
 
 

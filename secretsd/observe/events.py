@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from secretsd.observe.conditions import FILES, QUIET_S
+from secretsd.observe.conditions import AGE, FILES, QUIET_S
 from secretsd.observe.telling import REFRESH, Event, Trouble
 from secretsd.refresh.state import BundleState
 
@@ -81,7 +81,7 @@ def _others(bundles: list[str]) -> str:
 
 
 def _unit(trouble: Trouble) -> str | None:
-    return None if trouble.what in (REFRESH, FILES) else trouble.what
+    return None if trouble.what in (REFRESH, FILES, AGE) else trouble.what
 
 
 def _over(trouble: Trouble, state: BundleState | None) -> str:
@@ -90,6 +90,8 @@ def _over(trouble: Trouble, state: BundleState | None) -> str:
         return f"{name} is no longer configured"
     if what == REFRESH:
         return f"{name} is refreshed again"
+    if what == AGE:
+        return f"{name} was confirmed by its source, or may be older now"
     if what == FILES:
         return f"the files of {name} are as they were published, and were left alone for {QUIET_S:.0f} s"
     if state.record is not None and state.entry.loaded.get(what, 0) >= state.record.generation:

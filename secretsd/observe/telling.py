@@ -14,11 +14,11 @@ from typing import Literal, TypeVar
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
-EventName = Literal["failed", "stale", "refused", "drift", "not-loaded", "recovered"]
+EventName = Literal["failed", "stale", "refused", "drift", "not-loaded", "aging", "recovered"]
 Command = tuple[str, ...]
 
 # The order in which events are told when several are due.
-URGENCY: tuple[EventName, ...] = ("refused", "failed", "drift", "not-loaded", "stale", "recovered")
+URGENCY: tuple[EventName, ...] = ("refused", "failed", "drift", "not-loaded", "aging", "stale", "recovered")
 
 REFRESH = "refresh"  # the trouble of a bundle whose cause other bundles can share
 ALL_BUNDLES = 5  # times the limit of one: how much all of them together may be told
@@ -32,7 +32,7 @@ class Trouble:
     """What can be well or not: a bundle's refreshes, its files, or one of its units."""
 
     bundle: str
-    what: str  # REFRESH, "files" or the unit's name
+    what: str  # REFRESH, "files", "age" or the unit's name
 
     def __str__(self) -> str:
         return f"{self.bundle}/{self.what}"

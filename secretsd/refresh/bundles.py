@@ -15,6 +15,7 @@ from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
 from secretsd.refresh import drift, published
+from secretsd.refresh.confirmations import Confirmations
 from secretsd.refresh.delivery import Deliveries
 from secretsd.refresh.floors import floors, highest
 from secretsd.refresh.hold import after_reboot, holds_any, of_a_pinned_version, pinned
@@ -62,6 +63,7 @@ class Bundles:
         self.sealing = Sealing(state_dir, self._runtime_dir, self.states, self.changes)
         self.unsealing = Unsealing(self.states, self.restores)
         self.starts = Starts(self.states, self.changes)
+        self.confirmations = Confirmations(self._runtime_dir, self.states)
         self.ready = False  # before READY nobody is told
         self._flying: dict[str, frozenset[str]] = {}  # bundle -> those of its round
         self._pinned: set[str] = set()  # their round asks for what is held, not for what the source has now
@@ -88,6 +90,8 @@ class Bundles:
         _warn_of(config)
         for name in config.bundles.keys() - self.states.keys():
             self._take_on(name)
+        for name in config.bundles:
+            self.confirmations.note(name, config)
         self.sealing.adopt(config.bundles)
         self.changes.announce()
         return {
@@ -116,6 +120,7 @@ class Bundles:
         self.states[name].take_over(wall=time.time(), monotonic=time.monotonic())
         if record is not None and record.generation not in {each.generation for each in entry.history}:
             self.notebook.note_shown(name, record)
+        self.confirmations.take_over(name)
 
     def wanted(self, name: str) -> Bundle:
         """The bundle as it is to be fetched: after a reboot, which has lost it, what an operator holds."""
@@ -156,13 +161,6 @@ class Bundles:
         self.deliveries.look_soon(name)
         if name in self.states:
             self.starts.expect(name, self.config)
-
-    def is_attempted(self, name: str) -> bool:
-        """Whether the bundle's first round has ended, and what comes of its sealed copy is known."""
-        state = self.states.get(name)
-        if state is None or name not in self.config.bundles:
-            return True
-        return state.ended > 0 and not self.unsealing.is_expected(name, self.config.bundles[name])
 
     def is_intact(self, name: str) -> bool:
         """Whether the bundle is published and every file still is what was published. Opens no file."""
@@ -263,6 +261,7 @@ class Bundles:
         state.show(record)
         if former is None:
             state.take_over(wall=time.time(), monotonic=time.monotonic())
+            self.confirmations.note(name, self.config)
         state.drift.is_open = False
         self.restores.succeeded(name)
         self.notebook.note_shown(name, record)
@@ -286,6 +285,7 @@ class Bundles:
             else:
                 self._report_ignored(name, result)
                 state.confirm(result, wall=time.time(), monotonic=time.monotonic())
+                self.confirmations.note(name, self.config)
         self.restores.publishing.discard(name)
         state.ended = state.begun  # last: who waits for it finds all of it done
         self.changes.announce()
@@ -368,6 +368,7 @@ class Bundles:
         if state.record is not None:
             log.warning("bundle removed", extra={"bundle": name, "reason": reason})
         state.forget()
+        self.confirmations.forget(name)
         return True
 
     def _next_due(self, name: str, now: float) -> float:

@@ -94,6 +94,11 @@ class Rounds:
         self.workers = workers
         self.sources = SourceBook()
 
+    def expect(self, config: Config) -> None:
+        """The next rounds are of `config`."""
+        self.workers.warm_for({source.type for source in config.sources.values()})
+        self.sources.calls.follow(config.sources)
+
     async def run(
         self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, floors: Floors = _NO_FLOORS
     ) -> None:

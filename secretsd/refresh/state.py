@@ -119,6 +119,12 @@ class BundleState:
             },
         )
 
+    def age_s(self, monotonic: float) -> float | None:
+        """Seconds since the source confirmed what is published; None where that is not known."""
+        if self.record is None or self.confirmed_monotonic is None:
+            return None
+        return max(0.0, monotonic - self.confirmed_monotonic)
+
     def confirm(self, candidate: Candidate, *, wall: float, monotonic: float) -> None:
         """The source has just answered with what is published, or with what an operator holds back.
 

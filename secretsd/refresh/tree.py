@@ -4,6 +4,7 @@
     .generations/BUNDLE/N/FILE         published files, 0600, the owner's
     .copies/BUNDLE/N/FILE              the daemon's own copies, 0600, for repair
     .copies/BUNDLE/N/record.json       what was published
+    .confirmed/BUNDLE                  when its source last confirmed it, for everybody
     .digest-key                        keys every digest; dies with the boot
     .lock                              held by the one daemon that works here
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 GENERATIONS = ".generations"
 COPIES = ".copies"
+CONFIRMED = ".confirmed"
 RECORD = "record.json"
 DIGEST_KEY = ".digest-key"
 LOCK = ".lock"

@@ -35,11 +35,13 @@ class Unsealing:
                 found[name] = step
         return found
 
-    def is_expected(self, name: str, bundle: Bundle) -> bool:
-        """Whether a copy is about to be published: READY waits for that."""
-        state = self._states.get(name)
-        is_opening = state is not None and state.record is None and self._restores.is_under_way(name)
-        return is_opening or self._step(name, bundle) is not None
+    def is_attempted(self, name: str, bundles: Mapping[str, Bundle]) -> bool:
+        """Whether the bundle's first round has ended, and no copy is about to be published after it."""
+        state, bundle = self._states.get(name), bundles.get(name)
+        if state is None or bundle is None:
+            return True
+        is_opening = state.record is None and self._restores.is_under_way(name)
+        return state.ended > 0 and not is_opening and self._step(name, bundle) is None
 
     def _step(self, name: str, bundle: Bundle) -> UnsealBundle | None:
         state = self._states.get(name)

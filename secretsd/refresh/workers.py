@@ -8,12 +8,9 @@ import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Collection
 
-import secretsd
-from secretsd.refresh import messages
+from secretsd.refresh import child, messages
 from secretsd.refresh.messages import Examination, Job, Verdict, WorkerMessage
 
 log = logging.getLogger(__name__)
@@ -22,9 +19,6 @@ _REQUEST = b"W"
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _ZYGOTE_START_S = 8.0
 _KILL_S = 1.0
-
-# The package's parent goes in by hand: isolated mode (-I) knows neither the environment nor the folder.
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop()); from secretsd.refresh.zygote import main; main()"
 
 
 class WorkerLostError(Exception):
@@ -75,13 +69,29 @@ class Workers:
     """Hands out workers, keeping one zygote warm while there is work."""
 
     def __init__(self) -> None:
+        self._kinds: frozenset[str] = frozenset()  # the types of sources that the next zygote warms
+        self._warm: frozenset[str] = frozenset()  # those that the running one has warmed
+        self._busy = 0  # workers that run or start
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
+    def warm_for(self, kinds: Collection[str]) -> None:
+        """Workers are going to ask sources of these types: a cold one costs each of them up to 100 ms."""
+        self._kinds = frozenset(kinds)
+
     @contextlib.asynccontextmanager
     async def worker(self) -> AsyncIterator[WorkerChannel]:
         """A fresh worker, killed on leaving. Raises: WorkerLostError."""
+        self._busy += 1
+        try:
+            async with self._forked() as channel:
+                yield channel
+        finally:
+            self._busy -= 1
+
+    @contextlib.asynccontextmanager
+    async def _forked(self) -> AsyncIterator[WorkerChannel]:
         ours, theirs = socket.socketpair()
         try:
             pidfd = await self._fork(theirs)
@@ -99,6 +109,8 @@ class Workers:
 
     async def _fork(self, job_socket: socket.socket) -> int:
         async with self._lock:
+            if self._busy == 1 and not self._kinds <= self._warm:
+                await self._discard()  # its workers would die with it: only while this is the only one
             # The second try is for a zygote that had just ended because it was idle.
             for attempt in (1, 2):
                 try:
@@ -116,15 +128,11 @@ class Workers:
     async def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-        package_parent = Path(secretsd.__file__).parents[1]
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-c", _BOOT, str(os.getpid()), str(package_parent)),
-                stdin=theirs.fileno(),
-            )
+            self._process = await child.start("refresh.zygote", theirs, ",".join(sorted(self._kinds)))
         finally:
             theirs.close()
-        self._control = ours
+        self._control, self._warm = ours, self._kinds
         return ours
 
     async def _discard(self) -> None:

@@ -31,7 +31,7 @@ def main() -> None:
     # Ctrl-C reaches the whole foreground group; the conductor ends us by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=0)
-    registry.preload()
+    registry.preload(sys.argv[2].split(","))
     serve(control)
 
 

@@ -70,6 +70,8 @@ def bundle(**fields: object) -> Document:
         "generation": 7,
         "published_at": ago(minutes=4, seconds=10),
         "confirmed_at": ago(seconds=20),
+        "max_age_s": None,
+        "too_old": False,
         "next_refresh_s": 192.4,
         "owner": "trading-bot",
         "variables": ["BYBIT_API_KEY", "BYBIT_API_SECRET", "MAX_POSITION_SIZE"],
@@ -114,6 +116,62 @@ def sealed(**fields: object) -> Document:
     }
 
 
+def endpoint(**fields: object) -> Document:
+    return {
+        "endpoint": "secretsmanager us-east-1",
+        "region": "us-east-1",
+        "state": "answers",
+        "since": None,
+        "code": None,
+        "failures": 0,
+        "retry_s": None,
+        **fields,
+    }
+
+
+def failing_endpoint(**fields: object) -> Document:
+    return endpoint(
+        state="fails", since=ago(hours=7), code="unreachable", failures=91, retry_s=41.2, **fields
+    )
+
+
+def source(**fields: object) -> Document:
+    return {
+        "type": "aws-secretsmanager",
+        "region": "us-east-1",
+        "home_region": "us-east-1",
+        "away_since": None,
+        "clock_skew_s": 0.2,
+        "endpoints": [endpoint()],
+        "push": None,
+        **fields,
+    }
+
+
+def push(**fields: object) -> Document:
+    return {
+        "healthy": True,
+        "since": ago(days=2),
+        "last_message_at": ago(hours=3),
+        "hints": 12,
+        "ignored": 1,
+        "malformed": 0,
+        "restarts": 0,
+        "failure": None,
+        **fields,
+    }
+
+
+def silent_push(**fields: object) -> Document:
+    told = {
+        "code": "queue-missing",
+        "failure_class": "identity",
+        "message": "there is no queue https://sqs.us-east-1.amazonaws.com/111122223333/secretsd",
+        "advice": "create it",
+    }
+    return push(healthy=False, since=ago(minutes=9), last_message_at=None, failure=told, **fields)
+
+
 def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Document:
     return {
         "schema": 1,
@@ -125,6 +183,7 @@ def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Docu
             "warnings": [],
             **daemon,
         },
+        "sources": {"aws": source()},
         "bundles": {"trading-bot": bundle()} if bundles is None else bundles,
     }
 
@@ -143,7 +202,9 @@ def everything() -> Document:
             state="missing", generation=None, published_at=None, confirmed_at=None, secrets=[], units=[]
         ),
     }
-    return status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document = status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document["sources"] = {"aws": source(push=push()), "other": source(push=silent_push())}
+    return document
 
 
 def notify_step(unit: str, **more: object) -> Document:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,3 +125,34 @@ def test_a_daemon_that_is_down_keeps_no_bot_down_that_takes_stale_files(
     said = capsys.readouterr().err
     assert told in said
     assert ("not published" in said) is not is_published
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "confirmed_s", "options", "code", "told"),
+    [
+        (None, -7200, {}, 0, "bot is used as it was published"),
+        (3600, -60, {}, 0, "bot is used as it was published"),
+        (-1, -7200, {}, 75, "bot is too old: systemctl status secretsd"),
+        (-1, -7200, {"allow_stale": True}, 0, "bot is too old; it is used as it was published"),
+        (None, -7200, {"max_age": "1h"}, 75, "bot is too old"),
+        (None, -7200, {"max_age": "3h"}, 0, "bot is used as it was published"),
+        (-1, -7200, {"max_age": "3h"}, 0, "bot is used as it was published"),
+    ],
+)
+def test_a_daemon_that_is_down_has_left_word_of_how_old_its_files_are(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limit_s: float | None,
+    confirmed_s: float,
+    options: dict[str, object],
+    code: int,
+    told: str,
+) -> None:
+    (tmp_path / ".generations" / "bot" / "3").mkdir(parents=True)
+    (tmp_path / "bot").symlink_to(".generations/bot/3")
+    (tmp_path / ".confirmed").mkdir()
+    now = time.monotonic()
+    limit = "-" if limit_s is None else f"{now + limit_s:.3f}"
+    (tmp_path / ".confirmed" / "bot").write_text(f"{limit} {now + confirmed_s:.3f} 1700000000.000 abcdef\n")
+    assert wait(tmp_path / "control.sock", **options) == code
+    assert told in capsys.readouterr().err

@@ -268,3 +268,28 @@ def test_a_unit_that_is_named_like_its_bundle_is_not_named_twice() -> None:
     screen = overview(**{"trading-bot": bundle(), "other": bundle()})
     assert row(screen, "trading-bot").endswith("in 3m  loaded")
     assert row(screen, "other").endswith("in 3m  trading-bot.service loaded")
+
+
+def test_a_source_that_is_away_or_silent_is_said_above_all_bundles() -> None:
+    east = documents.failing_endpoint()
+    west = documents.endpoint(endpoint="secretsmanager us-west-2", region="us-west-2")
+    aws = documents.source(
+        region="us-west-2", away_since=documents.ago(hours=7), clock_skew_s=903.0, endpoints=[east, west]
+    )
+    document = documents.status()
+    document["sources"] = {"aws": aws, "vault": documents.source()}
+    head = status.all_bundles(document, PLAIN).split("\n\n")[0].splitlines()
+    assert head[1:4] == [
+        "source aws: asked in us-west-2 since 7h ago, us-east-1 does not answer",
+        "source aws: secretsmanager us-east-1 failed 91 times in a row, first 7h ago (unreachable),"
+        " asked again in 41s",
+        "source aws: this host's clock is 15m 3s ahead of its clock",
+    ]
+    assert "vault" not in "\n".join(head)
+
+
+def test_what_is_too_old_to_start_on_is_said_in_one_word_and_with_its_limit() -> None:
+    old = documents.bundle(max_age_s=259200.0, too_old=True, confirmed_at=documents.ago(days=4))
+    assert "loaded, too old" in status.all_bundles(documents.status({"bot": old}), PLAIN)
+    shown = status.one_bundle(documents.status({"bot": old}), PLAIN)
+    assert "(max_age 3d: no unit starts on it any more)" in shown

@@ -212,16 +212,69 @@ def test_wait_for_a_young_age_asks_the_source_and_says_what_it_may_use_when_that
     live(scenario())
 
 
-def test_after_a_restart_the_age_of_what_is_published_is_not_known(home: Home) -> None:
+def test_a_restart_does_not_forget_when_the_source_confirmed_what_is_published(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home):
             pass
         home.vault.fail("prod/bot")
         async with Daemon(home) as daemon:
-            assert (await ask(daemon, "wait", "bot")).code is ExitCode.OK
+            assert (await ask(daemon, "wait", "bot", max_age="1h")).code is ExitCode.OK
+            assert daemon.status()["confirmed_at"] is not None
+            reply = await ask(daemon, "wait", "bot", max_age="0")
+            assert reply.code is ExitCode.TRY_AGAIN
+            assert "bot was last confirmed " in reply.message
+            assert " s ago, allowed are 0 s: a fake failure" in reply.message
+        (home.runtime_dir / ".confirmed" / "bot").write_text("no such thing")
+        async with Daemon(home) as daemon:
             reply = await ask(daemon, "wait", "bot", max_age="1h")
             assert reply.code is ExitCode.TRY_AGAIN
             assert "before this start of secretsd" in reply.message
+
+    live(scenario())
+
+
+def test_what_is_confirmed_is_one_content_and_no_other(home: Home) -> None:
+    async def scenario() -> None:
+        async with Daemon(home):
+            note = (home.runtime_dir / ".confirmed" / "bot").read_text()
+        home.vault.put("prod/bot", {"TOKEN": "fake-second"})
+        async with Daemon(home):
+            pass
+        (home.runtime_dir / ".confirmed" / "bot").write_text(note)
+        home.vault.fail("prod/bot")
+        async with Daemon(home) as daemon:
+            assert daemon.status()["confirmed_at"] is None
+
+    live(scenario())
+
+
+def test_a_bundles_own_max_age_gates_every_start_and_a_reload_changes_it(home: Home) -> None:
+    home.configure(a_bundle(keys='max_age = "1h"'))
+
+    async def scenario() -> None:
+        async with Daemon(home) as daemon:
+            assert (await ask(daemon, "wait", "bot")).code is ExitCode.OK
+            home.vault.fail("prod/bot")
+            daemon.state().confirmed_monotonic = time.monotonic() - 3601
+            reply = await ask(daemon, "wait", "bot")
+            assert (reply.code, "allowed are 1 h" in reply.message) == (ExitCode.TRY_AGAIN, True)
+            assert daemon.status()["too_old"]
+            assert (await ask(daemon, "wait", "bot", allow_stale=True)).code is ExitCode.OK
+            home.configure(a_bundle(keys='max_age = "2d"'))
+            await daemon.conductor.reload_configuration()
+            assert (await ask(daemon, "wait", "bot")).code is ExitCode.OK
+            assert not daemon.status()["too_old"]
+
+    live(scenario())
+
+
+def test_an_age_of_days_is_not_cut_to_one(home: Home) -> None:
+    async def scenario() -> None:
+        async with Daemon(home) as daemon:
+            home.vault.fail("prod/bot")
+            daemon.state().confirmed_monotonic = time.monotonic() - 2 * 86400
+            assert (await ask(daemon, "wait", "bot", max_age="3d")).code is ExitCode.OK
+            assert (await ask(daemon, "wait", "bot", max_age="1d")).code is ExitCode.TRY_AGAIN
 
     live(scenario())
 

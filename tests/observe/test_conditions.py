@@ -18,6 +18,7 @@ from secretsd.refresh.state import BundleState, Drift
 COMMAND = ["/bin/true"]
 UNIT = "bot.service"
 NOW = 10_000.0
+MONOTONIC = 500_000.0
 AFTER_S = 120.0
 RECORD = PublishRecord("bot", 3, 9000.0, 50.0, "d", (), ("TOKEN",), (), ())
 
@@ -53,7 +54,8 @@ def failed(*classes: FailureClass) -> BundleState:
 
 
 def wrong(state: BundleState, config: Config | None = None, *, now: float = NOW) -> list[Condition]:
-    return list(situation(config or configured(), {"bot": state}, now=now).conditions.values())
+    seen = situation(config or configured(), {"bot": state}, now=now, monotonic=MONOTONIC)
+    return list(seen.conditions.values())
 
 
 def test_a_bundle_that_is_well_is_no_trouble() -> None:
@@ -194,7 +196,33 @@ def test_nobody_is_told_without_a_command_and_a_bundles_own_settings_win() -> No
 
 def test_before_its_first_refresh_has_ended_nothing_is_known_of_a_bundle() -> None:
     state = BundleState()
-    seen = situation(configured(), {"bot": state}, now=NOW)
+    seen = situation(configured(), {"bot": state}, now=NOW, monotonic=MONOTONIC)
     assert Trouble("bot", "refresh") in seen.unknown
     state.ended = 1
-    assert not situation(configured(), {"bot": state}, now=NOW).unknown
+    assert not situation(configured(), {"bot": state}, now=NOW, monotonic=MONOTONIC).unknown
+
+
+def confirmed(age_s: float) -> BundleState:
+    return healthy(confirmed_at=NOW - age_s, confirmed_monotonic=MONOTONIC - age_s)
+
+
+def test_what_gets_old_is_told_before_and_when_it_is_too_old() -> None:
+    config = configured(max_age="4h")
+    assert wrong(confirmed(3 * 3600.0 - 1), config) == []
+    (near,) = wrong(confirmed(3 * 3600.0), config)
+    assert (near.event, near.code, near.trouble) == ("aging", "max-age-near", Trouble("bot", "age"))
+    assert near.message == (
+        "bot was last confirmed by its source 3 h ago; its max_age is 4 h: no unit will start on it then"
+    )
+    (reached,) = wrong(confirmed(4 * 3600.0 + 1), config)
+    assert reached.code == "max-age-reached"
+    assert reached.kind != near.kind, "it is told again"
+
+
+def test_the_age_is_not_the_wall_clocks() -> None:
+    state = confirmed(60.0)
+    assert wrong(state, configured(max_age="4h"), now=NOW + 30 * 86400.0) == []
+
+
+def test_without_a_max_age_nothing_gets_old() -> None:
+    assert wrong(confirmed(400_000.0)) == []

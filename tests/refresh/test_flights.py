@@ -11,7 +11,9 @@ import pytest
 
 from secretsd.control.commands import Commands
 from secretsd.errors import ConfigError, ExitCode, UsageError
+from secretsd.model import EndpointSeen
 from secretsd.refresh import conductor
+from secretsd.refresh.messages import SourceAsked
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 
 HOUR_S = 3600.0
@@ -311,5 +313,43 @@ def test_a_reload_of_a_misspelt_bundle_says_that_the_configuration_is_in_force(h
             with pytest.raises(UsageError, match=r"did you mean 'added'.*configuration was read"):
                 await reload(daemon, "addde")
             await daemon.until(lambda: daemon.generation("added") == 1)
+
+    live(scenario())
+
+
+# --- outages -------------------------------------------------------------------------------------------
+
+
+def silent(*codes: str, did: str = "fails") -> SourceAsked:
+    seen = tuple(EndpointSeen("secretsmanager", did, code) for code in codes)  # type: ignore[arg-type]
+    return SourceAsked("aws", {}, seen)
+
+
+def test_an_outage_that_one_round_has_found_holds_back_the_others_and_an_operator_is_not_held_back(
+    home: Home,
+) -> None:
+    secrets(home, "a", "b")
+    (home.directory / "file").write_bytes(b"fake-token")
+    files = f'[sources.files]\ntype = "file"\ndirectory = "{home.directory}"\n'
+    mixed = bundles_of("b") + '[[bundles.b.secrets]]\nsource = "files"\nid = "file"\nvariable = "OTHER"\n'
+    home.configure(bundles_of("a"), files, mixed)
+
+    async def scenario() -> None:
+        async with Daemon(home) as daemon:
+            book, config = daemon.conductor.bundles.sources, daemon.conductor.config
+            book.heard(config, silent("unreachable", "unreachable"))
+            at = book.breakers["secretsmanager"].retry_at
+            assert at > time.monotonic()
+            before = len(home.vault.fetches)
+            for state in daemon.conductor.states.values():
+                state.next_due = 0.0
+            daemon.conductor.request_refresh([])
+            await asyncio.sleep(0.2)
+            assert home.vault.fetches[before:] == [], "the endpoint is not asked again before its time"
+            await daemon.refresh("a")
+            assert home.vault.fetches[before:] == [("a",)]
+            book.heard(config, silent("", did="answers"))
+            daemon.conductor.request_refresh([])
+            await daemon.until(lambda: daemon.state("b").ended == 2)
 
     live(scenario())

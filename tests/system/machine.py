@@ -162,7 +162,7 @@ class Machine:
         return [
             line
             for line in listing.splitlines()
-            if not line.endswith(("control.sock", ".digest-key", ".lock"))
+            if not line.endswith(("control.sock", ".digest-key", ".lock")) and "/.confirmed" not in line
         ]
 
 

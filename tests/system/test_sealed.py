@@ -26,6 +26,7 @@ def _set_up(machine: Machine) -> None:
     enabled = "\n[Install]\nWantedBy=multi-user.target\n"
     machine.write_unit("bot", service=enabled)
     machine.host.systemctl("enable", "bot")
+    machine.host.put("/etc/tmpfiles.d/bots.conf", "d /run/bots 1777 root root\n")
     machine.restart_secretsd()
     eventually(lambda: _copies(machine), "a sealed copy is made")
     machine.host.systemctl("start", "bot")

@@ -12,11 +12,11 @@ Bundle = Mapping[str, Any]
 
 # The worst first: the order of rows, and of the summary.
 _RANKS = (
-    *("missing", "altered", "failing", "not loaded"),
+    *("missing", "altered", "too old", "failing", "not loaded"),
     *("sealed", "published", "notified", "rolled back", "held", "loaded"),
 )
 _COLORS = {
-    **dict.fromkeys(("missing", "altered", "failing", "not loaded"), RED),
+    **dict.fromkeys(("missing", "altered", "too old", "failing", "not loaded"), RED),
     **dict.fromkeys(("sealed", "published", "notified", "rolled back", "held"), YELLOW),
     "loaded": GREEN,
 }
@@ -34,6 +34,8 @@ def state(bundle: Bundle) -> str:
         words.append("sealed")
     if bundle.get("failures"):
         words.append("failing")
+    if bundle.get("too_old"):
+        words.append("too old")
     return ", ".join(words)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from secretsd.cli.screens import bundle as of
 from secretsd.cli.screens.bundle import Bundle
+from secretsd.cli.screens.sources import sources_in_trouble
 from secretsd.cli.text import (
     BOLD,
     Cell,
@@ -68,7 +69,7 @@ def _head(document: Mapping[str, Any], view: View) -> list[str]:
     starting = "" if daemon.get("ready", True) else ", starting"
     head = f"secretsd {daemon.get('version', '?')}, files on {daemon.get('memory', '?')}{starting}"
     warnings = [sentence(f"warning: {text}", view, indent="") for text in daemon.get("warnings") or ()]
-    return [head, *(line for lines in warnings for line in lines)]
+    return [head, *(line for lines in warnings for line in lines), *sources_in_trouble(document, view)]
 
 
 def _row(name: str, bundle: Bundle, view: View) -> tuple[str | Cell, ...]:
@@ -182,7 +183,7 @@ def _facts(bundle: Bundle, view: View) -> Iterator[tuple[str, str]]:
     else:
         published = bundle.get("published_at")
         yield "generation", f"{generation}, {relative(published, view.now, parts=2)} ({absolute(published)})"
-    yield "confirmed", f"{relative(bundle.get('confirmed_at'), view.now, parts=2)}"
+    yield "confirmed", f"{relative(bundle.get('confirmed_at'), view.now, parts=2)}{_limit(bundle)}"
     yield "next refresh", _next(bundle, parts=2)
     for label, words in (
         ("hold", of.hold_in_words(bundle, view)),
@@ -196,6 +197,14 @@ def _facts(bundle: Bundle, view: View) -> Iterator[tuple[str, str]]:
         yield "defaults", f"{', '.join(defaults)} (from the configuration, no secret has them)"
     for secret, keys in (bundle.get("ignored_keys") or {}).items():
         yield "not published", f"{', '.join(keys)} (of {secret}: the variables table does not name them)"
+
+
+def _limit(bundle: Bundle) -> str:
+    max_age_s = bundle.get("max_age_s")
+    if max_age_s is None:
+        return ""
+    meaning = "no unit starts on it any more" if bundle.get("too_old") else "no unit starts on it beyond that"
+    return f" (max_age {span(float(max_age_s), parts=2)}: {meaning})"
 
 
 def _unit_table(bundle: Bundle, view: View) -> list[str]:

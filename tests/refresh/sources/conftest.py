@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -10,9 +11,11 @@ import pytest
 
 from secretsd.model import CloudIdentity, SecretRef
 from secretsd.refresh.sources.aws import session as aws_session
-from secretsd.refresh.sources.aws.calls import Clocks
-from secretsd.refresh.sources.aws.secretsmanager import AwsSecretsManager
+from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
 from secretsd.refresh.sources.aws.session import Timeouts
+from secretsd.refresh.sources.aws.source import AwsSource
+from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
+from secretsd.refresh.sources.clocks import Clocks
 from tests.refresh.sources.scripted_aws import ScriptedAws
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", "fake-token", 4e9
 
 
 class Open(Protocol):
-    def __call__(self, **options: object) -> AwsSecretsManager: ...
+    def __call__(self, **options: object) -> AwsSource: ...
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def warm() -> None:
-    aws_session.preload()
+    aws_session.preload(["secretsmanager", "ssm"])
 
 
 @pytest.fixture
@@ -51,8 +54,9 @@ def aws() -> Iterator[ScriptedAws]:
 def open_source(aws: ScriptedAws) -> Open:
     """Opens the source on the scripted server; waits between repetitions take no time."""
 
-    def opened(**options: object) -> AwsSecretsManager:
+    def opened(**options: object) -> AwsSource:
         given: dict[str, object] = {
+            "service": SECRETS_MANAGER,
             "region": "us-east-1",
             "endpoint_url": aws.url,
             "identity": IDENTITY,
@@ -60,9 +64,15 @@ def open_source(aws: ScriptedAws) -> Open:
             "timeouts": Timeouts(connect_s=0.3, read_s=0.4),
             "clocks": Clocks(time.monotonic, time.time, lambda _: None),
         }
-        return AwsSecretsManager("aws", **{**given, **options})  # type: ignore[arg-type]
+        return AwsSource(**{**given, **options})  # type: ignore[arg-type]
 
     return opened
+
+
+@pytest.fixture
+def open_store(open_source: Open) -> Open:
+    """The same, of the Parameter Store."""
+    return functools.partial(open_source, service=PARAMETER_STORE)
 
 
 def refs(*ids: str) -> list[SecretRef]:

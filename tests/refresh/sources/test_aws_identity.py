@@ -11,9 +11,9 @@ import pytest
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity, FetchedSecret
 from secretsd.refresh.identity import needs_refresh
-from secretsd.refresh.sources.aws.errors import CallFailedError
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import new_session
+from secretsd.refresh.sources.faults import CallFailedError
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.fake_imds import FakeImds

@@ -1,4 +1,4 @@
-"""Whether an answer of Secrets Manager is whole and is about what was asked. Pure: nothing is contacted.
+"""What the answers of AWS's services have in common, and how they are held to be whole. Pure.
 
 botocore turns an answer that was cut short into an empty success and checks no types, so everything is
 checked here before it counts.
@@ -6,86 +6,22 @@ checked here before it counts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from secretsd.errors import FailureClass
-from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.errors import INCOMPLETE, CallFailedError, Fault, Scope
+from secretsd.refresh.sources.aws.errors import INCOMPLETE
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
-MAX_VALUE_BYTES = 65_536
+MAX_VALUE_BYTES = 65_536  # Secrets Manager's limit; a parameter is smaller
 
 NOT_UTF8 = Fault("not-utf8", FailureClass.DATA, Scope.SECRET)
 TOO_LARGE = Fault("too-large", FailureClass.DATA, Scope.SECRET)
 
 Entry = Mapping[str, object]
 
-# "Secrets Manager includes the secret name in the ARN, followed by six random characters."
-_RANDOM_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 
-
-@dataclass(frozen=True, slots=True)
-class BatchAnswer:
-    """The two lists of a BatchGetSecretValue answer; what is in them is not yet checked."""
-
-    values: tuple[Entry, ...]
-    errors: tuple[Entry, ...]
-
-
-def read_batch(answer: Entry) -> BatchAnswer:
-    """The lists of a batch answer.
-
-    Raises:
-        CallFailedError: neither list is there, or one is no list: "incomplete-answer".
-    """
-    values, errors = answer.get("SecretValues"), answer.get("Errors")
-    if values is None and errors is None:
-        raise CallFailedError(INCOMPLETE)
-    return BatchAnswer(_entries(values), _entries(errors))
-
-
-def read_value(ref: SecretRef, entry: Entry) -> FetchedSecret | Fault:
-    """The secret in `entry`, or the fault of its data (not UTF-8, too large).
-
-    Raises:
-        CallFailedError: `entry` is not a whole answer for `ref`: "incomplete-answer".
-    """
-    if not (is_about(ref, entry) and _has_version(ref, entry)):
-        raise CallFailedError(INCOMPLETE)
-    payload = _payload(entry)
-    if isinstance(payload, Fault):
-        return payload
-    created = entry.get("CreatedDate")
-    return FetchedSecret(
-        ref=ref,
-        version_id=str(entry["VersionId"]),
-        created_at=created.timestamp() if isinstance(created, datetime) else None,
-        payload=payload,
-        is_binary="SecretBinary" in entry,
-    )
-
-
-def is_about(ref: SecretRef, entry: Entry) -> bool:
-    """Whether the value in `entry` is of the secret that `ref` names, by name, ARN or ARN without suffix."""
-    arn, name = entry.get("ARN"), entry.get("Name")
-    if not (isinstance(arn, str) and arn and isinstance(name, str) and name):
-        return False
-    return ref.id in (name, arn) or _is_arn_without_suffix(ref.id, arn)
-
-
-def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
-    """Whether the entry of `Errors[]` is about `ref`; AWS echoes the id that was asked, or its ARN."""
-    given = entry.get("SecretId")
-    if not isinstance(given, str) or not given:
-        return False
-    if ref.id == given or _is_arn_without_suffix(ref.id, given):
-        return True
-    return given.startswith("arn:") and _is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
-
-
-def _entries(found: object) -> tuple[Entry, ...]:
+def entries(found: object) -> tuple[Entry, ...]:
+    """A list of objects, empty where there is none. Raises: CallFailedError "incomplete-answer"."""
     if found is None:
         return ()
     if not isinstance(found, Sequence) or not all(isinstance(entry, Mapping) for entry in found):
@@ -93,41 +29,18 @@ def _entries(found: object) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def _has_version(ref: SecretRef, entry: Entry) -> bool:
-    version, stages = entry.get("VersionId"), entry.get("VersionStages", [])
-    if not isinstance(version, str) or not version:
-        return False
-    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages):
-        return False
-    return version == ref.version if ref.version is not None else ref.stage in stages
-
-
-def _payload(entry: Entry) -> bytes | Fault:
-    text, binary = entry.get("SecretString"), entry.get("SecretBinary")
-    if isinstance(text, str) and binary is None:
-        if len(text) > MAX_VALUE_BYTES:  # not encoded to find that out: it may be as large as memory
-            return TOO_LARGE
-        payload = _as_utf8(text)
-    elif isinstance(binary, bytes) and text is None:
-        payload = binary
-    else:
-        raise CallFailedError(INCOMPLETE)
-    if payload is None:
-        return NOT_UTF8
-    return payload if len(payload) <= MAX_VALUE_BYTES else TOO_LARGE
-
-
-def _as_utf8(text: str) -> bytes | None:
+def payload_of_text(text: str) -> bytes | Fault:
+    """The bytes of a value, or what is wrong with it."""
+    if len(text) > MAX_VALUE_BYTES:  # not encoded to find that out: it may be as large as memory
+        return TOO_LARGE
     # JSON can name half of a surrogate pair. The error is not let out: it holds the text.
     try:
-        return text.encode("utf-8")
+        payload = text.encode("utf-8")
     except UnicodeEncodeError:
-        return None
+        return NOT_UTF8
+    return payload_of_bytes(payload)
 
 
-def _is_arn_without_suffix(short: str, arn: str) -> bool:
-    return (
-        short.startswith("arn:")
-        and arn.startswith(short)
-        and _RANDOM_SUFFIX.fullmatch(arn[len(short) :]) is not None
-    )
+def payload_of_bytes(payload: bytes) -> bytes | Fault:
+    """The bytes themselves, or what is wrong with them."""
+    return payload if len(payload) <= MAX_VALUE_BYTES else TOO_LARGE

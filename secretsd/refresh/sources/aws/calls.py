@@ -1,14 +1,13 @@
-"""One call of Secrets Manager: repeated while its fault is transient and time is left, and counted."""
+"""One call of a service of AWS: repeated while its fault is transient and time is left, and counted."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from secretsd.refresh.sources.aws.errors import CallFailedError, fault_of_exception
+from secretsd.refresh.sources.aws.errors import fault_of_exception
+from secretsd.refresh.sources.faults import CallFailedError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from secretsd.refresh.sources.aws.session import Timeouts
+    from secretsd.refresh.sources.clocks import Clocks
 
 T = TypeVar("T")
 
@@ -27,18 +27,6 @@ _LONGEST_WAIT_S = 1.0
 _RESERVE_S = 0.25
 # However many calls have to share the time, each may take this long to answer.
 _LEAST_READ_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Time as the fetch sees it: `monotonic` for deadlines, `wall` (seconds since the epoch) for dates."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    sleep: Callable[[float], None]
-
-
-SYSTEM_CLOCKS = Clocks(time.monotonic, time.time, time.sleep)
 
 
 class Calls:
@@ -59,8 +47,9 @@ class Calls:
         self._clocks = clocks
         self._counts = counts
         self._share_ends = deadline  # of the call under way
-        client.meta.events.register("before-call.secrets-manager", self._shorten_read_timeout)
-        client.meta.events.register("before-send.secrets-manager", self._count)
+        service = event_name(client)
+        client.meta.events.register(f"before-call.{service}", self._shorten_read_timeout)
+        client.meta.events.register(f"before-send.{service}", self._count)
 
     def time_left_s(self) -> float:
         """Seconds in which a call may still be begun; none are left at 0 or below."""
@@ -120,3 +109,8 @@ class Calls:
 
     def _count(self, event_name: str, **_: object) -> None:
         self._counts[event_name.rpartition(".")[2]] += 1
+
+
+def event_name(client: BaseClient) -> str:
+    """What the SDK calls the client's service in its events: "secrets-manager"."""
+    return str(client.meta.service_model.service_id.hyphenize())

@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
 
 from botocore import exceptions as sdk
 
 from secretsd.errors import FailureClass
-
-
-class Scope(Enum):
-    """How far a fault reaches."""
-
-    SECRET = auto()  # this id; in a batch: perhaps one of its ids, so ask for each alone
-    CALL = auto()  # this call; the next one may well succeed
-    SOURCE = auto()  # every other call would fail in the same way
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that went wrong, in our words. `detail` is made of numbers and error codes only."""
-
-    code: str
-    failure_class: FailureClass
-    scope: Scope
-    retry: bool = False
-    detail: str = ""
-
-
-class CallFailedError(Exception):
-    """Carries a `Fault` from the call to the fetch; never leaves this package."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.code)
-        self.fault = fault
-
+from secretsd.refresh.sources.faults import Fault, Scope
+from secretsd.timespan import spoken
 
 _TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
 _REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA
@@ -69,16 +42,13 @@ BAD_ID = Fault("bad-secret-id", _DATA, Scope.SECRET)
 UNEXPECTED = Fault("unexpected-error", _TRANSIENT, Scope.SECRET)
 NO_SUCH_OPERATION = replace(UNEXPECTED, detail="UnknownOperationException")
 
-# Codes that are about the endpoint or the way to it, and those of a fetch that did not come to asking it.
+# Codes that are about the endpoint or the way to it.
 ENDPOINT_FAILS = frozenset(
     fault.code for fault in (THROTTLED, SERVER_ERROR, INCOMPLETE, NO_ANSWER, NO_CONNECTION, TLS_FAILED)
 )
 # Codes for which a replica in another region is asked: 5xx, timeouts, no network. Never a refusal, nor
 # what the other region would say, too.
 FAILS_OVER = frozenset(fault.code for fault in (SERVER_ERROR, NO_ANSWER, NO_CONNECTION))
-NEVER_ASKED = frozenset(
-    fault.code for fault in (METADATA_UNREACHABLE, NO_CREDENTIALS, NO_REGION, BAD_ENDPOINT)
-)
 
 _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(
@@ -135,6 +105,7 @@ _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(
         (
             "DecryptionFailure",
+            "InvalidKeyId",
             "KMSAccessDeniedException",
             "KMSDisabledException",
             "KMSInvalidStateException",
@@ -155,8 +126,8 @@ _SIGNATURE_CODES = ("InvalidSignatureException", "SignatureDoesNotMatch")
 _SANE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 _NO_VALUE = re.compile(r"secret value for|staging label|VersionId", re.IGNORECASE)
 _DELETION = re.compile(r"delet", re.IGNORECASE)
-# "Access to KMS is not allowed"; not merely "kms", which may stand in the name of the secret.
-_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt")
+# "Access to KMS is not allowed", "... (Service: AWSKMS; ..."; not merely "kms", which may stand in a name.
+_KEY_DENIED = re.compile(r"Access to KMS|kms:Decrypt|\(Service: (?:AWSKMS|Kms)\b")
 # As SigV4 answers: "Signature expired: 20261122T120000Z is now earlier than 20261122T121000Z
 # (20261122T121500Z - 5 min.)", "Signature not yet current: ... is still later than ... (... + 5 min.)".
 _SKEW = re.compile(r"(\d{8}T\d{6}Z) is (?:now earlier|still later) than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [-+] ")
@@ -286,6 +257,4 @@ def _epoch(basic_iso: str) -> float:
 def _spoken_skew(skew_s: float | None) -> str:
     if skew_s is None:
         return ""
-    minutes, seconds = divmod(round(abs(skew_s)), 60)
-    amount = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return f"{amount} {'ahead of' if skew_s > 0 else 'behind'}"
+    return f"{spoken(skew_s)} {'ahead of' if skew_s > 0 else 'behind'}"

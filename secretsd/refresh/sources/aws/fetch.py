@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.answers import (
-    BatchAnswer,
-    is_about,
-    read_batch,
-    read_value,
-    tells_error_of,
-)
-from secretsd.refresh.sources.aws.errors import (
-    DENIED,
-    NO_SUCH_OPERATION,
-    OUT_OF_TIME,
-    CallFailedError,
-    Fault,
-    Scope,
-    fault_of_code,
-)
-from secretsd.refresh.sources.aws.texts import all_denied, failure
+from secretsd.refresh.sources.aws.errors import DENIED, NO_SUCH_OPERATION, OUT_OF_TIME
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from secretsd.refresh.sources.aws.calls import Calls
+    from secretsd.refresh.sources.aws.service import Found, Request, Service
 
-MAX_BATCH = 20  # SecretIdList's limit; moto accepts more, AWS does not
+T = TypeVar("T")
 
 Outcome = FetchedSecret | FetchFailure
 
@@ -39,10 +25,18 @@ class Fetch:
     """A queue of batches and single secrets, and what was learnt on the way."""
 
     def __init__(
-        self, calls: Calls, refs: Sequence[SecretRef], *, witness: SecretRef | None, cautious: bool = False
+        self,
+        service: Service,
+        calls: Calls,
+        refs: Sequence[SecretRef],
+        *,
+        witness: SecretRef | None,
+        cautious: bool = False,
     ) -> None:
+        self._service = service
+        self._texts = service.texts
         self._calls = calls
-        self._queue = deque(_tasks(refs))
+        self._queue = deque(service.tasks(refs))
         self._witness = witness
         self._granted = False
         self._denied: list[tuple[SecretRef, Fault]] = []
@@ -63,7 +57,7 @@ class Fetch:
         if self._denied and self._is_witness_granted():
             yield from self._grant()
         for ref, fault in self._denied:
-            yield FetchFailure(ref, all_denied(fault, ref))
+            yield FetchFailure(ref, self._texts.all_denied(fault, ref))
 
     def _is_witness_granted(self) -> bool:
         """Whether we may still read what we were granted earlier; the value itself is dropped."""
@@ -104,51 +98,38 @@ class Fetch:
         for outcome in outcomes:
             yield from self._judged(*outcome)
 
-    def _single(self, ref: SecretRef, share_s: float) -> tuple[SecretRef, FetchedSecret | Fault]:
-        params = {"SecretId": ref.id}
-        # Always one of the two: a read across accounts is denied without an explicit stage.
-        if ref.version is not None:
-            params["VersionId"] = ref.version
-        else:
-            params["VersionStage"] = ref.stage
-        found = self._calls.call(
-            "get_secret_value",
-            params,
-            lambda answer: read_value(ref, answer),
-            share_s=share_s,
-            once=self._cautious,
-        )
-        return ref, found
+    def _single(self, ref: SecretRef, share_s: float) -> tuple[SecretRef, Found]:
+        found = self._call(self._service.single(ref), share_s)
+        doubt = self._service.doubt(ref, found)
+        return ref, found if doubt is None else self._call(doubt, share_s)
 
-    def _batch(
-        self, refs: tuple[SecretRef, ...], share_s: float
-    ) -> Iterator[tuple[SecretRef, FetchedSecret | Fault]]:
+    def _batch(self, refs: tuple[SecretRef, ...], share_s: float) -> Iterator[tuple[SecretRef, Found]]:
         if self._batch_refused:
             self._ask_alone(refs)
             return
-        params = {"SecretIdList": [ref.id for ref in refs]}
         try:
-            answer = self._calls.call(
-                "batch_get_secret_value", params, read_batch, share_s=share_s, once=self._cautious
-            )
+            found = self._call(self._service.batch(refs), share_s)
         except CallFailedError as failed:
             if failed.fault.scope is not Scope.SECRET:
                 raise
             # One id may have failed its neighbours; or the action itself is not allowed here.
-            self._batch_refused = failed.fault.code == DENIED.code or failed.fault is NO_SUCH_OPERATION
+            self._batch_refused = self._service.grants_batches_apart and (
+                failed.fault.code == DENIED.code or failed.fault is NO_SUCH_OPERATION
+            )
             self._ask_alone(refs)
             return
-        for ref in refs:
-            found = _found_in(answer, ref)
-            if found is None:
-                self._ask_alone((ref,))
-            else:
-                yield ref, found
+        self._ask_alone([ref for ref in refs if ref not in found])
+        yield from found.items()
+
+    def _call(self, request: Request[T], share_s: float) -> T:
+        return self._calls.call(
+            request.operation, request.params, request.read, share_s=share_s, once=self._cautious
+        )
 
     def _ask_alone(self, refs: Sequence[SecretRef]) -> None:
         self._queue.extend((ref,) for ref in refs)
 
-    def _judged(self, ref: SecretRef, found: FetchedSecret | Fault) -> Iterator[Outcome]:
+    def _judged(self, ref: SecretRef, found: Found) -> Iterator[Outcome]:
         if isinstance(found, Fault):
             yield from self._failed((ref,), found)
             return
@@ -162,13 +143,13 @@ class Fetch:
         if fault.scope is Scope.SECRET and fault.code in _TOLD_TO_THE_ALLOWED:
             yield from self._grant()
         for ref in refs:
-            yield FetchFailure(ref, failure(fault, ref))
+            yield FetchFailure(ref, self._texts.failure(fault, ref))
 
     def _grant(self) -> Iterator[Outcome]:
         self._granted = True
         denied, self._denied = self._denied, []
         for ref, fault in denied:
-            yield FetchFailure(ref, failure(fault, ref))
+            yield FetchFailure(ref, self._texts.failure(fault, ref))
 
 
 # AWS looks at permissions first: who is told "missing" or "deleted" was allowed to ask. The last two
@@ -176,34 +157,3 @@ class Fetch:
 _TOLD_TO_THE_ALLOWED = frozenset(
     ("secret-missing", "secret-deleted", "secret-empty", "decryption-failed", "not-utf8", "too-large")
 )
-
-
-def _tasks(refs: Sequence[SecretRef]) -> Iterator[tuple[SecretRef, ...]]:
-    """Batches of what BatchGetSecretValue can answer, then one by one what needs a stage or a version."""
-    current = [ref for ref in refs if ref.is_current]
-    for start in range(0, len(current), MAX_BATCH):
-        yield tuple(current[start : start + MAX_BATCH])
-    for ref in refs:
-        if not ref.is_current:
-            yield (ref,)
-
-
-def _found_in(answer: BatchAnswer, ref: SecretRef) -> FetchedSecret | Fault | None:
-    """What a batch answer says of `ref`; None where only a call for it alone can tell."""
-    values = [entry for entry in answer.values if is_about(ref, entry)]
-    errors = [entry for entry in answer.errors if tells_error_of(ref, entry)]
-    try:
-        if len(values) == 1 and not errors:
-            return read_value(ref, values[0])
-    except CallFailedError:
-        return None
-    if values or len(errors) != 1:
-        return None
-    fault = fault_of_code(errors[0].get("ErrorCode"), errors[0].get("Message"))
-    if fault.scope is not Scope.SECRET:
-        return None
-    # A batch names no stage, and a secret of another account, which only its ARN can name, may be denied
-    # for that alone.
-    if fault.code == DENIED.code and ref.id.startswith("arn:"):
-        return None
-    return fault

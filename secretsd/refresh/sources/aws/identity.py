@@ -12,11 +12,9 @@ from secretsd.refresh.sources.aws.errors import (
     EXPIRED,
     METADATA_UNREACHABLE,
     NO_CREDENTIALS,
-    CallFailedError,
-    Fault,
-    Scope,
     fault_of_exception,
 )
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
 if TYPE_CHECKING:
     from botocore.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import EndpointSeen, FetchedSecret, Floor, Route, SecretRef, SourceView, Stop
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 # A region that hangs leaves this part of the time to the next one.
 _SHARE = 0.5
-_PROBE_S = 2.0
+# A client begins nothing that it could not end: of this, 2 s are for a connection.
+_PROBE_S = 3.5
+
+
+class OpenStop(Protocol):
+    """Opens the source of one stop; contacts nothing."""
+
+    def __call__(self, stop: Stop, identity: Identity | None, cautious: bool) -> RemoteSource:  # noqa: FBT001
+        ...
 
 
 class RegionalSource:
@@ -38,7 +46,7 @@ class RegionalSource:
         route: Route,
         floors: Mapping[SecretRef, Floor],
         identity: Identity | None,
-        open_stop: Callable[[Stop, Identity | None], RemoteSource],
+        open_stop: OpenStop,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._route = route
@@ -78,7 +86,7 @@ class RegionalSource:
                 break
             now = self._monotonic()
             ends = deadline if stop is last else now + (deadline - now) * _SHARE
-            for outcome in self._ask(stop, tuple(pending), ends):
+            for outcome in self._ask(stop, tuple(pending), ends, cautious=self._route.cautious):
                 settled = self._judged(stop, outcome)
                 if settled is None:
                     pending[outcome.ref] = self._graver(pending[outcome.ref], stop, outcome)
@@ -89,15 +97,18 @@ class RegionalSource:
         if self._route.probe is not None and refs:
             self._probe(self._route.probe, refs[0], deadline)
 
-    def _ask(self, stop: Stop, refs: Sequence[SecretRef], deadline: float) -> Iterator[Outcome]:
-        source = self._open_stop(stop, self._identity)
+    def _ask(
+        self, stop: Stop, refs: Sequence[SecretRef], deadline: float, *, cautious: bool
+    ) -> Iterator[Outcome]:
+        source = self._open_stop(stop, self._identity, cautious)
         self._opened.append(source)
         yield from source.fetch(refs, deadline=deadline)
         self._identity = source.identity or self._identity
 
     def _probe(self, stop: Stop, ref: SecretRef, deadline: float) -> None:
         if all(each.endpoint != stop.endpoint for each in self.endpoints):
-            for _ in self._ask(stop, (ref,), min(deadline, self._monotonic() + _PROBE_S)):
+            ends = min(deadline, self._monotonic() + _PROBE_S)
+            for _ in self._ask(stop, (ref,), ends, cautious=True):
                 pass
 
     def _judged(self, stop: Stop, outcome: Outcome) -> Outcome | None:

@@ -1,198 +1,158 @@
-"""The source `aws-secretsmanager`: as few calls as AWS allows, and no secret fails for another's sake."""
+"""Secrets Manager: how it is asked, and whether what it answers is whole and about what was asked. Pure."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from secretsd.model import EndpointSeen, SourceView
-from secretsd.refresh.sources.aws.calls import SYSTEM_CLOCKS, Calls, Clocks
-from secretsd.refresh.sources.aws.errors import (
-    BAD_ENDPOINT,
-    ENDPOINT_FAILS,
-    NEVER_ASKED,
-    NO_REGION,
-    CallFailedError,
-    Scope,
-    fault_of_exception,
-    skew_of_answer,
-)
-from secretsd.refresh.sources.aws.fetch import Fetch, Outcome
-from secretsd.refresh.sources.aws.identity import resolve_identity
-from secretsd.refresh.sources.aws.session import (
-    DEFAULT_TIMEOUTS,
-    Timeouts,
-    client_config,
-    new_client,
-    new_session,
-)
-from secretsd.refresh.sources.aws.texts import failure
-from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.model import FetchedSecret
+from secretsd.refresh.secret_ids import is_arn_without_suffix
+from secretsd.refresh.sources.aws.answers import Entry, entries, payload_of_bytes, payload_of_text
+from secretsd.refresh.sources.aws.errors import DENIED, INCOMPLETE, fault_of_code
+from secretsd.refresh.sources.aws.secretsmanager_texts import TEXTS
+from secretsd.refresh.sources.aws.service import Found, Request
+from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from botocore.client import BaseClient
-    from botocore.session import Session
+    from secretsd.model import SecretRef
+    from secretsd.refresh.sources.aws.session import ServiceName
 
-    from secretsd.model import CloudIdentity, SecretRef
+MAX_BATCH = 20  # SecretIdList's limit; moto accepts more, AWS does not
 
 
-class AwsSecretsManager:
-    """Secrets of one account and region. Contacts nothing before `fetch`.
+class SecretsManager:
+    """See `Service`."""
 
-    `region` and `endpoint_url` of None come from the environment or ~/.aws/config. Without an `identity`
-    the credentials are searched for as AWS's tools do, and role credentials found so are shown as
-    `identity`. `witness` is a secret that this source was granted earlier: a fetch that is denied everything
-    asks for it to learn whether that is about the secrets or about who we are. With `renew_identity` new role
-    credentials are asked for first; `identity` serves if that fails before it has expired. `endpoint` is the
-    name that `endpoints` tells of. With `cautious` the first request is sent once; if it fails, no other is.
-    """
+    client_name: ServiceName = "secretsmanager"
+    grants_batches_apart = True  # secrets that may not be read stand in the `Errors` of an answer
+    texts = TEXTS
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        region: str | None,
-        endpoint_url: str | None,
-        identity: CloudIdentity | None,
-        witness: SecretRef | None,
-        renew_identity: bool = False,
-        endpoint: str = "",
-        cautious: bool = False,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
-        clocks: Clocks = SYSTEM_CLOCKS,
-    ) -> None:
-        self._name = name
-        self._region = region
-        self._endpoint_url = endpoint_url
-        self._identity = identity
-        self._witness = witness
-        self._renew_identity = renew_identity
-        self._timeouts = timeouts
-        self._clocks = clocks
-        self._counts: Counter[str] = Counter()
-        self._view = SourceView()
-        self._endpoint = endpoint
-        self._cautious = cautious
-        self._seen: EndpointSeen | None = None
+    def tasks(self, refs: Sequence[SecretRef]) -> Sequence[tuple[SecretRef, ...]]:
+        """Batches of what BatchGetSecretValue can answer, then one by one what needs a stage or a version."""
+        return tuple(_tasks(refs))
 
-    @property
-    def identity(self) -> CloudIdentity | None:
-        """The role credentials that were given or found; None for static ones."""
-        return self._identity
-
-    @property
-    def view(self) -> SourceView:
-        """What was seen of credentials, endpoint and clock so far."""
-        return self._view
-
-    @property
-    def calls(self) -> Mapping[str, int]:
-        """Requests sent so far, repetitions included, by operation ("BatchGetSecretValue")."""
-        return self._counts
-
-    @property
-    def endpoints(self) -> tuple[EndpointSeen, ...]:
-        """How the endpoint did; empty where it was not asked."""
-        return () if self._seen is None else (self._seen,)
-
-    def fetch(self, refs: Sequence[SecretRef], *, deadline: float) -> Iterator[Outcome]:
-        """Yield one result for each distinct ref; see `Source.fetch`.
-
-        Denials are yielded last unless something was granted: before that nobody knows whether they are
-        about the secret or about our identity. They are refusals only if this very fetch was granted
-        something else, be it the witness alone.
-        """
-        asked = tuple(dict.fromkeys(refs))
-        if not asked:
-            return
-        try:
-            client = self._client()
-        except CallFailedError as failed:
-            for ref in asked:
-                yield FetchFailure(ref, failure(failed.fault, ref))
-            return
-        calls = Calls(
-            client, deadline=deadline, timeouts=self._timeouts, clocks=self._clocks, counts=self._counts
-        )
-        fetch = Fetch(calls, asked, witness=self._witness, cautious=self._cautious)
-        for outcome in fetch.outcomes():
-            self._see(outcome)
-            yield outcome
-
-    def _see(self, outcome: Outcome) -> None:
-        """One secret that came, or was refused, is an answer of the whole endpoint."""
-        if self._seen is not None and self._seen.did == "answers":
-            return
-        code = outcome.failure.code if isinstance(outcome, FetchFailure) else ""
-        if code in NEVER_ASKED:
-            return
-        did: Literal["answers", "fails"] = "fails" if code in ENDPOINT_FAILS else "answers"
-        self._seen = EndpointSeen(self._endpoint, did, code if did == "fails" else "", self._region)
-
-    def _client(self) -> BaseClient:
-        session = new_session(self._timeouts)
-        now = self._clocks.wall()
-        region = self._region_of(session)
-        self._identity = self._identity_for(session, now)
-        try:
-            self._view = replace(self._view, **_credentials_seen(session, self._identity))
-            client = self._signed_by(session, region, self._identity)
-            self._view = replace(self._view, endpoint=client.meta.endpoint_url)
-            client.meta.events.register("response-received.secrets-manager", self._see_clock)
-            return client
-        except Exception as error:  # noqa: BLE001 - whatever a broken environment makes it raise
-            # A plain ValueError is botocore's "Invalid endpoint".
-            fault = BAD_ENDPOINT if type(error) is ValueError else fault_of_exception(error, now)
-        raise CallFailedError(replace(fault, scope=Scope.SOURCE))
-
-    def _see_clock(self, response_dict: Mapping[str, object] | None = None, **_: object) -> None:
-        skew_s = skew_of_answer(response_dict, self._clocks.wall())
-        if skew_s is not None:
-            self._view = replace(self._view, skew_s=skew_s)
-
-    def _identity_for(self, session: Session, now: float) -> CloudIdentity | None:
-        kept = self._identity
-        if kept is not None and not self._renew_identity:
-            return kept
-        try:
-            return resolve_identity(session, now)
-        except CallFailedError:
-            if kept is None or kept.expires_at <= now:
-                raise
-            return kept
-
-    def _region_of(self, session: Session) -> str:
-        try:
-            region = self._region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        except Exception as error:  # noqa: BLE001 - whatever a broken environment makes it raise
-            fault = fault_of_exception(error, self._clocks.wall())
-            region = None
+    def single(self, ref: SecretRef) -> Request[Found]:
+        """GetSecretValue."""
+        params = {"SecretId": ref.id}
+        # Always one of the two: a read across accounts is denied without an explicit stage.
+        if ref.version is not None:
+            params["VersionId"] = ref.version
         else:
-            fault = NO_REGION
-        if not isinstance(region, str) or not region:
-            raise CallFailedError(fault)
-        return region
+            params["VersionStage"] = ref.stage
+        return Request("get_secret_value", params, lambda answer: read_value(ref, answer))
 
-    def _signed_by(self, session: Session, region: str, identity: CloudIdentity | None) -> BaseClient:
-        # With an identity of None the SDK takes the session's static credentials.
-        return new_client(
-            session,
-            region_name=region,
-            endpoint_url=self._endpoint_url,
-            aws_access_key_id=identity.access_key if identity else None,
-            aws_secret_access_key=identity.secret_key if identity else None,
-            aws_session_token=identity.token if identity else None,
-            config=client_config(self._timeouts),
+    def batch(self, refs: Sequence[SecretRef]) -> Request[Mapping[SecretRef, Found]]:
+        """BatchGetSecretValue."""
+        return Request(
+            "batch_get_secret_value",
+            {"SecretIdList": [ref.id for ref in refs]},
+            lambda answer: read_batch(refs, answer),
         )
 
+    def doubt(self, ref: SecretRef, found: Found) -> None:
+        """Nothing: an answer of Secrets Manager tells what is wrong."""
 
-def _credentials_seen(session: Session, identity: CloudIdentity | None) -> dict[str, Any]:
-    """Where the credentials came from and when they end; the session has looked for static ones before."""
-    if identity is not None:
-        return {"method": identity.method, "expires_at": identity.expires_at}
-    credentials = session.get_credentials()
-    return {"method": credentials.method if credentials is not None else None}
+
+def _tasks(refs: Sequence[SecretRef]) -> Iterator[tuple[SecretRef, ...]]:
+    current = [ref for ref in refs if ref.is_current]
+    for start in range(0, len(current), MAX_BATCH):
+        yield tuple(current[start : start + MAX_BATCH])
+    for ref in refs:
+        if not ref.is_current:
+            yield (ref,)
+
+
+def read_batch(refs: Sequence[SecretRef], answer: Entry) -> dict[SecretRef, Found]:
+    """What a batch answer says of each of `refs`, without those that only a call of their own can settle.
+
+    Raises:
+        CallFailedError: neither list is there, or one is no list: "incomplete-answer".
+    """
+    values, errors = answer.get("SecretValues"), answer.get("Errors")
+    if values is None and errors is None:
+        raise CallFailedError(INCOMPLETE)
+    found = {ref: _found_in(ref, entries(values), entries(errors)) for ref in refs}
+    return {ref: each for ref, each in found.items() if each is not None}
+
+
+def _found_in(ref: SecretRef, values: Sequence[Entry], errors: Sequence[Entry]) -> Found | None:
+    values = [entry for entry in values if is_about(ref, entry)]
+    errors = [entry for entry in errors if tells_error_of(ref, entry)]
+    try:
+        if len(values) == 1 and not errors:
+            return read_value(ref, values[0])
+    except CallFailedError:
+        return None
+    if values or len(errors) != 1:
+        return None
+    fault = fault_of_code(errors[0].get("ErrorCode"), errors[0].get("Message"))
+    if fault.scope is not Scope.SECRET:
+        return None
+    # A batch names no stage, and a secret of another account, which only its ARN can name, may be denied
+    # for that alone.
+    if fault.code == DENIED.code and ref.id.startswith("arn:"):
+        return None
+    return fault
+
+
+def read_value(ref: SecretRef, entry: Entry) -> Found:
+    """The secret in `entry`, or the fault of its data (not UTF-8, too large).
+
+    Raises:
+        CallFailedError: `entry` is not a whole answer for `ref`: "incomplete-answer".
+    """
+    if not (is_about(ref, entry) and _has_version(ref, entry)):
+        raise CallFailedError(INCOMPLETE)
+    payload = _payload(entry)
+    if isinstance(payload, Fault):
+        return payload
+    created = entry.get("CreatedDate")
+    return FetchedSecret(
+        ref=ref,
+        version_id=str(entry["VersionId"]),
+        created_at=created.timestamp() if isinstance(created, datetime) else None,
+        payload=payload,
+        is_binary="SecretBinary" in entry,
+    )
+
+
+def is_about(ref: SecretRef, entry: Entry) -> bool:
+    """Whether the value in `entry` is of the secret that `ref` names, by name, ARN or ARN without suffix."""
+    arn, name = entry.get("ARN"), entry.get("Name")
+    if not (isinstance(arn, str) and arn and isinstance(name, str) and name):
+        return False
+    return ref.id in (name, arn) or is_arn_without_suffix(ref.id, arn)
+
+
+def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
+    """Whether the entry of `Errors[]` is about `ref`; AWS echoes the id that was asked, or its ARN."""
+    given = entry.get("SecretId")
+    if not isinstance(given, str) or not given:
+        return False
+    if ref.id == given or is_arn_without_suffix(ref.id, given):
+        return True
+    return given.startswith("arn:") and is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
+
+
+def _has_version(ref: SecretRef, entry: Entry) -> bool:
+    version, stages = entry.get("VersionId"), entry.get("VersionStages", [])
+    if not isinstance(version, str) or not version:
+        return False
+    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages):
+        return False
+    return version == ref.version if ref.version is not None else ref.stage in stages
+
+
+def _payload(entry: Entry) -> bytes | Fault:
+    text, binary = entry.get("SecretString"), entry.get("SecretBinary")
+    if isinstance(text, str) and binary is None:
+        return payload_of_text(text)
+    if isinstance(binary, bytes) and text is None:
+        return payload_of_bytes(binary)
+    raise CallFailedError(INCOMPLETE)
+
+
+SECRETS_MANAGER = SecretsManager()

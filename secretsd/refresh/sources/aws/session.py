@@ -6,15 +6,20 @@ import encodings.idna  # noqa: F401 - a connection needs it; it takes a millisec
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import boto3.session
 from botocore.config import Config
 from botocore.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from botocore.client import BaseClient
     from botocore.loaders import Loader
+
+# botocore's names of the services that the daemon talks to; build-deb packs the data of these alone.
+ServiceName = Literal["secretsmanager", "sqs", "ssm"]
 
 _SDK_LOGGERS = ("botocore", "boto3", "urllib3", "s3transfer")
 
@@ -43,20 +48,22 @@ class _Warm:
     loader: Loader | None = None
 
 
-def preload() -> None:
-    """Read botocore's models and rules once, so that a client takes milliseconds after the fork.
+def preload(services: Collection[ServiceName]) -> None:
+    """Read botocore's models and rules of `services` once: a client takes milliseconds after the fork.
 
     Reads no real credential or configuration, starts no thread, opens no connection.
     """
     silence_sdk_loggers()
     session = Session(session_vars=_NOTHING_OF_THIS_MACHINE)
-    new_client(
-        session,
-        region_name="us-east-1",
-        endpoint_url="http://127.0.0.1:9",
-        aws_access_key_id="fake-access-key-of-preload",
-        aws_secret_access_key="fake-secret-key-of-preload",
-    ).close()
+    for service in services:
+        new_client(
+            session,
+            service,
+            region_name="us-east-1",
+            endpoint_url="http://127.0.0.1:9",
+            aws_access_key_id="fake-access-key-of-preload",
+            aws_secret_access_key="fake-secret-key-of-preload",
+        ).close()
     _Warm.loader = session.get_component("data_loader")
 
 
@@ -79,6 +86,7 @@ def new_session(timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Session:
 
 def new_client(
     session: Session,
+    service: ServiceName,
     *,
     region_name: str,
     endpoint_url: str | None,
@@ -87,12 +95,14 @@ def new_client(
     aws_session_token: str | None = None,
     config: Config | None = None,
 ) -> BaseClient:
-    """A client of Secrets Manager; contacts nothing. Keys of None: the session's own credentials.
+    """A client of `service`; contacts nothing. Keys of None: the session's own credentials.
 
     Raises: whatever botocore does over a broken environment, ValueError for an unusable endpoint.
     """
-    client: BaseClient = boto3.session.Session(botocore_session=session).client(
-        "secretsmanager",
+    # Typed as what all services have: of some the stubs know more, of most nothing.
+    make: Callable[..., BaseClient] = boto3.session.Session(botocore_session=session).client
+    return make(
+        service,
         region_name=region_name,
         endpoint_url=endpoint_url,
         aws_access_key_id=aws_access_key_id,
@@ -100,7 +110,6 @@ def new_client(
         aws_session_token=aws_session_token,
         config=config,
     )
-    return client
 
 
 def client_config(timeouts: Timeouts) -> Config:
