@@ -36,6 +36,7 @@ FLOORS = (
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
         *("refresh.sealed.store", "refresh.sealed.key", "refresh.sealed.copies", "refresh.takeover"),
+        "refresh.rendering",
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),

@@ -262,6 +262,7 @@ class Bundles:
         if former is None:
             state.take_over(wall=time.time(), monotonic=time.monotonic())
             self.confirmations.note(name, self.config)
+            self.unsealing.on_published(record)
         state.drift.is_open = False
         self.restores.succeeded(name)
         self.notebook.note_shown(name, record)

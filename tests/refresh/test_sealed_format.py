@@ -33,8 +33,8 @@ def header(**fields: object) -> SealedHeader:
     return replace(whole, **fields)
 
 
-def showing(generation: int, copy_of: int | None = None) -> Showing:
-    return Showing(generation, NOW, "", (), copy_of)
+def showing(generation: int, copy_of: int | None = None, version: str = "v2") -> Showing:
+    return Showing(generation, NOW, "", (SecretVersion(REF, version, None),), copy_of)
 
 
 def code(judgement: object) -> str:
@@ -129,6 +129,7 @@ def test_no_other_copy_is_chosen_than_the_newest_or_the_one_that_is_held() -> No
     assert choice.choose("bot", copies, None, ()) == 5
     assert choice.choose("bot", {2: header()}, None, (showing(2), showing(3, copy_of=2))) == 2
     assert code(choice.choose("bot", {2: header()}, None, (showing(2), showing(3)))) == "sealed-outdated"
+    assert choice.choose("bot", {2: header()}, None, (showing(2), showing(3, version="v1"))) == 2
     held = Hold("hold", NOW, "uid 0", "", 2, "d", (SecretVersion(REF, "v1", None),))
     assert choice.choose("bot", copies, held, (showing(5),)) == 2
     other = replace(held, pinned=(SecretVersion(REF, "v9", None),))
