@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from secretsd.push.messages import Assignment
 
 WAIT_S = 20  # the longest that SQS allows
+# What a listener that was lost had taken comes again after this long. Deleting follows within milliseconds.
+_HIDDEN_S = 10
 # An answer that drips in is given up; a silent connection is, too, a little after the wait's end.
 _DEADLINE_S = WAIT_S + 8.0
 _TIMEOUTS = Timeouts(connect_s=3.0, read_s=WAIT_S + 5.0)
@@ -80,7 +82,11 @@ class Queue:
         Raises: QueueFailedError.
         """
         answer = self._call(
-            _RECEIVE, "receive_message", MaxNumberOfMessages=MOST_MESSAGES, WaitTimeSeconds=wait_s
+            _RECEIVE,
+            "receive_message",
+            MaxNumberOfMessages=MOST_MESSAGES,
+            WaitTimeSeconds=wait_s,
+            VisibilityTimeout=_HIDDEN_S,
         )
         messages = answer.get("Messages", [])
         if not isinstance(messages, list) or not all(isinstance(each, Mapping) for each in messages):
