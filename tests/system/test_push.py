@@ -1,4 +1,4 @@
-"""The push on a real systemd with the installed package: a rotation reaches the bot, and nobody has reloaded."""
+"""The push on a real systemd with the installed package: a rotation reaches the bot without a reload."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def state(machine: Machine) -> dict[str, Any]:
 
 
 def listeners(machine: Machine) -> list[str]:
-    return machine.host.sh("pgrep -f push.listener || true").split()
+    return machine.host.sh("pgrep -f [p]ush.listener || true").split()
 
 
 def has_loaded(machine: Machine, number: int) -> bool:
@@ -56,7 +56,7 @@ def test_a_rotation_reaches_the_bot_without_any_reload(machine: Machine, push: F
     status = machine.host.run(["cat", f"/proc/{pid}/status"]).stdout
     rights = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
     assert {rights[name] for name in ("CapEff", "CapPrm", "CapAmb")} == {"0" * 16}
-    code, said = machine.secretsctl("doctor")
+    _, said = machine.secretsctl("doctor")
     assert "push aws" in said, said
     assert "messages may be received and deleted" in " ".join(said.split())
     assert KEY not in machine.host.journal()
