@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from tests.lab.aws import FakeAws
+from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
 # Stands in every value: it may be in the published files, and nowhere else.
@@ -120,3 +122,28 @@ class ParameterStore:
         for part in PARTS:
             text = json.dumps({"value": value(self, number)})
             client.put_parameter(Name=self.secret_id(part), Value=text, Type="SecureString", Overwrite=True)
+
+
+@dataclass(slots=True)
+class Vault:
+    """The key-value engine, version 2, with a token in a file."""
+
+    name: str
+    server: OpenBao
+    proxy: FaultProxy
+    ca_file: Path | None  # for https:// alone
+    token_file: Path
+
+    def source(self, url: str) -> str:
+        login = f'{{ method = "token", token = "file:{self.token_file}" }}'
+        lines = ['type = "vault"', f'address = "{url}"', f"login = {login}"]
+        if self.ca_file is not None:
+            lines.append(f'ca_file = "{self.ca_file}"')
+        return "\n".join([f"[sources.{self.name}]", *lines, ""])
+
+    def secret_id(self, part: str) -> str:
+        return f"{self.name}/{part}"
+
+    def rotate(self, number: int) -> None:
+        for part in PARTS:
+            self.server.put(self.secret_id(part), {"value": value(self, number)})
