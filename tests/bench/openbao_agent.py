@@ -136,10 +136,14 @@ class Agent:
             argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             try:
-                _until(lambda: self.out.is_dir() and len(list(self.out.iterdir())) >= files, "the Agent")
+                _until(lambda: self._written() >= files, "the Agent")
                 yield process, time.monotonic() - began
             finally:
                 process.kill()
+
+    def _written(self) -> int:
+        """Files that have their own name: it writes them under others, and renames them."""
+        return sum(path.name.isdigit() for path in self.out.iterdir()) if self.out.is_dir() else 0
 
 
 def _of_agent(agent: Agent) -> Iterator[Figure]:
