@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from secretsd.config.sources import EnvSource
+from secretsd.config.sources import EnvSource, VaultSource
 
 if TYPE_CHECKING:
     from secretsd.config.models import Config
+    from secretsd.config.sources import SourceConfig
 
 
 def cautions(config: Config) -> tuple[str, ...]:
     """A sentence for each, with its way out. Pure."""
     return tuple(
-        f"source {name!r} reads secretsd's own environment, which every process of the daemon's user can read"
-        ' in /proc: for development only; use type = "file" or AWS otherwise'
+        f"source {name!r} {caution}"
         for name, source in sorted(config.sources.items())
-        if isinstance(source, EnvSource)
+        if (caution := _caution(source))
     )
+
+
+def _caution(source: SourceConfig) -> str:
+    match source:
+        case EnvSource():
+            return (
+                "reads secretsd's own environment, which every process of the daemon's user can read in"
+                ' /proc: for development only; use type = "file" or AWS otherwise'
+            )
+        case VaultSource(address=address) if _is_in_the_clear(address):
+            return (
+                "sends its token and gets its secrets in the clear: for development only; use https:// with"
+                " ca_file, or unix://, otherwise"
+            )
+    return ""
+
+
+def _is_in_the_clear(address: str) -> bool:
+    """Whether everybody on the way can read along; to this host itself there is no way."""
+    url = urlsplit(address)
+    return url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost")

@@ -25,13 +25,13 @@ class RegionInUse:
     probe_at: float = 0.0  # monotonic seconds
 
 
-def route(stops: Sequence[Stop], use: RegionInUse, *, now: float, cautious: bool) -> Route:
+def route(stops: Sequence[Stop], use: RegionInUse, *, now: float) -> Route:
     """The stops in the order to ask them; `now` is monotonic, in seconds."""
     first = next((stop for stop in stops if stop.endpoint == use.endpoint), None)
     if first is None or first is stops[0]:
-        return Route(tuple(stops), None, cautious)
+        return Route(tuple(stops))
     others = tuple(stop for stop in stops if stop is not first)
-    return Route((first, *others), stops[0] if now >= use.probe_at else None, cautious)
+    return Route((first, *others), stops[0] if now >= use.probe_at else None)
 
 
 def after(
