@@ -36,6 +36,7 @@ FLOORS = (
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
         *("refresh.sealed.store", "refresh.sealed.key", "refresh.sealed.copies", "refresh.takeover"),
+        "refresh.rendering",
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
@@ -62,7 +63,7 @@ FLOORS = (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
-        "control.push_report",
+        *("control.push_report", "control.sealed_checks"),
     ),
     (
         "signing.alarm",

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secretsd.errors import ConfigError, LocalIOError, RefusedError, TryAgainError, UsageError
+from secretsd.refresh.sealed.choice import KEY_BYTES
 
 NAME = "secretsd-seal-key"
-KEY_BYTES = 32
 STORE = Path("/etc/credstore.encrypted")
 DROP_IN = Path("/etc/systemd/system/secretsd.service.d/seal-key.conf")
 _SYSTEMD_CREDS = "systemd-creds"

@@ -197,7 +197,7 @@ class _Round:
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
         self._job = rounds.job(config, bundles, terms)
-        self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
+        self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
         self._sealing: set[str] = set()
@@ -210,8 +210,10 @@ class _Round:
                 await self._converse(channel)
         except TimeoutError:
             lost = OVERDUE
-            for source, stops in self._unheard.items():
-                self._rounds.sources.lost(self._config, source, stops[0].endpoint)
+            for source, route in self._unheard.items():
+                # A probe comes last: once every bundle has its answer, nothing else can hang.
+                silent = route.probe if route.probe is not None and not self._open else route.stops[0]
+                self._rounds.sources.lost(self._config, source, silent.endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})

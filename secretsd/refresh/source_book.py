@@ -101,8 +101,8 @@ class SourceBook:
         self.calls.count(source, calls)
 
     def lost(self, config: Config, source: str, endpoint: str) -> None:
-        """A worker was killed before `source` had answered: the endpoint that it began with was silent."""
-        self._see(config, source, (EndpointSeen(endpoint, "fails", "no-answer"),))
+        """A worker was killed while `source` waited for this endpoint."""
+        self._see(config, source, (EndpointSeen(endpoint, "fails", regions.SILENT),))
 
     def _see(self, config: Config, source: str, seen: Collection[EndpointSeen]) -> None:
         now, wall, known = time.monotonic(), time.time(), self.state(source)

@@ -17,7 +17,7 @@ from secretsd.errors import FailureClass
 from secretsd.refresh.plan import Step
 from tests.cli import documents
 from tests.control.asking import Served
-from tests.refresh.daemon import Home, live
+from tests.refresh.daemon import Home, a_bundle, live
 from tests.refresh.fakes import failure
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "json.md"
@@ -122,6 +122,7 @@ def test_the_comparison_is_not_blind() -> None:
 
 def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) -> None:
     home.vault.put("prod/bot", {"TOKEN": "fake-token-" + "1" * 40, "SPARE": "fake-token-9"})
+    home.configure(a_bundle(keys="sealed_copy = {}"))
 
     async def scenario() -> None:
         async with home.helper(), Served(home, tmp_path / "control.sock") as daemon:

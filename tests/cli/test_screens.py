@@ -36,6 +36,8 @@ def overview(view: View = PLAIN, **bundles: Document) -> str:
         ({"failures": [failure()], "state": "published"}, "published, failing"),
         ({"failures": [failure()], "hold": documents.hold()}, "loaded, held, failing"),
         ({"state": "missing", "generation": None, "published_at": None}, "missing"),
+        ({"failures": [failure()], "sealed": documents.sealed()}, "loaded, sealed, failing"),
+        ({"sealed": documents.sealed(in_use=False)}, "loaded"),
     ],
 )
 def test_the_state_says_what_is_loaded_held_and_failing(fields: Document, words: str) -> None:
@@ -103,6 +105,24 @@ def test_a_hold_says_since_when_by_whom_why_and_what_waits() -> None:
         f"  waiting in the source: prod/bybit/api (version {documents.VERSION_2})\n"
         "  to end it: secretsctl resume bot" in screen
     )
+
+
+def test_what_came_from_a_sealed_copy_says_how_old_it_is_and_what_it_does_not_hold_against() -> None:
+    screen = status.one_bundle(documents.status({"bot": failing(sealed=documents.sealed())}), PLAIN)
+    assert "it is what is published: no source has answered since; confirmed 5h ago" in screen
+    assert "a boot takes it until 2026-03-07 12:00:00" in screen
+    assert "restoring an older state of this disk would bring back an older copy" in screen
+    assert "what came from the sealed copy stays" in screen
+
+
+def test_a_sealed_copy_that_is_not_there_or_was_not_made_says_so() -> None:
+    none = documents.sealed(in_use=False, confirmed_at=None, until=None)
+    screen = status.one_bundle(documents.status({"bot": bundle(sealed=none)}), PLAIN)
+    assert "there is none yet" in screen
+    failed = {**none, "problem": "the disk is full"}
+    screen = status.one_bundle(documents.status({"bot": bundle(sealed=failed)}), PLAIN)
+    assert "not made: the disk is full" in screen
+    assert "there is none yet" not in screen
 
 
 def test_a_hold_over_a_reboot_names_no_generation_before_there_is_one() -> None:
@@ -202,7 +222,7 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
 def test_a_plan_has_a_line_for_each_step() -> None:
     screen = plan.screen(documents.PLAN, PLAIN)
     assert [line.split()[0] for line in screen.splitlines() if not line.startswith(" ")] == [
-        *("publish", "notify", "notify", "notify", "keep", "keep", "restore", "hold", "remove")
+        *("publish", "notify", "notify", "notify", "keep", "keep", "restore", "unseal", "hold", "remove")
     ]
     assert "fix: correct the secret" in screen
     assert "mm.service of maker generation 8: reload\n" in screen

@@ -39,6 +39,13 @@ def test_where_none_answers_nothing_changes() -> None:
     assert seen_by(away(), west="unreachable", east="unreachable") == away()
 
 
+def test_a_region_that_drips_until_the_worker_is_killed_is_left_for_the_next_one() -> None:
+    assert seen_by(AT_HOME, east="no-answer").endpoint == "west"
+    assert seen_by(away(), west="no-answer") == AT_HOME
+    alone = after((EAST,), AT_HOME, saw(east="no-answer"), now=0.0, wall=0.0)
+    assert alone == AT_HOME
+
+
 def test_throttling_alone_is_no_reason_to_go() -> None:
     assert seen_by(AT_HOME, east="throttled") == AT_HOME
 

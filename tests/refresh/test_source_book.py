@@ -104,10 +104,11 @@ def test_a_short_interval_is_not_stretched_by_an_outage_of_days(book: SourceBook
     assert retry_in_s(book, config) <= 2.0
 
 
-def test_a_worker_that_was_killed_has_found_a_silent_endpoint(book: SourceBook) -> None:
+def test_a_worker_that_was_killed_has_found_a_silent_endpoint_which_is_asked_last(book: SourceBook) -> None:
     for _ in range(2):
         book.lost(CONFIG, "aws", HOME)
-    assert book.job(CONFIG, "aws", {BOT}, Terms()).route.cautious
+    assert book.breakers[HOME].wants_caution
+    assert book.job(CONFIG, "aws", {BOT}, Terms()).route.stops[0].endpoint != HOME
     assert book.breakers[HOME].code == "no-answer"
 
 
