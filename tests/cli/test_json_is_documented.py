@@ -84,6 +84,7 @@ PRINTED: dict[str, list[Any]] = {
     "diff": [documents.DIFF],
     "history": [documents.HISTORY, {**documents.HISTORY, "hold": None}],
     "schema": [documents.SCHEMA],
+    "cost": [documents.COST],
     "reload, rollback, hold, resume": [documents.WORK],
     "sign": [documents.SIGNED, documents.HMACED],
     "verify": [documents.VERIFIED, documents.NOT_GOOD],
@@ -135,6 +136,8 @@ def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) 
             answers["history"] = await daemon.ask("history", "bot")
             daemon.state().fail((failure(FailureClass.REFUSAL, secret="prod/bot"),), wall=1_700_000_000.0)
             answers["status"] = await daemon.ask("status")
+            daemon.conductor.bundles.sources.calls.count("aws", {"GetSecretValue": 1})
+            answers["cost"] = await daemon.ask("cost")
             home.vault.fail("prod/bot")
             answers["plan"] = await daemon.ask("plan")
             assert undocumented((await daemon.ask("diff", "bot")).body, documented("diff")) == []

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from secretsd.cli.screens import diff, history, plan, status
+from secretsd.cli.screens import cost, diff, history, plan, status
 from secretsd.cli.text import View, clean, width
 from tests.cli import documents
 from tests.cli.documents import NOW, Document, bundle, failing, failure, later, unit
@@ -165,6 +165,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
         plan.screen(documents.PLAN, view),
         diff.screen(documents.DIFF, view),
         history.screen(documents.HISTORY, view),
+        cost.screen(documents.COST, view),
     ]
     if columns >= 80:
         screens.append(status.one_bundle(documents.everything(), view))
@@ -293,3 +294,29 @@ def test_what_is_too_old_to_start_on_is_said_in_one_word_and_with_its_limit() ->
     assert "loaded, too old" in status.all_bundles(documents.status({"bot": old}), PLAIN)
     shown = status.one_bundle(documents.status({"bot": old}), PLAIN)
     assert "(max_age 3d: no unit starts on it any more)" in shown
+
+
+def test_cost_says_what_is_paid_for_how_sure_that_is_and_what_would_be_less() -> None:
+    lines = cost.screen(documents.COST, PLAIN).splitlines()
+    assert lines[1].split("  ") == [
+        *("aws", "", " aws-secretsmanager", "20,161", "28,800", "864,012", "$4.32"),
+        "$16.00 for 20 + 20 replicas",
+    ]
+    assert lines[2].split() == ["files", "file", "0", "-", "-", "$0.00", "1"]
+    assert lines[3].split()[2:] == ["3", "-", "-", "-", "$0.40", "for", "1"]
+    assert lines[4:8] == [
+        "aws: its calls were counted for 9h only; a day and a month are reckoned from that",
+        'aws: with refresh_interval = "15m" instead of 1m its calls cost $3.96 less a month',
+        "aws: with push (new versions in about a second, a refresh every 30m) its calls cost $0.01 more a"
+        " month",
+        "new: its calls were counted for 12m, too short for a figure of a day; from 1h on",
+    ]
+    assert "us-east-1 of 2026-11" in lines[-1]
+
+
+def test_a_cost_that_is_no_different_is_called_the_same_and_no_source_has_a_screen_too() -> None:
+    document = copy.deepcopy(documents.COST)
+    document["sources"]["aws"]["savings"][1]["usd"] = 0.0
+    assert "a refresh every 30m) it costs the same" in cost.screen(document, PLAIN)
+    assert cost.screen({"sources": {}}, PLAIN).startswith("no sources")
+    assert cost.screen({"sources": {"aws": {}}}, PLAIN)
