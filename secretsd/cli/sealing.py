@@ -7,11 +7,11 @@ from pathlib import Path
 
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command
-from secretsd.errors import ExitCode
+from secretsd.errors import ExitCode, UsageError
 
 
 def _arguments(parser: Parser) -> None:
-    where = parser.add_mutually_exclusive_group(required=True)
+    where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--with-key",
         choices=("host", "tpm2", "host+tpm2"),
@@ -19,12 +19,12 @@ def _arguments(parser: Parser) -> None:
         help="for the installed service, what encrypts the key: host, tpm2 or host+tpm2",
     )
     where.add_argument(
+        "--file", type=Path, metavar="PATH", help="for a daemon in the foreground: a file of yours, 0600"
+    )
+    parser.add_argument(
         "--counter",
         action="store_true",
         help="a counter in the TPM, so that an older disk brings back no older copy; needs tpm2-tools",
-    )
-    where.add_argument(
-        "--file", type=Path, metavar="PATH", help="for a daemon in the foreground: a file of yours, 0600"
     )
     parser.add_argument(
         "--force", action="store_true", help="replace what is there: what it has sealed is lost"
@@ -34,6 +34,9 @@ def _arguments(parser: Parser) -> None:
 def _seal_setup(options: argparse.Namespace) -> int:
     from secretsd.cli import sealkey  # with it comes subprocess
 
+    # Not argparse's own group of three: its usage would be one line that no terminal of 64 columns holds.
+    if options.counter == (options.with_key is not None or options.file is not None):
+        raise UsageError("say what is to be made: --with-key KEY, --counter or --file PATH")
     if options.counter:
         sealkey.make_counter(force=options.force)
         print(f'the counter is made; [daemon] needs: seal_counter = "{sealkey.COUNTER}"')
