@@ -16,6 +16,7 @@ from tests.bench import (
     notify_cold_start,
     openbao_agent,
     publish_faults,
+    push,
     refresh,
     scale,
     signing,
@@ -36,6 +37,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
+    "push": push.measure,
     "signing": signing.measure,
     "signing_attacks": signing_attacks.measure,
 }
