@@ -19,6 +19,7 @@ from tests.bench import (
     openbao_agent,
     outage,
     publish_faults,
+    push,
     refresh,
     scale,
     signing,
@@ -42,6 +43,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,
+    "push": push.measure,
     "signing": signing.measure,
     "signing_attacks": signing_attacks.measure,
 }
