@@ -6,11 +6,11 @@ A source has one bundle of two secrets, and the bundle has its name. All speak T
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from tests.lab import replica
 from tests.lab.aws import FakeAws
 from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
@@ -87,20 +87,9 @@ class SecretsManager:
         return f"{self.name}/{part}"
 
     def rotate(self, number: int) -> None:
+        followers = self.replica if self.is_followed or number == 0 else None
         for part in PARTS:
-            token = str(uuid.uuid4())  # a replica's versions have the ids of the primary's
-            _put(self.home.client(), self.secret_id(part), value(self, number), token)
-            if self.replica is not None and (self.is_followed or number == 0):
-                client = self.replica.client(region="us-west-2")
-                _put(client, self.secret_id(part), value(self, number), token)
-
-
-def _put(client: Any, secret_id: str, text: str, token: str) -> None:
-    content = {"SecretString": json.dumps({"value": text}), "ClientRequestToken": token}
-    try:
-        client.put_secret_value(SecretId=secret_id, **content)
-    except client.exceptions.ResourceNotFoundException:
-        client.create_secret(Name=secret_id, **content)
+            replica.put(self.home, followers, self.secret_id(part), {"value": value(self, number)})
 
 
 @dataclass(slots=True)
