@@ -34,7 +34,7 @@ def test_each_fault_says_what_is_wrong_and_what_to_do(login: dict[str, str], kv_
     assert len(FAULTS) > 25
     for fault in (*FAULTS, METADATA):
         told = failure(replace(fault, detail="fake-detail"), REF, table)
-        assert told.message.startswith(told.message.strip()), fault.code
+
         assert "bot/production (version 3)" in told.message
         assert told.message.endswith("(fake-detail)")
         assert (told.code, told.failure_class) == (fault.code, fault.failure_class)
