@@ -23,13 +23,13 @@ def sealed_checks(config: Config, states: Mapping[str, BundleState], *, now: flo
     bundles = {name: bundle for name, bundle in config.bundles.items() if bundle.sealed_copy is not None}
     if not bundles or config.daemon.seal_key is None:
         return
-    yield _key(config.daemon.seal_key)
+    yield _key(config.daemon.seal_key, has_counter=config.daemon.seal_counter is not None)
     for name, bundle in bundles.items():
         if name in states:
             yield _copy(f"sealed {name}", bundle, states[name], now)
 
 
-def _key(place: str) -> Check:
+def _key(place: str, *, has_counter: bool) -> Check:
     """Whether the key is where it belongs. It is not read: this is the daemon, which never has it."""
     try:
         with opened_credential(place) as descriptor:
@@ -40,7 +40,7 @@ def _key(place: str) -> Check:
     if size_bytes != KEY_BYTES:
         what = f"{place} has {size_bytes} bytes, and a key has {KEY_BYTES}"
         return fail("seal key", what, f"{SETUP} --force makes a new one", ExitCode.CONFIG)
-    return ok("seal key", f"{place} is there; {_UNPROTECTED}")
+    return ok("seal key", f"{place} is there" + ("" if has_counter else f"; {_UNPROTECTED}"))
 
 
 def _copy(check: str, bundle: Bundle, state: BundleState, now: float) -> Check:

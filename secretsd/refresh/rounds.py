@@ -155,8 +155,10 @@ class Rounds:
 
 
 def _seal_place(config: Config) -> messages.SealPlace | None:
-    key = config.daemon.seal_key
-    return messages.SealPlace(str(config.daemon.state_dir), key) if key is not None else None
+    daemon = config.daemon
+    if daemon.seal_key is None:
+        return None
+    return messages.SealPlace(str(daemon.state_dir), daemon.seal_key, daemon.seal_counter)
 
 
 async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:

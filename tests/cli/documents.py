@@ -112,6 +112,7 @@ def sealed(**fields: object) -> Document:
         "confirmed_at": ago(hours=5),
         "until": later(days=6),
         "problem": "",
+        "has_counter": False,
         **fields,
     }
 

@@ -309,7 +309,7 @@ def test_cost_says_what_is_paid_for_how_sure_that_is_and_what_would_be_less() ->
         'aws: with refresh_interval = "15m" instead of 1m its calls cost $3.96 less a month',
         "aws: with push (new versions in about a second, a refresh every 30m) its calls cost $0.01 more a"
         " month",
-        "new: its calls were counted for 12m, too short for a figure of a day; from 1h on",
+        "new: its calls were counted for 12m: what a day takes is told after an hour",
     ]
     assert "us-east-1 of 2026-11" in lines[-1]
 

@@ -7,9 +7,7 @@ few verbs below; `ask` is for the rest.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import http.client
-import ipaddress
 import json
 import os
 import socket
@@ -21,9 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.lab.tls import Authority
 
 BAO = Path(sys.executable).parent / "bao"
 _UP_S = 30.0
@@ -46,8 +42,8 @@ listener "tcp" {{
 listener "tcp" {{
   address = "127.0.0.1:{tls_port}"
   cluster_address = "127.0.0.1:{tls_cluster_port}"
-  tls_cert_file = "{directory}/tls.pem"
-  tls_key_file = "{directory}/tls.key"
+  tls_cert_file = "{directory}/good.pem"
+  tls_key_file = "{directory}/good.pem"
 }}
 listener "unix" {{
   address = "{directory}/api.sock"
@@ -66,7 +62,7 @@ class OpenBao:
         self._unseal_key = ""
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "data").mkdir(parents=True)
-        _write_certificate(directory)
+        self.ca_file = Authority(directory).ca_file
         (directory / "bao.hcl").write_text(
             _CONFIGURATION.format(
                 directory=directory,
@@ -88,10 +84,6 @@ class OpenBao:
     @property
     def unix_address(self) -> str:
         return f"unix://{self.directory}/api.sock"
-
-    @property
-    def ca_file(self) -> Path:
-        return self.directory / "tls.pem"
 
     def __enter__(self) -> Self:
         self.start()
@@ -212,32 +204,3 @@ def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(each.getsockname()[1]) for each in free]
-
-
-def _write_certificate(directory: Path) -> None:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fake authority")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "tls.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "tls.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )

@@ -68,6 +68,7 @@ class FaultProxy(Httpd):
     def set(self, fault: Fault, *, times: int | None = None, only: str | None = None) -> None:
         """From now on (or for the next `times` calls, or in calls of operation `only`) this goes wrong."""
         with self._lock:
+            was_away = isinstance(self._fault, Away)
             self._fault, self._left = fault, times
             self._only = frozenset() if only is None else frozenset({only})
             self._cleared.set()
@@ -76,6 +77,8 @@ class FaultProxy(Httpd):
             self.stop()
             if fault is Away.BLACK_HOLE:
                 self._nobody.enter_context(black_hole(self._network, self.address))
+        elif was_away:
+            self._come_back()
 
     def clear(self) -> None:
         """All is well again."""
@@ -85,8 +88,11 @@ class FaultProxy(Httpd):
             self._cleared.set()
             self._cleared = threading.Event()
         if was_away:
-            self._nobody.close()
-            self.start()
+            self._come_back()
+
+    def _come_back(self) -> None:
+        self._nobody.close()
+        self.start()
 
     @contextlib.contextmanager
     def broken(self, fault: Fault, *, only: str | None = None) -> Iterator[None]:

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from secretsd.cli import sealkey
 from tests.lab import faults
 from tests.system.machine import Machine, eventually, on_bookworm
 
@@ -126,3 +127,18 @@ def test_a_key_that_was_made_anew_seals_what_the_old_one_had_sealed(machine: Mac
     machine.proxy.set(faults.Reset())
     machine.host.reboot()
     machine.host.wait_active("bot", timeout_s=30)
+
+
+@on_bookworm
+def test_with_the_counters_drop_in_the_service_starts_also_where_the_tpm_is_gone(machine: Machine) -> None:
+    """This machine has no TPM; what the drop-in opens of /dev must close nothing of the rest."""
+    machine.host.sh("groupadd --system tss")
+    machine.host.put(str(sealkey.COUNTER_DROP_IN), sealkey.COUNTER_DROP_IN_TEXT)
+    machine.host.systemctl("daemon-reload")
+    _set_up(machine)
+    machine.configure('seal_key = "credential:secretsd-seal-key"\nseal_counter = "tpm:0x1800e5d"')
+    machine.restart_secretsd()
+    eventually(lambda: machine.status("bot")["sealed"]["problem"], "a TPM that is missing is told")
+    assert machine.status("bot")["failures"] == [], "and keeps nothing from being published"
+    pid = machine.main_pid("secretsd.service")
+    assert machine.host.run(["ls", f"/proc/{pid}/root/dev/shm"], check=False, user="secretsd").returncode != 0

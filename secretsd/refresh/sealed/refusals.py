@@ -96,6 +96,21 @@ def key_wrong(name: str) -> Failure:
     return _failure("sealed-key-wrong", what, f"{_PUBLISHED_LATER}, and sealed anew; was {SETUP} run again?")
 
 
+def rolled_back(name: str) -> Failure:
+    what = (
+        f"the sealed copy of {name} is older than this host's counter says, as after restoring an older disk,"
+        " or was made before there was a counter"
+    )
+    return _failure("sealed-rolled-back", what, _PUBLISHED_LATER)
+
+
+def counter_missing(place: str, why: str) -> Failure:
+    what = f"the counter of sealed copies, {place}, does not answer: {why}"
+    return _failure(
+        "sealed-no-counter", what, f"make it, once, as root: {SETUP} --counter; or remove seal_counter"
+    )
+
+
 def config_changed(name: str, ref: SecretRef) -> Failure:
     what = f"the sealed copy of {name} was made before {ref} belonged to it"
     return _failure("sealed-config-changed", what, _PUBLISHED_LATER, FailureClass.DATA)

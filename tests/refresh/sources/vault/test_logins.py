@@ -14,6 +14,8 @@ import pytest
 from secretsd.config.sources import VaultSource as Table
 from secretsd.model import SecretRef, VaultToken
 from secretsd.refresh.sources.clocks import Clocks
+from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.refresh.sources.vault.calls import Timeouts
 from secretsd.refresh.sources.vault.source import VaultSource
 from tests.lab.openbao import OpenBao
 from tests.refresh.sources.scripted_aws import Answer
@@ -348,4 +350,26 @@ def test_what_cannot_be_a_token_is_not_sent(
     (tmp_path / "token").write_text(text)
     (told,) = failures(source, "bot")
     assert (told.failure_class.value, told.code) == ("identity", "no-credentials")
+    assert vault.requests == []
+
+
+def test_a_server_that_hangs_over_a_renewal_leaves_time_to_read(
+    vault: ScriptedVault, open_source: Open, tmp_path: Path
+) -> None:
+    def script(asked: Asked) -> Answer:
+        return Answer(200, b"", delay_s=6.0) if asked.path.startswith("auth/") else honest(asked)
+
+    vault.script = script
+    kept = VaultToken("fake-kept", time.time() + 600, "approle", time.time() - 3000, is_renewable=True)
+    options = {"identity": kept, "renew_identity": True, "timeouts": Timeouts()}
+    began = time.monotonic()
+    assert payloads(open_source(approle(vault, tmp_path), **options), "bot")
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_login_is_not_begun_after_the_deadline(
+    vault: ScriptedVault, open_source: Open, tmp_path: Path
+) -> None:
+    found = list(open_source(approle(vault, tmp_path)).fetch(refs("a"), deadline=time.monotonic()))
+    assert [each.failure.code for each in found if isinstance(each, FetchFailure)] == ["unreachable"]
     assert vault.requests == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from secretsd.config.sources import VaultSource as Table
-from secretsd.model import FetchedSecret, SecretRef
+from secretsd.model import FetchedSecret, Hold, SecretRef, SecretVersion
+from secretsd.refresh.hold import holds_any, supersedes
 from secretsd.refresh.sources.vault.source import VaultSource
 from tests.lab.openbao import OpenBao
 from tests.refresh.sources.vault.conftest import by_token, failures, fetched, payloads, refs, words
@@ -64,6 +66,19 @@ def test_kv_1_has_one_version_and_keeps_the_text_of_its_numbers(
     assert (found.version_id, found.created_at) == ("unversioned", None)
     assert b"1.10" in found.payload
     assert b"12345678901234567890123" in found.payload
+
+
+def test_kv_1_does_not_pass_off_what_it_has_now_for_what_was_held_before_a_reboot(
+    openbao: OpenBao, reader: str, tmp_path: Path
+) -> None:
+    openbao.put("held", {"KEY": "fake-2"}, mount="kv1")
+    source = opened(by_token(openbao, tmp_path, reader, mount="kv1", kv_version=1))
+    held = SecretVersion(SecretRef("bao", "held"), "unversioned", None)
+    hold = Hold("rollback", 0.0, "root", "fake", 1, "digest", pinned=(held,))
+    (found,) = fetched(source, replace(held.ref, version=held.version_id))
+    assert isinstance(found, FetchedSecret)
+    assert not holds_any(hold, [SecretVersion(held.ref, found.version_id, found.created_at)])
+    assert not supersedes([held], hold), "without a reboot a rollback lasts until secretsctl resume"
 
 
 def test_a_number_that_kv_2_has_rounded_is_never_published(
