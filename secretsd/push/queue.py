@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from secretsd.push.failures import failure, fault_of
 from secretsd.push.messages import MOST_MESSAGES
 from secretsd.refresh.sources.aws.errors import INCOMPLETE, NO_ANSWER, NO_REGION
+from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import Timeouts, client_config, new_session
-from secretsd.refresh.sources.faults import Fault
+from secretsd.refresh.sources.faults import CallFailedError, Fault
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -119,6 +120,8 @@ class Queue:
             fault = replace(NO_ANSWER, detail=f"it did not answer within {_DEADLINE_S:.0f} s")
         except QueueFailedError:
             raise
+        except CallFailedError as failed:
+            fault = failed.fault
         except Exception as error:  # noqa: BLE001 - its parser raises anything on an answer that lies
             fault = fault_of(error, time.time())
         # Raised outside the handler, so that no error of the SDK stays attached.
@@ -129,6 +132,8 @@ class Queue:
         region = self._region(session)
         if region is None:
             raise self._failed(NO_REGION, _RECEIVE)
+        # The session keeps what this finds, and renews it; botocore alone would not say that IMDS is out.
+        resolve_identity(session, time.time())
         client = session.create_client(
             "sqs",
             region_name=region,

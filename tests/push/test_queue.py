@@ -13,6 +13,7 @@ from secretsd.push.messages import Assignment
 from secretsd.push.queue import Message, Queue, QueueFailedError
 from secretsd.refresh.sources.aws.errors import fault_of_code
 from secretsd.refresh.sources.aws.session import Timeouts
+from tests.lab.imds import FakeImds, Mode
 from tests.lab.push import FakePush
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, error, ok
 
@@ -125,6 +126,20 @@ def test_nobody_there_and_no_region_and_no_credentials_are_named(monkeypatch: py
         monkeypatch.delenv(name)
     assert failure_of(opened("http://127.0.0.1:1", url="http://127.0.0.1:1/q", region=None)) == "no-region"
     assert failure_of(opened("http://127.0.0.1:1")) == "no-credentials"
+
+
+def test_a_role_is_found_at_the_metadata_service_whose_outage_is_named(
+    push: FakePush, imds: FakeImds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url)
+    reader = opened(push.aws.url)
+    assert reader.receive(wait_s=0) == ()
+    imds.mode = Mode.ERROR
+    assert reader.receive(wait_s=0) == (), "what it has serves on"
+    with pytest.raises(QueueFailedError, match="metadata-unreachable"):
+        opened(push.aws.url).receive(wait_s=0)
 
 
 def test_an_answer_that_never_comes_is_given_up(
