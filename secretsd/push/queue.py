@@ -31,6 +31,7 @@ WAIT_S = 20  # the longest that SQS allows
 _HIDDEN_S = 10
 # An answer that drips in is given up; a silent connection is, too, a little after the wait's end.
 _DEADLINE_S = WAIT_S + 8.0
+_ALARM_AGAIN_S = 1.0
 _TIMEOUTS = Timeouts(connect_s=3.0, read_s=WAIT_S + 5.0)
 _REGION_IN_URL = re.compile(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
 _RECEIVE, _DELETE = "sqs:ReceiveMessage", "sqs:DeleteMessage"
@@ -177,7 +178,8 @@ def _alarm() -> Iterator[None]:
         raise _TooLateError
 
     signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, _DEADLINE_S)
+    # Again and again: Python drops an exception that strikes inside a destructor.
+    signal.setitimer(signal.ITIMER_REAL, _DEADLINE_S, _ALARM_AGAIN_S)
     try:
         yield
     finally:

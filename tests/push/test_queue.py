@@ -145,14 +145,32 @@ def test_a_role_is_found_at_the_metadata_service_whose_outage_is_named(
 def test_an_answer_that_never_comes_is_given_up(
     scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(queue, "_TIMEOUTS", Timeouts(connect_s=0.3, read_s=30.0))
+    scripted.answer_in_turn(ok({}), Answer(200, b"{}", delay_s=8.0))
+    reader = opened(scripted.url)
+    reader.receive()
     monkeypatch.setattr(queue, "_DEADLINE_S", 0.4)
-    monkeypatch.setattr(queue, "_TIMEOUTS", Timeouts(connect_s=0.3, read_s=3.0))
-    scripted.answer_in_turn(Answer(200, b"{}", delay_s=5.0))
     before = time.monotonic()
     with pytest.raises(QueueFailedError) as caught:
-        opened(scripted.url).receive()
+        reader.receive()
     assert caught.value.failure.code == "unreachable"
-    assert time.monotonic() - before < 2.0
+    assert time.monotonic() - before < 4.0
+
+
+def test_an_alarm_that_strikes_inside_a_destructor_strikes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_DEADLINE_S", 0.1)
+    monkeypatch.setattr(queue, "_ALARM_AGAIN_S", 0.2)
+
+    def swallowed_once() -> None:
+        try:
+            time.sleep(5)
+        except queue._TooLateError:
+            time.sleep(5)
+
+    before = time.monotonic()
+    with pytest.raises(queue._TooLateError), queue._alarm():
+        swallowed_once()
+    assert time.monotonic() - before < 4.0
 
 
 def test_the_deadline_is_over_the_longest_wait() -> None:
