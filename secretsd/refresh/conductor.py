@@ -24,7 +24,7 @@ from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
-from secretsd.refresh.schedule import MOST_SECRETS, goes_along, portion
+from secretsd.refresh.schedule import goes_along, portion
 from secretsd.refresh.source_book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
@@ -244,7 +244,7 @@ class Conductor:
             names, key=lambda name: (name not in self._requested, self.states[name].next_due, name)
         )
         secrets = {name: len(self.config.bundles[name].secrets) for name in names}
-        return portion(order, secrets, most=MOST_SECRETS)
+        return portion(order, secrets)
 
     def _take_off(self, sources: Sources, names: frozenset[str]) -> None:
         terms = self._terms(names, by_hand=bool(self._requested & names))

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from secretsd.errors import FailureClass
-from secretsd.refresh import conductor
+from secretsd.refresh import schedule
 from secretsd.refresh.plan import KeepPublished, NotifyUnit, PublishBundle
 from tests.refresh.daemon import UNIT, Daemon, Home, a_bundle, live
 
@@ -103,7 +103,7 @@ def test_requests_that_arrive_together_are_one_round(home: Home) -> None:
 def test_more_bundles_than_a_worker_has_time_for_are_refreshed_in_rounds_that_fit(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "MOST_SECRETS", 2)
+    monkeypatch.setattr(schedule, "MOST_SECRETS", 2)
     names = [f"bot-{number}" for number in range(5)]
     for name in names:
         home.vault.put(f"prod/{name}", {"TOKEN": f"fake-token-of-{name}"})

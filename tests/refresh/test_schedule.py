@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.schedule import goes_along, next_due, portion, retry_delay
+from secretsd.refresh.schedule import MOST_BUNDLES, MOST_SECRETS, goes_along, next_due, portion, retry_delay
 from tests.refresh.fakes import failure
 
 dice = st.floats(0, 1, exclude_max=True)
@@ -72,9 +72,10 @@ def test_what_was_just_refreshed_does_not_go_along() -> None:
 
 
 def test_a_round_is_as_large_as_its_worker_can_do_and_a_bundle_beyond_that_goes_alone() -> None:
-    secrets = {"a": 2, "b": 2, "c": 1, "huge": 9}
-    assert portion(["a", "b", "c"], secrets, most=5) == {"a", "b", "c"}
-    assert portion(["a", "b", "c"], secrets, most=4) == {"a", "b"}
-    assert portion(["c", "a", "b"], secrets, most=3) == {"c", "a"}
-    assert portion(["huge", "a"], secrets, most=4) == {"huge"}
-    assert portion([], secrets, most=4) == frozenset()
+    secrets = {"a": MOST_SECRETS // 2, "b": MOST_SECRETS // 2, "c": 1, "huge": 2 * MOST_SECRETS}
+    assert portion(["a", "b", "c"], secrets) == {"a", "b"}
+    assert portion(["c", "a", "b"], secrets) == {"c", "a"}
+    assert portion(["huge", "a"], secrets) == {"huge"}
+    assert portion([], secrets) == frozenset()
+    small = {f"bundle-{number}": 1 for number in range(2 * MOST_BUNDLES)}
+    assert portion(list(small), small) == set(list(small)[:MOST_BUNDLES])
