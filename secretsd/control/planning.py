@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from secretsd.control.report import describe_step
 from secretsd.refresh.conductor import Conductor
-from secretsd.refresh.gates import Go, Reason, WaitUntil, gate
 from secretsd.refresh.plan import NotifyUnit, Step
+from secretsd.refresh.units.gates import Go, Reason, WaitUntil, gate
 
 
 def describe_plan(conductor: Conductor, steps: Iterable[Step]) -> list[dict[str, object]]:

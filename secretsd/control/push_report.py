@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.errors import ExitCode, Failure
-from secretsd.refresh.push_state import PushState
+from secretsd.refresh.push.state import PushState
 
 
 def push_document(push: PushState | None) -> dict[str, object] | None:

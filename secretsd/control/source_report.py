@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from secretsd.config.models import Config
 from secretsd.control.push_report import push_document
 from secretsd.model import Stop
-from secretsd.refresh.breaker import Breaker
-from secretsd.refresh.endpoints import stops
-from secretsd.refresh.push_state import PushState
-from secretsd.refresh.source_book import SourceBook
+from secretsd.refresh.push.state import PushState
+from secretsd.refresh.source_book.book import SourceBook
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.endpoints import stops
 
 
 def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:

@@ -30,8 +30,8 @@ from secretsd.model import (
     SourceView,
     Survey,
 )
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.plan import RestoreBundle, UnsealBundle
+from secretsd.refresh.source_book.endpoints import stops
 
 
 @dataclass(frozen=True, slots=True)

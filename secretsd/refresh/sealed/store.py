@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from secretsd.model import SealedHeader
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.sealed.header import decode_header
 
 _DIRECTORY = "sealed"

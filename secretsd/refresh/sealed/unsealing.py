@@ -10,8 +10,8 @@ from dataclasses import replace
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
 from secretsd.model import PublishRecord, Rejected
+from secretsd.refresh.files.restores import Restores
 from secretsd.refresh.plan import UnsealBundle, plan
-from secretsd.refresh.restores import Restores
 from secretsd.refresh.sealed.choice import choose
 from secretsd.refresh.sealed.refusals import moment_in_words
 from secretsd.refresh.state import BundleState

@@ -16,12 +16,13 @@ from secretsd.config.models import Bundle, Config
 from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
-from secretsd.refresh import messages, regions
-from secretsd.refresh.breaker import Breaker
-from secretsd.refresh.call_book import CallBook
-from secretsd.refresh.endpoints import stops
-from secretsd.refresh.identity import needs_refresh
-from secretsd.refresh.regions import RegionInUse
+from secretsd.refresh import messages
+from secretsd.refresh.source_book import regions
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.call_book import CallBook
+from secretsd.refresh.source_book.endpoints import stops
+from secretsd.refresh.source_book.identity import needs_refresh
+from secretsd.refresh.source_book.regions import RegionInUse
 
 log = logging.getLogger(__name__)
 
