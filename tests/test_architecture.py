@@ -14,7 +14,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan", "credentials", "signing", "signing.model", "signing.errors"),
+    (
+        "",
+        "errors",
+        "model",
+        "timespan",
+        "moments",
+        "credentials",
+        "signing",
+        "signing.model",
+        "signing.errors",
+    ),
     ("config",),
     (
         *(
@@ -114,6 +124,7 @@ PURE = (
         "errors",
         "model",
         "timespan",
+        "moments",
         "signing.model",
         "signing.errors",
         "signing.frame",

@@ -114,7 +114,7 @@ class Pushes:
 
     def _receive(self, source: str, state: PushState, message: Received) -> None:
         now, wall = time.monotonic(), time.time()
-        state.answered, state.failure = now, None
+        state.failure = None
         if state.become(is_healthy=True, now=now, wall=wall):
             log.info("push is healthy: bundles are refreshed less often", extra={"source": source})
             self._wake()
