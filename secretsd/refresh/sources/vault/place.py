@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from secretsd.credentials import UnreadableError, read_credential
-from secretsd.refresh.sources.faults import CallFailedError
-from secretsd.refresh.sources.vault.errors import NO_CREDENTIALS
+from secretsd.refresh.sources.faults import NO_CREDENTIALS, CallFailedError
 
 _LONGEST_BYTES = 16 * 1024
 
