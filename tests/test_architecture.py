@@ -313,7 +313,7 @@ def test_a_process_loads_only_what_it_is_for(module: str, unwanted: set[str]) ->
 
 # Where values are: of these a process that lives on loads nothing.
 _ONLY_FOR_WORKERS = (
-    *("refresh.worker", "refresh.sources", "refresh.formats"),
+    *("refresh.worker.worker", "refresh.sources", "refresh.formats"),
     *("refresh.sealed.box", "refresh.sealed.copies", "refresh.sealed.key", "refresh.sealed.ledger"),
 )
 

@@ -1,4 +1,4 @@
-"""One refresh: fetch, validate, render, publish. Runs in a process of its own that then dies.
+"""One refresh: fetch, validate, render, publish, seal. Runs in a process of its own that then dies.
 
 Nothing that holds a value leaves: the conductor gets names, version ids, keyed digests and failures.
 """
