@@ -144,6 +144,8 @@ class SourceBook:
 
     def retry_at(self, config: Config, bundle: Bundle) -> float:
         """Before this monotonic time nobody asks by himself for `bundle`; 0 where its sources answer."""
+        if all(breaker.is_closed for breaker in self.breakers.values()):
+            return 0.0  # nearly always, and asked for each bundle whenever the conductor wakes
         names = {secret.source for secret in bundle.secrets} & config.sources.keys()
         return max((self._source_retry_at(config, name) for name in names), default=0.0)
 
