@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.models import Config
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.state import BundleState
 
 _READABLE = 0o644
