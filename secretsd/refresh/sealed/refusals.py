@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Hold, SealedHeader, SecretRef, Showing
+from secretsd.timespan import spoken
 
 # Clocks of hosts are set back a little now and then.
 CLOCK_SLACK_S = 300.0
@@ -56,7 +57,7 @@ def misplaced(header: SealedHeader, *, name: str, generation: int, host: str) ->
 def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
     what = (
         f"the sealed copy of {name} was confirmed last on {moment_in_words(header.confirmed_at)},"
-        f" longer ago than its max_age ({max_age_s / 3600:g} h)"
+        f" longer ago than its max_age ({spoken(max_age_s)})"
     )
     way_out = f"to use it all the same raise sealed_copy.max_age, then: secretsctl reload {name}"
     return _failure("sealed-too-old", what, f"{_PUBLISHED_LATER}; {way_out}")
