@@ -47,7 +47,7 @@ def push_check(source: str, push: PushState) -> Check:
             return warn(check, "the listener has only just begun", "look again in a minute")
         fix = "check the network path to SQS; journalctl -u secretsd -n 50"
         return fail(check, "the queue has not answered for a minute", fix, ExitCode.UNAVAILABLE)
-    last = f", the last message came {_iso(push.last_message_at)}" if push.last_message_at else ""
+    last = f", the last message came at {_said(push.last_message_at)}" if push.last_message_at else ""
     return ok(check, f"the queue answers, messages may be received and deleted{last}")
 
 
@@ -64,3 +64,7 @@ def _failure(failure: Failure | None) -> dict[str, object] | None:
 
 def _iso(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
+
+
+def _said(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -15,7 +15,9 @@ from secretsd.refresh.push_state import PushState
 from secretsd.refresh.source_book import SourceBook
 
 
-def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:
+def source_documents(
+    config: Config, book: SourceBook, pushes: Mapping[str, PushState]
+) -> dict[str, dict[str, object]]:
     """A document for each configured source; times are ISO 8601 in UTC."""
     return {
         name: {**_source(config, book, name), "push": push_document(pushes.get(name))}

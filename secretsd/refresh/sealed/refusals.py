@@ -89,7 +89,8 @@ def not_held(name: str, hold: Hold) -> Failure:
 
 def key_missing(place: str, ending: str) -> Failure:
     what = f"the key of sealed copies, {place}, {ending}"
-    return _failure("sealed-key-missing", what, f"make it, once, as root: {SETUP}; see secretsd.toml(5)")
+    advice = f"make it, once, as root: {SETUP}; then: systemctl restart secretsd"
+    return _failure("sealed-key-missing", what, advice)
 
 
 def key_wrong(name: str) -> Failure:
