@@ -30,7 +30,8 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
-        *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
+        *("audit.log", "audit.writer", "audit.file", "audit.archive"),
+        *("signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
     ("refresh.worker", "refresh.examine"),
@@ -86,7 +87,7 @@ PURE = (
         "signing.approvals",
         "signing.descriptions",
     ),
-    *("signing.fair", "audit.record", "audit.chain", "config.signer"),
+    *("signing.fair", "audit.record", "audit.chain", "config.signer", "config.audit"),
     *("signing.http.fields", "signing.http.envelope", "signing.http.transit"),
     *(
         "config.names",
