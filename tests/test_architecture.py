@@ -14,13 +14,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan", "signing", "signing.model", "signing.errors"),
+    ("", "errors", "model", "timespan", "credentials", "signing", "signing.model", "signing.errors"),
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
         *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
         *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
-        *("control.access", "control.requests", "observe.telling"),
+        *("refresh.call_days", "control.prices", "control.cost"),
+        *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
+        "push.templates",
+        *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
+        "refresh.sealed.refusals",
+        *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -32,19 +37,23 @@ FLOORS = (
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
         *("audit.log", "audit.writer", "audit.file", "audit.archive"),
         *("signing.pkcs11", "signing.peer", "signing.resolve"),
+        *("refresh.sealed.store", "refresh.sealed.key", "refresh.sealed.copies", "refresh.takeover"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
-    ("refresh.worker", "refresh.examine"),
+    ("refresh.worker", "refresh.examine", "push.failures", "push.queue", "push.listener"),
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.source_book", "refresh.confirmations"),
+        *("refresh.source_book", "refresh.call_book", "refresh.confirmations"),
+        *("refresh.child", "refresh.listeners", "refresh.pushes"),
         *(
             "refresh.notebook",
             "refresh.attempt",
             "refresh.delivery",
             "refresh.starts",
             "refresh.restores",
+            "refresh.sealing",
+            "refresh.unsealing",
             "refresh.bundles",
         ),
         *("refresh.overrule", "refresh.conductor"),
@@ -54,6 +63,7 @@ FLOORS = (
         *("control.report", "control.planning", "control.settling", "control.overruling", "control.drafting"),
         *("control.commands", "control.server"),
         *("control.check", "control.doctor", "control.source_checks", "control.source_report"),
+        "control.push_report",
     ),
     (
         "signing.alarm",
@@ -111,7 +121,11 @@ PURE = (
     *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
     *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+    *("push.messages", "push.events", "push.templates"),
+    *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),
+    *("refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice", "refresh.sealed.refusals"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
+    *("refresh.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
 )
 WORLD = frozenset(

@@ -11,12 +11,14 @@ import secretsd
 from secretsd.cli import (
     acting,
     asking,
+    aws_setup,
     bots,
     checking,
     drafting,
     keys,
     looking,
     render,
+    sealing,
     signing,
     unlocking,
     unwrapping,
@@ -35,7 +37,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "sign, with secretsd-signer",
         (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
     ),
-    ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *aws_setup.COMMANDS, *sealing.COMMANDS)),
 )
 
 _CODES = (

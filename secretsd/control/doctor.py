@@ -12,6 +12,7 @@ from pathlib import Path
 from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
+from secretsd.control.push_report import push_check
 from secretsd.control.source_checks import source_checks
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
@@ -37,6 +38,7 @@ async def examine(conductor: Conductor) -> list[Check]:
     ]
     for name, found in zip(names, findings, strict=True):
         checks += source_checks(name, config, found, now=time.time())
+    checks += [push_check(source, push) for source, push in sorted(conductor.pushes.states.items())]
     return checks
 
 

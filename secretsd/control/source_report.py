@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from secretsd.config.models import Config
+from secretsd.control.push_report import push_document
 from secretsd.model import Stop
 from secretsd.refresh.breaker import Breaker
 from secretsd.refresh.endpoints import stops
+from secretsd.refresh.push_state import PushState
 from secretsd.refresh.source_book import SourceBook
 
 
-def source_documents(config: Config, book: SourceBook) -> dict[str, object]:
+def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:
     """A document for each configured source; times are ISO 8601 in UTC."""
-    return {name: _source(config, book, name) for name in sorted(config.sources)}
+    return {
+        name: {**_source(config, book, name), "push": push_document(pushes.get(name))}
+        for name in sorted(config.sources)
+    }
 
 
 def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:

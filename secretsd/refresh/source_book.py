@@ -1,6 +1,7 @@
 """What the conductor knows of its sources: who we are there, what they grant, which endpoint answers.
 
-It has no bundle's secret, and dies with the daemon: after a start every endpoint is believed to answer.
+It has no bundle's secret, and but for the counts of calls it dies with the daemon: after a start every
+endpoint is believed to answer.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
 from secretsd.refresh import messages, regions
 from secretsd.refresh.breaker import Breaker
+from secretsd.refresh.call_book import CallBook
 from secretsd.refresh.endpoints import stops
 from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.regions import RegionInUse
@@ -33,7 +34,6 @@ class SourceState:
     identity: Identity | None = None
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
-    calls: Counter[str] = field(default_factory=Counter)  # since this start of the daemon, by operation
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
 
 
@@ -43,6 +43,7 @@ class SourceBook:
     def __init__(self) -> None:
         self.sources: dict[str, SourceState] = {}
         self.breakers: dict[str, Breaker] = {}  # by endpoint: two sources may ask the same one
+        self.calls = CallBook()
 
     def state(self, source: str) -> SourceState:
         return self.sources.setdefault(source, SourceState())
@@ -76,10 +77,14 @@ class SourceBook:
         if told.source not in config.sources:
             return
         known = self.state(told.source)
-        known.calls.update(told.calls)
+        self.calls.count(told.source, told.calls)
         if told.skew_s is not None:
             known.skew_s = told.skew_s
         self._see(config, told.source, told.endpoints)
+
+    def count_calls(self, source: str, calls: Mapping[str, int]) -> None:
+        """Requests that were sent for a source beside its fetches, by operation."""
+        self.calls.count(source, calls)
 
     def lost(self, config: Config, source: str, endpoint: str) -> None:
         """A worker was killed before `source` had answered: the endpoint that it began with was silent."""

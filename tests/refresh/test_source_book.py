@@ -9,6 +9,7 @@ import pytest
 
 from secretsd.config.models import Config
 from secretsd.model import EndpointSeen, Floor, SecretRef
+from secretsd.refresh.call_days import of_day
 from secretsd.refresh.endpoints import stops
 from secretsd.refresh.messages import SourceAsked
 from secretsd.refresh.source_book import SourceBook
@@ -107,7 +108,8 @@ def test_a_worker_that_was_killed_has_found_a_silent_endpoint(book: SourceBook) 
 def test_calls_are_added_up(book: SourceBook) -> None:
     book.heard(CONFIG, told(BatchGetSecretValue=2))
     book.heard(CONFIG, told(BatchGetSecretValue=1, GetSecretValue=4))
-    assert book.state("aws").calls == {"BatchGetSecretValue": 3, "GetSecretValue": 4}
+    tally = of_day(book.calls.days, book.calls.today, "aws")
+    assert tally.calls == {"BatchGetSecretValue": 3, "GetSecretValue": 4}
 
 
 def test_what_is_told_of_a_source_that_a_reload_has_let_go_of_is_nothing(book: SourceBook) -> None:

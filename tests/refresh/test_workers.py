@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.sources import AwsSecretsManager
-from secretsd.refresh import messages, workers
+from secretsd.refresh import child, messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 from tests.refresh.fakes import bundle, prepare
@@ -105,6 +105,34 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
         await pool.close()
         assert has_ended(pidfd)
         os.close(pidfd)
+
+    asyncio.run(scenario())
+
+
+def test_another_type_of_source_gets_a_zygote_that_is_warm_for_it_once_no_worker_would_die(
+    job: Job, aws: ScriptedAws
+) -> None:
+    aws.answer_in_turn(ok(entry("prod/bot", f'{{"TOKEN": "{MARKER}"}}')))
+
+    async def scenario() -> None:
+        pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
+        async with pool.worker() as busy:
+            first = zygote_of(pool)
+            pool.warm_for({"aws-secretsmanager", "aws-ssm"})
+            async with pool.worker() as channel:
+                assert await refreshed(channel, job, None) == ["prepared"]
+            assert zygote_of(pool) == first, "the worker that runs would have died with it"
+            assert await refreshed(busy, job, None) == ["prepared"]
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        second = zygote_of(pool)
+        assert second != first
+        pool.warm_for({"aws-ssm"})
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        assert zygote_of(pool) == second, "it is warm for that, too"
+        await pool.close()
 
     asyncio.run(scenario())
 
@@ -203,7 +231,7 @@ def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_g
 
 
 def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "raise SystemExit(3)")
+    monkeypatch.setattr(child, "_BOOT", "raise SystemExit(3)")
 
     async def scenario() -> None:
         pool = Workers()
@@ -216,7 +244,7 @@ def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
 
 
 def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
     monkeypatch.setattr(workers, "_ZYGOTE_START_S", 0.05)
 
     async def scenario() -> None:
@@ -235,7 +263,7 @@ def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: py
 def test_giving_up_while_a_zygote_starts_leaves_no_process_and_no_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
 
     async def scenario() -> None:
         pool = Workers()

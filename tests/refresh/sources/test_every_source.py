@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from secretsd.config.sources import AwsSecretsManager, EnvSource
+from secretsd.config.sources import AwsSecretsManager, AwsSsm, EnvSource
 from secretsd.config.sources import FileSource as FileTable
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
@@ -19,7 +19,7 @@ from secretsd.refresh.sources.interface import FetchFailure, Source
 from secretsd.refresh.sources.registry import open_source
 from tests.marker import MARKER, everything_logged, shows
 from tests.refresh.sources.conftest import soon
-from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok
+from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 
 IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", None, 4e9, "iam-role")
 
@@ -84,12 +84,34 @@ class Aws:
             return ok({key: each for key, each in binary.items() if key != "SecretString"})
 
 
-@pytest.fixture(params=["aws-secretsmanager", "file", "env"])
+class Ssm:
+    def __init__(self, server: ScriptedAws) -> None:
+        self.values: dict[str, str] = {}
+        self._server = server
+        server.script = self._answer
+
+    def put(self, name: str, value: bytes) -> None:
+        self.values[name] = value.decode()
+
+    def open(self) -> Source:
+        table = AwsSsm(type="aws-ssm", region="us-east-1", endpoint_url=self._server.url)
+        return open_source("any", SourceJob(table, identity=IDENTITY))
+
+    def _answer(self, _operation: str, params: dict[str, Any]) -> Answer:
+        there = [name for name in params["Names"] if name in self.values]
+        invalid = [name for name in params["Names"] if name not in there]
+        values = [parameter(name, self.values[name]) for name in there]
+        return ok({"Parameters": values, "InvalidParameters": invalid})
+
+
+@pytest.fixture(params=["aws-secretsmanager", "aws-ssm", "file", "env"])
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: ScriptedAws
 ) -> Place:
     if request.param == "aws-secretsmanager":
         return Aws(aws)
+    if request.param == "aws-ssm":
+        return Ssm(aws)
     return Directory(tmp_path) if request.param == "file" else Environment(monkeypatch)
 
 
@@ -120,10 +142,9 @@ def test_each_ref_has_exactly_one_result_and_none_fails_for_anothers_sake(place:
 @pytest.mark.parametrize(
     "value",
     [
-        b"x", b"fake \n", b"\xef\xbb\xbf{}", b"{}\r\n", "gr\u00fc\u00dfe\U0001f511".encode(), b"\xff\xfe\x80",
-        b"x" * 65_536,
+        b"x", b"fake \n", b"\xef\xbb\xbf{}", b"{}\r\n", "gr\u00fc\u00dfe\U0001f511".encode(), b"x" * 65_536,
     ],
-    ids=["short", "line end", "BOM", "CRLF", "UTF-8", "binary", "64 KiB"],
+    ids=["short", "line end", "BOM", "CRLF", "UTF-8", "64 KiB"],
 )  # fmt: skip
 def test_a_value_comes_byte_by_byte_with_a_version(place: Place, value: bytes) -> None:
     place.put("GOOD", value)
@@ -134,6 +155,14 @@ def test_a_value_comes_byte_by_byte_with_a_version(place: Place, value: bytes) -
     (again,) = fetch(place, "GOOD")
     assert isinstance(again, FetchedSecret)
     assert again.version_id == found.version_id
+
+
+@pytest.mark.parametrize("place", ["aws-secretsmanager", "file", "env"], indirect=True)
+def test_bytes_that_are_no_text_come_as_they_are_where_a_source_can_hold_them(place: Place) -> None:
+    place.put("GOOD", b"\xff\xfe\x80")
+    (found,) = fetch(place, "GOOD")
+    assert isinstance(found, FetchedSecret)
+    assert found.payload == b"\xff\xfe\x80"
 
 
 def test_what_is_not_there_is_a_refusal(place: Place) -> None:
