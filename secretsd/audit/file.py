@@ -42,11 +42,12 @@ class AuditFile:
     A full one becomes DAEMON-SEQ.jsonl, SEQ being the number of its first record in 20 digits.
     """
 
-    def __init__(self, directory: Path, daemon: str, group: str | None) -> None:
+    def __init__(self, directory: Path, daemon: str, group: str | None, *, max_bytes: int) -> None:
         self.path = directory / f"{daemon}.jsonl"
         self.host = os.uname().nodename
         self.boot = _boot_id()
         self.fd = -1
+        self.max_bytes = max_bytes  # beyond it another file is to follow
         self._first = 0  # the number of the file's first record
         self._daemon = daemon
         self._gid = _gid(group)
@@ -117,8 +118,12 @@ class AuditFile:
         directory = self.path.parent
         with contextlib.suppress(FileExistsError):
             directory.mkdir(_DIRECTORY_MODE, parents=True)
-            directory.chmod(_DIRECTORY_MODE)  # whatever the umask took away
-            self._give(directory)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchmod(fd, _DIRECTORY_MODE)  # whatever the umask took away
+                self._give(fd)
+            finally:
+                os.close(fd)
             _sync_directory(directory.parent)
 
     def _begin(
@@ -213,11 +218,11 @@ class AuditFile:
             os.rename(self.path, aside)
         return aside.name
 
-    def _give(self, what: int | Path) -> None:
+    def _give(self, fd: int) -> None:
         # Only members of the group may: elsewhere it stays with the daemon's own group.
         if self._gid is not None:
             with contextlib.suppress(PermissionError):
-                os.chown(what, -1, self._gid)
+                os.fchown(fd, -1, self._gid)
 
 
 def stamp(time_ns: int) -> str:

@@ -45,8 +45,7 @@ class AuditLog:
         max_file_bytes: int = MAX_FILE_BYTES,
     ) -> None:
         self._daemon = daemon
-        self._max_file_bytes = max_file_bytes
-        self._file = AuditFile(directory, daemon, group)
+        self._file = AuditFile(directory, daemon, group, max_bytes=max_file_bytes)
         self._seq = 0
         self._hash = b""
         self._second = -1
@@ -69,8 +68,7 @@ class AuditLog:
             advice = "look at the file, its directory and the room on its disk"
             raise LocalIOError(why, advice=advice) from None
         self._seq, self._hash = opened.head
-        told = Told(self._finished, self._happened)
-        self._writer = Writer(self._file, opened.head, told, max_file_bytes=self._max_file_bytes)
+        self._writer = Writer(self._file, opened.head, Told(self._finished, self._happened))
         self._writer.start()
         self._say_opened(opened)
 
@@ -123,7 +121,7 @@ class AuditLog:
 
     def resize(self, max_file_bytes: int) -> None:
         """How long files may become from now on."""
-        self._max_file_bytes = self._writer.max_file_bytes = max_file_bytes
+        self._file.max_bytes = max_file_bytes
 
     def look(self) -> None:
         """Sees whether the file was taken away while nothing is written. For a heartbeat."""

@@ -56,12 +56,11 @@ class Told:
 class Writer:
     """The thread. `queue` is appended to by the loop alone and emptied here alone."""
 
-    def __init__(self, file: AuditFile, head: Head, told: Told, *, max_file_bytes: int) -> None:
+    def __init__(self, file: AuditFile, head: Head, told: Told) -> None:
         self.queue: deque[bytes | Commit] = deque()
         self.taken_bytes = 0  # of lines, ever; what the loop has appended beyond that waits in memory
         self.busy_since_s = 0.0  # CLOCK_MONOTONIC while the disk is asked, else 0
         self.error: OSError | None = None  # why the last attempt failed
-        self.max_file_bytes = max_file_bytes  # a file that is longer is followed by another
         self._file = file
         self._told = told
         self._settled = os.fstat(file.fd).st_size  # the file's length up to which it is on disk,
@@ -122,7 +121,7 @@ class Writer:
                 self._pause(retry_s)
                 retry_s = min(retry_s * 2, _LAST_RETRY_S)
             # After those who waited for the batch: what follows is none of their business.
-            if self._settled >= max(self.max_file_bytes, self._no_rotation_below):
+            if self._settled >= max(self._file.max_bytes, self._no_rotation_below):
                 self._rotate()
 
     def _await_work(self) -> bool:
@@ -202,7 +201,7 @@ class Writer:
             self._settled = os.fstat(self._file.fd).st_size
         except (OSError, LocalIOError) as error:
             # A file that is too long is a smaller evil than one that is not written.
-            self._no_rotation_below = self._settled + self.max_file_bytes // 8
+            self._no_rotation_below = self._settled + self._file.max_bytes // 8
             why = error if isinstance(error, OSError) else OSError(errno.EBUSY, str(error))
             self._told.happened("not-rotated", why, self._head)
         finally:

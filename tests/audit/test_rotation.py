@@ -37,6 +37,11 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def is_settled(directory: Path) -> bool:
+    """No new file is being begun."""
+    return (directory / "signer.jsonl").stat().st_nlink == 1 and "signer.new" not in names(directory)
+
+
 async def fill(audit: AuditLog, batches: int = 6) -> None:
     audit.resize(_SMALL)
     for _ in range(batches):
@@ -93,7 +98,7 @@ def test_a_new_file_that_cannot_be_begun_refuses_nobody_and_is_said(
 def test_what_is_taken_away_after_a_rotation_comes_back_as_itself(directory: Path) -> None:
     async def steps(audit: AuditLog) -> None:
         await fill(audit, 2)
-        await until(lambda: len(names(directory)) == 3)
+        await until(lambda: "signer-00000000000000000008.jsonl" in names(directory) and is_settled(directory))
         (directory / "signer.jsonl").unlink()
         append(audit)
         assert await committed(audit) is None
