@@ -58,6 +58,8 @@ class AuditFile:
         try:
             self._take(os.open(self.path, _FLAGS))
         except FileNotFoundError:
+            # Here alone: a state directory that is taken away later is for whoever took it to bring back.
+            self.path.parent.parent.mkdir(parents=True, exist_ok=True)
             return Opened(*self._begin(None, None))
         size = os.fstat(self.fd).st_size
         found = self._last_head(size)
@@ -117,7 +119,7 @@ class AuditFile:
     def _make_directory(self) -> None:
         directory = self.path.parent
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(_DIRECTORY_MODE, parents=True)
+            directory.mkdir(_DIRECTORY_MODE)
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 os.fchmod(fd, _DIRECTORY_MODE)  # whatever the umask took away
