@@ -13,6 +13,7 @@ from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.control.push_report import push_check
+from secretsd.control.sealed_checks import sealed_checks
 from secretsd.control.source_checks import source_checks
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
@@ -34,6 +35,7 @@ async def examine(conductor: Conductor) -> list[Check]:
         *_rights(config),
         _state_dir(conductor),
         _audit(conductor),
+        *sealed_checks(config, conductor.states, now=time.time()),
         *_alerts(conductor),
         *await helper,
     ]

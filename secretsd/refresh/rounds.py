@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRead, SecretRef
+from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader, SecretRead, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
-from secretsd.refresh.source_book import SourceBook
+from secretsd.refresh.source_book import SourceBook, Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -24,8 +23,7 @@ WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
-Floors = Mapping[SecretRef, Floor]
-_NO_FLOORS: Floors = MappingProxyType({})
+_ANY_TERMS = Terms()
 HearReads = Callable[[str, Sequence[SecretRead]], None]
 
 
@@ -106,10 +104,10 @@ class Rounds:
         self.sources.calls.follow(config.sources)
 
     async def run(
-        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, floors: Floors = _NO_FLOORS
+        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, terms: Terms = _ANY_TERMS
     ) -> None:
         """Refreshes `bundles`, by name, with one worker."""
-        await _Round(self, config, bundles, listener, floors).run()
+        await _Round(self, config, bundles, listener, terms).run()
 
     async def restore(self, config: Config, steps: Mapping[str, Anew], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
@@ -137,12 +135,12 @@ class Rounds:
             else:
                 await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, bundles: Mapping[str, Bundle], floors: Floors = _NO_FLOORS) -> messages.Job:
+    def job(self, config: Config, bundles: Mapping[str, Bundle], terms: Terms = _ANY_TERMS) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
-            sources={ref.source: self.sources.job(config, ref.source, asked, floors) for ref in asked},
+            sources={ref.source: self.sources.job(config, ref.source, asked, terms) for ref in asked},
             bundles=dict(bundles),
             restores={},
             seal=_seal_place(config),
@@ -152,12 +150,12 @@ class Rounds:
     async def examine(self, config: Config, source: str) -> Findings:
         """What `source` grants of all that the bundles want of it; publishes nothing."""
         refs = tuple(_refs(config.bundles, source))
-        job = self.sources.job(config, source, refs, {})
+        job = self.sources.job(config, source, refs, Terms(by_hand=True))
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
         reads = (SecretRead(ref, failure=failure) for ref, failure in found.secrets.items())
         self.hear_reads(source, tuple(reads))
         if found.identity is not None:
-            self.sources.keep_identity(source, found.identity)
+            self.sources.keep_identity(config, source, found.identity)
         if found.asked is not None:
             self.sources.heard(config, found.asked)
         return found
@@ -169,8 +167,10 @@ def _refs(bundles: Mapping[str, Bundle], source: str) -> list[SecretRef]:
 
 
 def _seal_place(config: Config) -> messages.SealPlace | None:
-    key = config.daemon.seal_key
-    return messages.SealPlace(str(config.daemon.state_dir), key) if key is not None else None
+    daemon = config.daemon
+    if daemon.seal_key is None:
+        return None
+    return messages.SealPlace(str(daemon.state_dir), daemon.seal_key, daemon.seal_counter)
 
 
 async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:
@@ -204,16 +204,16 @@ class _Round:
         config: Config,
         bundles: Mapping[str, Bundle],
         listener: Listener,
-        floors: Floors,
+        terms: Terms,
     ) -> None:
         self._rounds = rounds
         self._config = config
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
-        self._job = rounds.job(config, bundles, floors)
+        self._job = rounds.job(config, bundles, terms)
         self._unread = {name: _refs(bundles, name) for name in self._job.sources}
         self._came: dict[SecretRef, str] = {}  # to its version
-        self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
+        self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
         self._sealing: set[str] = set()
@@ -226,8 +226,10 @@ class _Round:
                 await self._converse(channel)
         except TimeoutError:
             lost = OVERDUE
-            for source, stops in self._unheard.items():
-                self._rounds.sources.lost(self._config, source, stops[0].endpoint)
+            for source, route in self._unheard.items():
+                # A probe comes last: once every bundle has its answer, nothing else can hang.
+                silent = route.probe if route.probe is not None and not self._open else route.stops[0]
+                self._rounds.sources.lost(self._config, source, silent.endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
@@ -291,7 +293,7 @@ class _Round:
     ) -> None:
         match told:
             case messages.IdentityResolved(source=source, identity=identity):
-                self._rounds.sources.keep_identity(source, identity)
+                self._rounds.sources.keep_identity(self._config, source, identity)
             case messages.SourceAsked(source=source):
                 self._unheard.pop(source, None)
                 self._rounds.sources.heard(self._config, told)
