@@ -26,7 +26,8 @@ FLOORS = (
         *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
         "refresh.sealed.refusals",
         *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
-        *("audit", "audit.record", "audit.chain", "audit.withheld", "refresh.reads"),
+        *("audit", "audit.record", "audit.chain", "audit.withheld", "audit.query", "audit.usage"),
+        "refresh.reads",
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
         "signing.descriptions",
@@ -35,7 +36,7 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
-        *("audit.log", "audit.writer", "audit.file", "audit.archive", "audit.ledger"),
+        *("audit.log", "audit.writer", "audit.file", "audit.archive", "audit.ledger", "audit.reading"),
         *("signing.pkcs11", "signing.peer", "signing.resolve"),
         *(
             "refresh.sealed.store",
@@ -109,6 +110,8 @@ PURE = (
     ),
     *(
         "audit.withheld",
+        "audit.query",
+        "audit.usage",
         "refresh.reads",
         "signing.fair",
         "audit.record",

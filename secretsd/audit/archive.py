@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +20,6 @@ from secretsd.audit.chain import Flaw, Head
 # DAEMON.jsonl is being written, DAEMON-SEQ.jsonl was full; not what a daemon has moved aside.
 _NAME = re.compile(r"([a-z]+)(?:-([0-9]{20})(?:-[0-9]+)?)?\.jsonl")
 _NO_OPENING = Head(2**63, b"")  # such a file comes last: its flaw is named where it would go on
-_TRIES = 5
 _LONGEST_OPENING_BYTES = 4096
 
 
@@ -53,21 +52,43 @@ class Walked:
         return self.pieces[0].follows
 
 
-def opened(places: Iterable[Path], stack: ExitStack) -> list[list[Piece]]:
+def paths(places: Iterable[Path]) -> list[Path]:
+    """The files of chains in these places; a place is a file, or a directory with all that is below it."""
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            below = (path for path in place.rglob("*.jsonl") if _NAME.fullmatch(path.name))
+            found += sorted(path for path in below if path.is_file() and not path.is_symlink())
+        else:
+            found.append(place)
+    return found
+
+
+def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
     """The files of each chain in their order; `stack` closes them.
 
-    A place is a file, or a directory of which every file of a chain is taken; chains in different directories
-    are different ones. While a daemon begins a new file, it is looked again until nothing is missed.
-    Raises: OSError.
+    Chains in different directories are different ones. Of a chain that is being written it is what there was
+    at one moment, though daemons begin new files meanwhile. Raises: OSError.
     """
-    places, pieces = list(places), []
-    for _ in range(_TRIES):
-        pieces = [_piece(path, stack) for path in _files(places)]
-        if {_identity(piece.file) for piece in pieces} >= {_identity_at(path) for path in _files(places)}:
-            break
-    unique = {_identity(piece.file): piece for piece in pieces}  # a crash may leave a file with two names
+    # The file that is being written first: those that were full before it are all there by now.
+    written = [path for path in paths(places) if _is_written(path)]
+    pieces = [_piece(path, stack) for path in written]
+    pieces += [_piece(path, stack) for path in paths(places) if path not in written]
+    unique = {_identity(piece.file): piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
-    return [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]
+    chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]
+    return [_up_to_the_written(chain) for chain in chains]
+
+
+def _up_to_the_written(pieces: list[Piece]) -> list[Piece]:
+    """Without files that were begun after the one that was found to be written."""
+    ends = [piece.follows.seq for piece in pieces if _is_written(piece.path)]
+    return [p for p in pieces if not ends or p.follows.seq <= ends[0] or p.follows is _NO_OPENING]
+
+
+def _is_written(path: Path) -> bool:
+    name = _NAME.fullmatch(path.name)
+    return name is not None and name[2] is None
 
 
 def walk(pieces: Sequence[Piece]) -> Walked:
@@ -85,6 +106,14 @@ def walk(pieces: Sequence[Piece]) -> Walked:
         if verdict.flaw:
             return Walked(daemon, pieces, records, head, verdict.flaw, piece.path, torn)
     return Walked(daemon, pieces, records, verdict.head, torn=torn, is_unfinished=bool(verdict.unfinished))
+
+
+def is_current(piece: Piece) -> bool:
+    """Whether the file is still at its path: it is not while a daemon goes on in another one."""
+    try:
+        return _identity_at(piece.path) == _identity(piece.file)
+    except FileNotFoundError:
+        return False
 
 
 def against(walked: Walked, anchor: Head) -> Flaw | None:
@@ -112,15 +141,6 @@ def _hash_of(walked: Walked, seq: int) -> bytes:
         if line.startswith(begins) and (head := chain.head_of(line)):
             return head.hash
     return b""
-
-
-def _files(places: Iterable[Path]) -> Iterator[Path]:
-    for place in places:
-        if place.is_dir():
-            found = (path for path in place.rglob("*.jsonl") if _NAME.fullmatch(path.name))
-            yield from sorted(path for path in found if path.is_file() and not path.is_symlink())
-        else:
-            yield place
 
 
 def _piece(path: Path, stack: ExitStack) -> Piece:
