@@ -54,7 +54,14 @@ class AuditFile:
         self._identity = (0, 0)
 
     def open(self) -> Opened:
-        """Opens the file, or makes it. Raises: OSError, LocalIOError."""
+        """Opens the file, or makes it. Raises: OSError, LocalIOError, and then it may be tried again."""
+        try:
+            return self._open()
+        except BaseException:
+            self.close()  # or our own lock on it would be in the way of the next try
+            raise
+
+    def _open(self) -> Opened:
         try:
             self._take(os.open(self.path, _FLAGS))
         except FileNotFoundError:

@@ -111,8 +111,8 @@ class Ledger:
         lost = self._unwritten if self._why_closed else self._log.lost
         gone = f", {lost} records are lost so far" if lost else ""
         return (
-            f"the audit log in {self._directory} cannot be written ({why}){gone}: hold, resume, rollback and"
-            " reload are refused, refreshes go on; look at its owner, its mode and the free room"
+            f"the audit log cannot be written ({why}){gone}: hold, resume, rollback and reload are refused,"
+            " refreshes go on; look at its owner, its mode and the free room"
         )
 
     @property
@@ -120,4 +120,4 @@ class Ledger:
         if self._why_closed:
             return self._why_closed
         error = self._log.trouble
-        return "" if error is None else os.strerror(error.errno or 0)
+        return "" if error is None else f"{self._directory}: {os.strerror(error.errno or 0)}"

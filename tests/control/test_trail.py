@@ -30,7 +30,7 @@ def records(home: Home) -> list[dict[str, Any]]:
     lines = path_of(home).read_bytes().splitlines(keepends=True)
     verdict = chain.verify(lines)
     assert (verdict.flaw, verdict.unfinished) == (None, None)
-    found = [json.loads(each) for each in lines[1:]]
+    found = [json.loads(each) for each in lines[1:] if chain.head_of(each)]
     assert all(each.keys() >= _PRESUMABLY_ALL for each in found)
     return found
 
@@ -348,6 +348,33 @@ def test_a_log_that_cannot_be_opened_stops_no_daemon_and_is_opened_when_it_can(
     live(scenario())
     (recovery,) = said(home, "recovery")
     assert (recovery["reason"], recovery["lost"] > 4) == ("not-open", True)
+
+
+def test_a_torn_file_on_a_full_disk_is_opened_when_there_is_room(
+    home: Home, socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path_of(home).parent.mkdir()
+    path_of(home).write_bytes(chain.opening("refresher", "fake-host", "boot", "now")[0] + b'{"seq":1,"ti')
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if data == b"\n":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(os, "write", full)
+        async with Served(home, socket_path) as served:
+            for _ in range(3):
+                served.conductor.trail.ledger.look()
+                assert "No space left" in served.conductor.trail.ledger.problem
+            monkeypatch.setattr(os, "write", write)
+            served.conductor.trail.ledger.look()
+            assert served.conductor.trail.ledger.problem == ""
+            assert (await served.ask("hold", "bot")).code is ExitCode.OK
+
+    live(scenario())
+    assert [each["reason"] for each in said(home, "recovery")] == ["torn", "not-open"]
 
 
 def test_a_file_that_is_taken_away_comes_back_within_a_second(home: Home, socket_path: Path) -> None:
