@@ -64,6 +64,7 @@ class Fetch:
         self._cautious = cautious  # nothing is known to answer: one request decides for all
         self._granted = False
         self._is_token_known = False
+        self._has_settled = True  # whether the token that is used now is good for anything
         self._unjudged: list[SecretRef] = []  # denied since the server last said that it knows the token
         self._denied: list[SecretRef] = []  # denied to a token that it knows
         self._is_mount_known = False
@@ -98,7 +99,7 @@ class Fetch:
                     return
                 continue
             if isinstance(found, FetchedSecret):
-                self._granted = True
+                self._granted = self._has_settled = True
                 yield found
             else:
                 self._granted = self._granted or found.code in _TOLD_TO_THE_ALLOWED
@@ -169,11 +170,17 @@ class Fetch:
         raise CallFailedError(fault)
 
     def _judge(self) -> None:
-        """What the denials are about, now that the server says whether it knows the token."""
-        self._is_token_known = True
-        if self._login.is_accepted():
+        """What the denials are about, now that the server says whether it knows the token.
+
+        A token that has ended is followed by another one as long as each settles something.
+        Raises: CallFailedError.
+        """
+        self._is_token_known = self._login.is_accepted()
+        if self._is_token_known:
             self._denied += self._unjudged
-        elif self._login.begin_anew():
+            self._has_settled = True
+        elif self._has_settled and self._login.begin_anew():
+            self._has_settled = False
             self._queue.extendleft(reversed(self._unjudged))
         else:
             raise CallFailedError(UNKNOWN_CREDENTIALS)

@@ -73,6 +73,7 @@ GOOD_METADATA = {"created_time": "2026-11-24T13:00:33Z", "version": 1}
         secret({"KEY": "fake"}, version="1"),
         secret({"KEY": "fake"}, version=1.5),
         secret({"KEY": "fake"}, version=-1),
+        secret({"KEY": "fake"}, version=10**18),
         said(200, whole({"data": {"KEY": "fake"}})),
         said(200, whole({"data": {"KEY": "fake"}, "metadata": []})),
         said(200, whole({"KEY": "fake"})),
