@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secretsd.model import Floor, SecretRef, SecretVersion, Showing
-from secretsd.refresh.floors import floors, highest, is_below
+from secretsd.refresh.source_book.floors import floors, highest, is_below
 
 REF = SecretRef("aws", "prod/bot")
 OLD = SecretVersion(REF, "v1", 100.0)

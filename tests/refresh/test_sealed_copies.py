@@ -10,7 +10,8 @@ import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh import confirmations, overrule
+from secretsd.refresh import overrule
+from secretsd.refresh.files import confirmations
 from secretsd.refresh.messages import SealPlace
 from secretsd.refresh.sealed import choice, copies
 from tests.refresh.daemon import Daemon, Home, a_bundle, live

@@ -11,13 +11,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from secretsd.model import SealedHeader
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.sealed.header import decode_header
 
 _DIRECTORY = "sealed"
 MODE = 0o700
 _LONGEST_NUMBER = 18
 _LONGEST_BYTES = 64 * 1024 * 1024  # more than any bundle has; what is longer is not ours
+_LONGEST_HEADER_BYTES = 1024 * 1024  # of thousands of secrets
 
 
 def path_of(state_dir: Path, bundle: str) -> Path:
@@ -69,13 +70,13 @@ def _sync(name: str, directory: int) -> None:
         os.close(descriptor)
 
 
-def read(state_dir: Path, bundle: str, generation: int) -> bytes:
-    """A copy as it lies there. Raises: OSError."""
+def read(state_dir: Path, bundle: str, generation: int, *, most_bytes: int = _LONGEST_BYTES) -> bytes:
+    """A copy as it lies there, or its first bytes. Raises: OSError."""
     with (
         tree.opened_directory(path_of(state_dir, bundle)) as copies,
         open(os.open(str(generation), _READ, dir_fd=copies), "rb") as file,
     ):
-        return file.read(_LONGEST_BYTES)
+        return file.read(most_bytes)
 
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -111,7 +112,7 @@ def _is_generation(name: str) -> bool:
 
 def _header(state_dir: Path, bundle: str, generation: int) -> SealedHeader | None:
     try:
-        return decode_header(read(state_dir, bundle, generation))[0]
+        return decode_header(read(state_dir, bundle, generation, most_bytes=_LONGEST_HEADER_BYTES))[0]
     except (OSError, ValueError):
         return None
 

@@ -10,15 +10,8 @@ from datetime import datetime
 
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.secret_object import DUPLICATE, NumberText, parse_object
-from secretsd.refresh.sources.faults import CallFailedError, Fault
-from secretsd.refresh.sources.vault.errors import (
-    EMPTY,
-    INCOMPLETE,
-    INEXACT_NUMBER,
-    NOT_UTF8,
-    TOO_LARGE,
-    Answer,
-)
+from secretsd.refresh.sources.faults import EMPTY, INCOMPLETE, NOT_UTF8, TOO_LARGE, CallFailedError, Fault
+from secretsd.refresh.sources.vault.errors import INEXACT_NUMBER, Answer
 
 MAX_VALUE_BYTES = 65_536  # as Secrets Manager: what works here works there
 

@@ -10,16 +10,17 @@ from hvac.api.secrets_engines import KvV1, KvV2
 from hvac.utils import format_url
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
-from secretsd.refresh.sources.interface import FetchFailure
-from secretsd.refresh.sources.vault.answers import read_value, tells_other_kv_version
-from secretsd.refresh.sources.vault.errors import (
-    BAD_TOKEN,
+from secretsd.refresh.sources.faults import (
     DENIED,
     MISSING,
-    OTHER_KV_VERSION,
-    fault_of_answer,
+    UNKNOWN_CREDENTIALS,
+    CallFailedError,
+    Fault,
+    Scope,
 )
+from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.refresh.sources.vault.answers import read_value, tells_other_kv_version
+from secretsd.refresh.sources.vault.errors import OTHER_KV_VERSION, fault_of_answer
 from secretsd.refresh.sources.vault.texts import all_denied, failure
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Fetch:
             self._has_settled = False
             self._queue.extendleft(reversed(self._unjudged))
         else:
-            raise CallFailedError(BAD_TOKEN)
+            raise CallFailedError(UNKNOWN_CREDENTIALS)
         self._unjudged = []
 
     def _is_witness_granted(self) -> bool:

@@ -10,9 +10,9 @@ from hvac.utils import format_url
 from secretsd.config.sources import VaultAppRoleLogin, VaultAwsLogin, VaultTokenLogin
 from secretsd.errors import FailureClass
 from secretsd.model import VaultToken
-from secretsd.refresh.sources.faults import CallFailedError
+from secretsd.refresh.sources.faults import DENIED, UNEXPECTED, CallFailedError
 from secretsd.refresh.sources.vault.answers import Granted, read_token
-from secretsd.refresh.sources.vault.errors import DENIED, UNEXPECTED, fault_of_answer, fault_of_login
+from secretsd.refresh.sources.vault.errors import fault_of_answer, fault_of_login
 from secretsd.refresh.sources.vault.place import read_place
 
 if TYPE_CHECKING:

@@ -216,6 +216,7 @@ def test_nothing_is_begun_after_the_deadline(vault: ScriptedVault, open_source: 
     found = list(source.fetch(refs("a", "b"), deadline=soon(0.0)))
     assert [each.failure.code for each in found if isinstance(each, FetchFailure)] == ["unreachable"] * 2
     assert vault.requests == []
+    assert source.endpoints == (), "a server that was not asked has not failed"
 
 
 LYING = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.models import Config
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.sealed.refusals import CLOCK_SLACK_S
 from secretsd.refresh.state import BundleState
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
 from secretsd.model import Candidate, SealedHeader
-from secretsd.refresh import published
+from secretsd.refresh.files import published
 from secretsd.refresh.messages import SealOrder
 from secretsd.refresh.sealed import choice, store
 from secretsd.refresh.state import BundleState, Changes
