@@ -8,7 +8,6 @@ from pathlib import Path
 
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command
-from secretsd.config import toml_text
 from secretsd.errors import ExitCode, UsageError
 
 
@@ -35,6 +34,7 @@ def _arguments(parser: Parser) -> None:
 
 def _seal_setup(options: argparse.Namespace) -> int:
     from secretsd.cli import sealkey  # with it comes subprocess
+    from secretsd.config import toml_text
 
     # Not argparse's own group of three: its usage would be one line that no terminal of 64 columns holds.
     if options.counter == (options.with_key is not None or options.file is not None):

@@ -19,16 +19,10 @@ from secretsd.config.sources import AwsSecretsManager, Push
 from secretsd.model import SecretRef, SecretVersion
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
 from secretsd.refresh.bundles import Bundles
-<<<<<<< HEAD:secretsd/refresh/pushes.py
-from secretsd.refresh.hints import Expected, Pace, Told
-from secretsd.refresh.listeners import LISTENER_LOST, Listener
-from secretsd.refresh.push_state import HEALTHY_S, PushState, due_at
-=======
 from secretsd.refresh.push import hints
-from secretsd.refresh.push.hints import Expected, Told
+from secretsd.refresh.push.hints import Expected, Pace, Told
 from secretsd.refresh.push.listeners import LISTENER_LOST, Listener
 from secretsd.refresh.push.state import HEALTHY_S, PushState, due_at
->>>>>>> main:secretsd/refresh/push/pushes.py
 
 log = logging.getLogger(__name__)
 
