@@ -53,7 +53,7 @@ COMMANDS = (
         summary="return when the bundle is published; for ExecStartPre=",
         description="""\
 The gate before a bot's start: returns as soon as every file of the bundle is there as it was published.
-Where secretsd does not answer, what is published is good enough.
+Where secretsd does not answer, what is published is good enough, unless it is too old.
 
 With --max-age, or where the bundle has a max_age, the source must have confirmed the content no longer
 ago than that; if it has not, a refresh is tried.""",

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
+from secretsd.config.audit import Audit
 from secretsd.config.fields import (
     AbsolutePath,
     AlertLimit,
@@ -343,6 +344,11 @@ class Config(Table):
         ],
     )
 
+    audit: Audit = Field(
+        default_factory=Audit,
+        description="How the audit trails are kept.",
+        examples=[{"max_file_size": "64M"}],
+    )
     signer: Signer | None = Field(
         default=None,
         description="The signing service; without it secretsd-signer has nothing to do.",

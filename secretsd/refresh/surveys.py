@@ -11,7 +11,7 @@ from secretsd.errors import Failure
 from secretsd.model import Rejected, Survey
 from secretsd.refresh import messages
 from secretsd.refresh.rounds import OVERDUE, WORKER_DEADLINE_S, Rounds, local_failure
-from secretsd.refresh.source_book import Terms
+from secretsd.refresh.source_book.book import Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ async def _hear(
                 rounds.sources.keep_identity(config, source, identity)
             case messages.SourceAsked(source=source) as told if source in job.sources:
                 rounds.sources.heard(config, told)
+            case messages.SourceRead(source=source, reads=reads) if source in job.sources:
+                rounds.hear_reads(source, reads)
             case messages.Surveyed(survey=found) if found.bundle == name:
                 return found
             case messages.Failed(rejected=Rejected(bundle=bundle, failures=failures)) if (

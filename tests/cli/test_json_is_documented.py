@@ -93,6 +93,8 @@ PRINTED: dict[str, list[Any]] = {
     "keys generate, keys import": [documents.MADE],
     "keys unwrap": [documents.ASKED, documents.MADE],
     "approve": [documents.APPROVALS, documents.APPROVED],
+    "log --verify": [documents.VERIFICATION],
+    "usage": [documents.USAGE, {**documents.USAGE, "since": None, "unused_days": 90}],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 

@@ -105,6 +105,8 @@ login = { method = "aws-iam", role = "r", region = "us-east-1", mount = "aws", s
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
+[audit]
+max_file_size = "64M"
 [signer]
 module = "/usr/lib/token.so"
 token = "trading"
