@@ -90,9 +90,7 @@ async def _serve(config_path: Path, config: Config) -> None:
 async def _become_ready(conductor: Conductor, service: Service) -> None:
     """READY after the first attempt of every bundle; then keeps the status line true."""
     names = list(conductor.config.bundles)
-    await conductor.changes.until(
-        lambda: all(conductor.states[name].ended for name in names if name in conductor.states), FIRST_ROUND_S
-    )
+    await conductor.changes.until(lambda: all(map(conductor.bundles.is_attempted, names)), FIRST_ROUND_S)
     service.ready(status_line(conductor))
     conductor.bundles.be_ready()
     while True:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan", "signing", "signing.model", "signing.errors"),
+    ("", "errors", "model", "timespan", "credentials", "signing", "signing.model", "signing.errors"),
     ("config",),
     (
         *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
@@ -23,6 +23,8 @@ FLOORS = (
         *("refresh.call_days", "control.prices", "control.cost"),
         *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
         "push.templates",
+        *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
+        "refresh.sealed.refusals",
         *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
@@ -33,6 +35,7 @@ FLOORS = (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
         *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
         *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
+        *("refresh.sealed.store", "refresh.sealed.key", "refresh.sealed.copies", "refresh.takeover"),
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
@@ -48,6 +51,8 @@ FLOORS = (
             "refresh.delivery",
             "refresh.starts",
             "refresh.restores",
+            "refresh.sealing",
+            "refresh.unsealing",
             "refresh.bundles",
         ),
         *("refresh.overrule", "refresh.conductor"),
@@ -117,6 +122,7 @@ PURE = (
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
     *("push.messages", "push.events", "push.templates"),
     *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),
+    *("refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice", "refresh.sealed.refusals"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("refresh.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),

@@ -18,6 +18,7 @@ from secretsd.cli import (
     keys,
     looking,
     render,
+    sealing,
     signing,
     unlocking,
     unwrapping,
@@ -36,7 +37,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "sign, with secretsd-signer",
         (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
     ),
-    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *aws_setup.COMMANDS)),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *aws_setup.COMMANDS, *sealing.COMMANDS)),
 )
 
 _CODES = (

@@ -46,8 +46,9 @@ def _warnings(conductor: Conductor) -> list[str]:
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
     troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    unsealed = conductor.bundles.sealing.warnings()
     pushes = push_warnings(conductor.pushes.states)
-    texts = (conductor.memory.warning, *troubles, lost, *pushes, *cautions(conductor.config))
+    texts = (conductor.memory.warning, *troubles, *unsealed, lost, *pushes, *cautions(conductor.config))
     return [text for text in texts if text]
 
 
@@ -76,6 +77,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
             "last": list(state.drift.last),
             "repaired": not state.drift.is_open,
         },
+        "sealed": sealed_document(state, bundle),
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
 
@@ -84,6 +86,23 @@ def is_too_old(bundle: Bundle, state: BundleState) -> bool:
     """Whether no unit is to start on what is published: its source has not confirmed it for too long."""
     age_s = state.age_s(time.monotonic())
     return bundle.max_age_s is not None and age_s is not None and age_s > bundle.max_age_s
+
+
+def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | None:
+    """The sealed copy that is published, or that a boot would take; None where none is configured."""
+    if bundle.sealed_copy is None:
+        return None
+    newest = state.sealed[max(state.sealed)] if state.sealed else None
+    confirmed_at = newest.confirmed_at if newest else None
+    until = confirmed_at + bundle.sealed_copy.max_age_s if confirmed_at is not None else None
+    if state.unsealed is not None:
+        confirmed_at, until = state.unsealed.confirmed_at, state.unsealed.until
+    return {
+        "in_use": state.unsealed is not None,
+        "confirmed_at": _iso(confirmed_at),
+        "until": _iso(until),
+        "problem": state.sealed_problem.message if state.sealed_problem else "",
+    }
 
 
 def stage_of(ref: SecretRef, config: Config) -> str | None:
@@ -204,8 +223,7 @@ def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, l
         return None
     if state.failures:
         code = worst([failure.exit_code for failure in state.failures])
-        kept = "the last good generation stays" if state.record else "nothing is published"
-        return code, [f"{name}: {kept}", *(line for each in state.failures for line in _reason(each))]
+        return code, [f"{name}: {state.kept()}", *(line for each in state.failures for line in _reason(each))]
     if state.ended < target:
         return ExitCode.TRY_AGAIN, [f"{name}: its refresh has not ended yet: see secretsctl status {name}"]
     return not_loaded(conductor, name)
@@ -252,7 +270,10 @@ def status_line(conductor: Conductor) -> str:
     published = sum(word != "missing" for word in words.values())
     parts = [f"{published} of {len(words)} bundles published"]
     for name, bundle in config.bundles.items():
-        if states[name].failures:
+        if unsealed := states[name].unsealed:
+            confirmed = _iso(unsealed.confirmed_at)
+            parts.append(f"{name}: from its sealed copy, which its source confirmed last at {confirmed}")
+        elif states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
         elif is_too_old(bundle, states[name]):

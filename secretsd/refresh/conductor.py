@@ -21,7 +21,7 @@ from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.examination import Findings
 from secretsd.refresh.memory import MemoryKind, memory_kind
-from secretsd.refresh.plan import Step, plan
+from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
@@ -250,7 +250,8 @@ class Conductor:
         if now < self._next_look or self._restoring is not None:
             return
         config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
-        steps = restores.due(config.bundles)
+        unseals = self.bundles.unsealing.due(config.bundles)
+        steps: dict[str, Anew] = {**restores.due(config.bundles), **unseals}
         is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:

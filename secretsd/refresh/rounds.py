@@ -10,10 +10,10 @@ from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
-from secretsd.refresh.plan import RestoreBundle
+from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
 from secretsd.refresh.source_book import SourceBook
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
@@ -31,14 +31,23 @@ _NO_FLOORS: Floors = MappingProxyType({})
 class Listener(Protocol):
     """Who decides what a round does, and hears what came of it."""
 
-    async def on_prepared(self, candidate: Candidate) -> int | None:
-        """The generation to publish the candidate as; None leaves what is published."""
+    async def on_prepared(self, candidate: Candidate) -> messages.Verdict:
+        """What is to be done with the candidate."""
+
+    async def on_opened(self, candidate: Candidate) -> None:
+        """A sealed copy was opened and is about to be published."""
 
     async def on_published(self, record: PublishRecord) -> None:
         """A bundle was published; `on_ended` follows, except after a restore."""
 
+    async def on_sealed(self, header: SealedHeader) -> None:
+        """A sealed copy was made."""
+
+    async def on_not_sealed(self, name: str, failure: Failure) -> None:
+        """A sealed copy could not be made."""
+
     async def on_not_restored(self, name: str, failure: Failure) -> None:
-        """A bundle could not be shown anew from its copy."""
+        """A bundle could not be shown anew from a copy."""
 
     async def on_ended(self, name: str, result: Result) -> None:
         """A bundle's part of the round is over; called once for each."""
@@ -53,8 +62,17 @@ class Rehearsal:
     def __init__(self) -> None:
         self.results: dict[str, Candidate | Rejected] = {}
 
-    async def on_prepared(self, _candidate: Candidate) -> None:
-        return None
+    async def on_prepared(self, candidate: Candidate) -> messages.Verdict:
+        return messages.Verdict(candidate.bundle, None)
+
+    async def on_opened(self, _candidate: Candidate) -> None:
+        raise AssertionError("a rehearsal opens nothing")
+
+    async def on_sealed(self, _header: SealedHeader) -> None:
+        raise AssertionError("a rehearsal seals nothing")
+
+    async def on_not_sealed(self, _name: str, _failure: Failure) -> None:
+        raise AssertionError("a rehearsal seals nothing")
 
     async def on_published(self, _record: PublishRecord) -> None:
         raise AssertionError("a rehearsal publishes nothing")
@@ -87,14 +105,16 @@ class Rounds:
         """Refreshes `bundles`, by name, with one worker."""
         await _Round(self, config, bundles, listener, floors).run()
 
-    async def restore(self, config: Config, steps: Mapping[str, RestoreBundle], listener: Listener) -> None:
+    async def restore(self, config: Config, steps: Mapping[str, Anew], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={},
             bundles={name: config.bundles[name] for name in steps},
-            restores=dict(steps),
+            restores={name: step for name, step in steps.items() if isinstance(step, RestoreBundle)},
+            unseals={name: step for name, step in steps.items() if isinstance(step, UnsealBundle)},
+            seal=_seal_place(config),
             foreground=config.foreground,
         )
         unheard = dict(steps)
@@ -119,6 +139,7 @@ class Rounds:
             sources={ref.source: self.sources.job(config, ref.source, asked, floors) for ref in asked},
             bundles=dict(bundles),
             restores={},
+            seal=_seal_place(config),
             foreground=config.foreground,
         )
 
@@ -135,11 +156,21 @@ class Rounds:
         return found
 
 
-async def _hear_restores(
-    channel: WorkerChannel, unheard: dict[str, RestoreBundle], listener: Listener
-) -> None:
+def _seal_place(config: Config) -> messages.SealPlace | None:
+    key = config.daemon.seal_key
+    return messages.SealPlace(str(config.daemon.state_dir), key) if key is not None else None
+
+
+async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:
     async for message in channel.messages():
         match message:
+            case messages.Prepared(candidate=candidate) if candidate.bundle in unheard:
+                await listener.on_opened(candidate)
+                number = unheard[candidate.bundle].generation
+                await channel.send_verdict(messages.Verdict(candidate.bundle, number))
+            case messages.Failed(rejected=Rejected(bundle=name, failures=[failure, *_])) if name in unheard:
+                del unheard[name]
+                await listener.on_not_restored(name, failure)
             case messages.Published(record=record) if record.bundle in unheard:
                 del unheard[record.bundle]
                 await listener.on_published(record)
@@ -171,6 +202,7 @@ class _Round:
         self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
+        self._sealing: set[str] = set()
 
     async def run(self) -> None:
         lost = local_failure("its worker ended before it was done")
@@ -188,6 +220,8 @@ class _Round:
         for name in list(self._open):
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))
+        for name in self._sealing:
+            await self._listener.on_not_sealed(name, local_failure("its worker was lost as it sealed"))
 
     async def _end_if_shown(self, name: str) -> bool:
         """Whether the worker had shown the bundle before it died without a word."""
@@ -221,17 +255,28 @@ class _Round:
                 case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
                     del self._publishing[name]
                     await self._end(name, (failure,))
+                case messages.Sealed() | messages.NotSealed() as told if told.bundle in self._sealing:
+                    self._sealing.discard(told.bundle)
+                    await self._hear_of_sealing(told)
                 case messages.Crashed(exception=exception):
                     raise WorkerLostError(f"its worker met a bug: {exception}")
                 case _:
                     raise ValueError("its worker spoke of what it was not asked for")
 
+    async def _hear_of_sealing(self, told: messages.Sealed | messages.NotSealed) -> None:
+        if isinstance(told, messages.Sealed):
+            await self._listener.on_sealed(told.header)
+        else:
+            await self._listener.on_not_sealed(told.bundle, told.failure)
+
     async def _answer(self, channel: WorkerChannel, candidate: Candidate) -> None:
-        generation = await self._listener.on_prepared(candidate)
-        if generation is not None:
-            self._publishing[candidate.bundle] = (generation, candidate)
-        await channel.send_verdict(messages.Verdict(candidate.bundle, generation))
-        if generation is None:
+        verdict = await self._listener.on_prepared(candidate)
+        if verdict.generation is not None:
+            self._publishing[candidate.bundle] = (verdict.generation, candidate)
+        if verdict.seal is not None:
+            self._sealing.add(candidate.bundle)
+        await channel.send_verdict(verdict)
+        if verdict.generation is None:
             await self._end(candidate.bundle, candidate)
 
     async def _end(self, name: str, result: Result) -> None:

@@ -84,7 +84,7 @@ class SourceBook:
 
     def count_calls(self, source: str, calls: Mapping[str, int]) -> None:
         """Requests that were sent for a source beside its fetches, by operation."""
-        self.state(source).calls.update(calls)
+        self.calls.count(source, calls)
 
     def lost(self, config: Config, source: str, endpoint: str) -> None:
         """A worker was killed before `source` had answered: the endpoint that it began with was silent."""

@@ -10,13 +10,15 @@ import pwd
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from secretsd.config.models import Bundle, Output
 from secretsd.errors import Failure, FailureClass, FailureError
-from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
+from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion, Unsealed
 from secretsd.refresh import messages, published
 from secretsd.refresh.examine import examine
 from secretsd.refresh.formats.interface import UnwritableError
@@ -49,9 +51,20 @@ def run(channel: socket.socket) -> None:
             refresh = _Refresh(job, reader, writer)
             refresh.run()
             refresh.restore()
+            refresh.unseal()
+            refresh.seal()
         except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug
             writer.write(messages.encode_message(messages.Crashed(type(error).__name__)))
             writer.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What a bundle is made of; `copy_of` and `unsealed` where it comes from a sealed copy."""
+
+    fetched: Mapping[SecretRef, FetchedSecret]
+    copy_of: int | None = None
+    unsealed: Unsealed | None = None
 
 
 class _TooSlowError(Exception):
@@ -75,10 +88,11 @@ class _Refresh:
         self.reader = reader
         self.writer = writer
         self.results: dict[SecretRef, FetchedSecret | FetchFailure] = {}
+        self.sealing: list[tuple[str, messages.SealOrder, _Material]] = []
         self.waiting = {
             name: {secret.ref for secret in bundle.secrets}
             for name, bundle in job.bundles.items()
-            if name not in job.restores
+            if name not in job.restores and name not in job.unseals
         }
 
     def run(self) -> None:
@@ -109,8 +123,15 @@ class _Refresh:
                 ignored={},
                 variable_digests=record.variable_digests,
                 copy_of=record.copy_of or step.copy_of,
+                unsealed=record.unsealed,
             )
             self._publish(candidate, step.generation, files, owner)
+
+    def unseal(self) -> None:
+        """Publishes bundles from their sealed copies, the ordinary way but for where they come from."""
+        for name, step in self.job.unseals.items():
+            bundle = self.job.bundles[name]
+            self._make(name, bundle, partial(self._opened, name, bundle, step.copy_of))
 
     def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
         deadline = time.monotonic() + self.job.budget_s
@@ -131,9 +152,13 @@ class _Refresh:
         self._send(messages.SourceAsked(name, source.calls, source.endpoints, source.view.skew_s))
 
     def _finish(self, name: str, bundle: Bundle) -> None:
+        self._make(name, bundle, lambda: _Material(self._fetched(bundle)))
+
+    def _make(self, name: str, bundle: Bundle, get: Callable[[], _Material]) -> None:
         signal.setitimer(signal.ITIMER_REAL, _BUNDLE_S)
         try:
-            candidate, files, owner = self._prepare(name, bundle)
+            material = get()
+            candidate, files, owner = self._prepare(name, bundle, material)
         except _TooSlowError:
             self._send(messages.Failed(Rejected(name, (_slow_failure(name),))))
             return
@@ -150,8 +175,42 @@ class _Refresh:
             signal.setitimer(signal.ITIMER_REAL, 0)
         self._send(messages.Prepared(candidate))
         verdict = messages.decode_verdict(self.reader.readline())
-        if verdict.generation is not None:
-            self._publish(candidate, verdict.generation, files, owner)
+        if verdict.generation is not None and not self._publish(candidate, verdict.generation, files, owner):
+            return
+        if verdict.seal is not None:
+            self.sealing.append((name, verdict.seal, material))
+
+    def seal(self) -> None:
+        """Last, when every bundle is shown: a disk that is full, or hangs, then holds up none."""
+        for name, order, material in self.sealing:
+            self._seal(name, order, material)
+
+    def _seal(self, name: str, order: messages.SealOrder, material: _Material) -> None:
+        # Here, not above: few hosts have sealed copies, and the rest need not carry a cryptographic library.
+        from secretsd.refresh.sealed import copies
+
+        try:
+            if order.is_renewal:
+                header = copies.renew(self._seal_place(), name, order.generation, now=time.time())
+            else:
+                fetched = material.fetched.values()
+                header = copies.make(self._seal_place(), name, order.generation, fetched, now=time.time())
+        except FailureError as error:
+            self._send(messages.NotSealed(name, error.failure))
+        else:
+            self._send(messages.Sealed(header))
+
+    def _opened(self, name: str, bundle: Bundle, generation: int) -> _Material:
+        """Raises: FailureError."""
+        from secretsd.refresh.sealed import copies  # as above
+
+        opened = copies.take(self._seal_place(), name, bundle, generation, now=time.time())
+        return _Material(opened.fetched, opened.generation, opened.unsealed)
+
+    def _seal_place(self) -> messages.SealPlace:
+        if self.job.seal is None:
+            raise ValueError("a job without a place for sealed copies")
+        return self.job.seal
 
     def _survey(self, name: str, bundle: Bundle) -> None:
         try:
@@ -171,8 +230,10 @@ class _Refresh:
             raise _RejectedError(failures)
         return {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
 
-    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
-        fetched = self._fetched(bundle)
+    def _prepare(
+        self, name: str, bundle: Bundle, material: _Material
+    ) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+        fetched = material.fetched
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
             raise _RejectedError(variables)
@@ -187,18 +248,22 @@ class _Refresh:
             defaults=variables.defaults,
             ignored=variables.ignored,
             variable_digests=variable_digests(key, name, variables.values),
+            copy_of=material.copy_of,
+            unsealed=material.unsealed,
         )
         return candidate, files, owner
 
     def _publish(
         self, candidate: Candidate, generation: int, files: tuple[RenderedFile, ...], owner: Owner
-    ) -> None:
+    ) -> bool:
+        """Whether the bundle is shown."""
         try:
             record = publish(Path(self.job.runtime_dir), candidate, generation, files, owner)
         except FailureError as error:
             self._send(messages.PublishFailed(candidate.bundle, error.failure))
-        else:
-            self._send(messages.Published(record))
+            return False
+        self._send(messages.Published(record))
+        return True
 
     def _digest_key(self) -> bytes:
         try:

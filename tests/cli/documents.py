@@ -91,6 +91,7 @@ def bundle(**fields: object) -> Document:
         "units": [unit()],
         "hold": None,
         "drift": {"count": 0, "last_at": None, "last": [], "repaired": True},
+        "sealed": None,
         **fields,
     }
 
@@ -101,6 +102,16 @@ def drift(**fields: object) -> Document:
         "last_at": ago(minutes=9),
         "last": ["env: mode is 0644, was published as 0600"],
         "repaired": True,
+        **fields,
+    }
+
+
+def sealed(**fields: object) -> Document:
+    return {
+        "in_use": True,
+        "confirmed_at": ago(hours=5),
+        "until": later(days=6),
+        "problem": "",
         **fields,
     }
 
@@ -185,7 +196,7 @@ def everything() -> Document:
     """A status in which each key that can be there is there."""
     bundles = {
         "trading-bot": failing(hold=rollback(), drift=drift(), units=[unit(until=later(hours=3))]),
-        "market-maker": bundle(),
+        "market-maker": bundle(sealed=sealed()),
         "arbitrage": bundle(state="published", units=[unit(), unit(unit="arb.service", state="failed")]),
         "new-bot": failing(
             state="missing", generation=None, published_at=None, confirmed_at=None, secrets=[], units=[]
@@ -221,6 +232,13 @@ PLAN: Document = {
             "copy_of": 3,
             "generation": 4,
             "reason": "its published files were altered",
+        },
+        {
+            "step": "UnsealBundle",
+            "bundle": "booted",
+            "copy_of": 6,
+            "generation": 7,
+            "reason": "from its sealed copy: its source does not help (unreachable)",
         },
         {"step": "KeepHeld", "bundle": "held"},
         {"step": "RemoveBundle", "bundle": "gone", "reason": "the configuration no longer names it"},

@@ -12,7 +12,7 @@ import pytest
 
 from secretsd.config.models import Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SealedHeader, SecretRef
 from secretsd.refresh import messages, rounds
 from secretsd.refresh.messages import Job, Verdict, WorkerMessage
 from secretsd.refresh.rounds import Result, Rounds
@@ -93,10 +93,22 @@ class Results:
         self.published: list[PublishRecord] = []
         self.asked: list[str] = []
         self.not_repaired: dict[str, str] = {}
+        self.opened: list[Candidate] = []
+        self.sealed: list[SealedHeader] = []
+        self.not_sealed: dict[str, str] = {}
 
-    async def on_prepared(self, candidate: Candidate) -> int | None:
+    async def on_prepared(self, candidate: Candidate) -> Verdict:
         self.asked.append(candidate.bundle)
-        return self.generation
+        return Verdict(candidate.bundle, self.generation)
+
+    async def on_opened(self, candidate: Candidate) -> None:
+        self.opened.append(candidate)
+
+    async def on_sealed(self, header: SealedHeader) -> None:
+        self.sealed.append(header)
+
+    async def on_not_sealed(self, name: str, failure: Failure) -> None:
+        self.not_sealed[name] = failure.code
 
     async def on_published(self, record: PublishRecord) -> None:
         self.published.append(record)
