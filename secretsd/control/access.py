@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ADMIN_GROUP = "secretsd-admin"
+
 # What a bundle's owner may do with that bundle.
 OWNER_COMMANDS = frozenset({"wait", "status", "ack"})
 

@@ -10,7 +10,6 @@ import os
 import pwd
 import select
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -19,18 +18,16 @@ from pathlib import Path
 
 from secretsd.config.models import Config
 from secretsd.control import protocol
-from secretsd.control.access import Admins, Peer, is_allowed
+from secretsd.control.access import ADMIN_GROUP, Admins, Peer, is_allowed
 from secretsd.control.commands import Commands
+from secretsd.control.peer import peer_of
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, LocalIOError, SecretsdError, UsageError
 from secretsd.refresh.conductor import Conductor
 
 log = logging.getLogger(__name__)
 
-ADMIN_GROUP = "secretsd-admin"
 _ONLY_ADMINS = f"only root and the group {ADMIN_GROUP}"
-_SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-_PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _MAX_CONNECTIONS = 1024  # in all; beyond it only administrators get in
 _SEND_S = 10.0  # for a client that does not read its answer
 _HANG_UP_CHECK_S = 1.0
@@ -226,18 +223,3 @@ async def _hang_up(writer: asyncio.StreamWriter, *, after: asyncio.Task[Reply]) 
     poll.register(writer.get_extra_info("socket").fileno(), select.POLLHUP)
     while not any(event & select.POLLHUP for _, event in poll.poll(0)):
         await asyncio.wait({after}, timeout=_HANG_UP_CHECK_S)
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Who is at the other end, as of its connect(2)."""
-    pid, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return Peer(pid, uid, frozenset({gid, *_peer_groups(connection)}))
-
-
-def _peer_groups(connection: socket.socket) -> list[int]:
-    """The supplementary groups; none where there are more than the buffer holds: rather refused."""
-    try:
-        packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _PEERGROUPS_BYTES)
-    except OSError:
-        return []
-    return [group for (group,) in struct.iter_unpack("I", packed)]

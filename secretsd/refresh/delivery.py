@@ -128,6 +128,7 @@ class Deliveries:
     ) -> None:
         """Writes down what came of it, or sets when to try again."""
         delivery = state.delivery(step.unit)
+        delivery.outcomes[report.outcome] += 1
         match report.outcome:
             case "starting":
                 delivery.waits += 1

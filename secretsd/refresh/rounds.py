@@ -93,6 +93,7 @@ class Rounds:
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
         self.sources = SourceBook()
+        self.lost = 0  # workers that did not end by themselves
 
     def expect(self, config: Config) -> None:
         """The next rounds are of `config`."""
@@ -123,6 +124,7 @@ class Rounds:
                 await channel.send_job(job)
                 await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
+            self.lost += 1
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
             record = listener.shown(name)
@@ -211,10 +213,12 @@ class _Round:
                 await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
+            self._rounds.lost += 1
             lost = OVERDUE
             for source, stops in self._unheard.items():
                 self._rounds.sources.lost(self._config, source, stops[0].endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
+            self._rounds.lost += 1
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
         for name in list(self._open):

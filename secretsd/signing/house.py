@@ -42,7 +42,7 @@ _PATIENCE_S = 2.0
 _NEEDS_A_RESTART = frozenset(
     {
         *("module", "token", "slot", "sessions", "dispatch", "queue", "hang_limit_s"),
-        *("socket", "seqpacket_socket", "state_dir"),
+        *("socket", "seqpacket_socket", "metrics_socket", "state_dir"),
     }
 )
 

@@ -1,4 +1,4 @@
-"""The two listening sockets: systemd's, by their names, or our own."""
+"""The listening sockets of the signer: systemd's, by their names, or our own."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from secretsd.errors import LocalIOError
 
 HTTP_NAME = "signer.sock"  # FileDescriptorName= of the socket units
 NATIVE_NAME = "signer.seq"
+METRICS_NAME = "metrics.sock"
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _BACKLOG = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`own` are the paths to remove in the end: none of systemd's."""
+    """`own` are the paths to remove in the end: none of systemd's. Without one of systemd's the socket for
+    metrics is made by who serves it: that it cannot be had must not keep the signer from its work."""
 
     http: socket.socket
     native: socket.socket
     own: tuple[Path, ...]
+    metrics: socket.socket | None = None
 
     def close(self) -> None:
-        for listener in (self.http, self.native):
-            listener.close()
+        for listener in (self.http, self.native, self.metrics):
+            if listener is not None:
+                listener.close()
         for path in self.own:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -44,7 +48,7 @@ def listen(config: Signer) -> Listeners:
     native = passed.get(NATIVE_NAME) or _bind(config.seqpacket_socket, socket.SOCK_SEQPACKET, own)
     # Accepted sockets inherit it: each native frame then says who sent it.
     native.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return Listeners(http, native, tuple(own))
+    return Listeners(http, native, tuple(own), passed.get(METRICS_NAME))
 
 
 def _passed_by_systemd() -> dict[str, socket.socket]:
