@@ -143,8 +143,10 @@ TURNED_AWAY = _metric("signer_connections_turned_away", "counter", "", "Connecti
 TOKEN_UP = _metric("signer_token_up", "gauge", "", "1 while the token can be used.")
 BREAKER_OPEN = _metric("signer_breaker_open", "gauge", "", "1 while the token fails again and again.")
 KEY_UP = _metric("signer_key_up", "gauge", "key", "1 where the key was found on the token and can be used.")
-AUDIT_RECORDS = _metric("audit_records", "counter", "", "Records of the audit log since the start.")
-AUDIT_WAITING = _metric("audit_records_lost", "gauge", "", "Records lost that no record has told of yet.")
+AUDIT_RECORDS = _metric(
+    "audit_records", "counter", "", "The number of the audit log's last record: all since the chain began."
+)
+AUDIT_LOST = _metric("audit_records_lost", "gauge", "", "Records lost that no record has told of yet.")
 AUDIT_UP = _metric(
     "audit_up", "gauge", "", "1 while the audit log can be written; else strict uses are refused."
 )
@@ -159,5 +161,5 @@ OF_REFRESHER = (
 )
 OF_SIGNER = (
     *(REQUESTS, REFUSALS, DURATION, QUEUE, UNDER_WAY, CONNECTIONS, TURNED_AWAY, TOKEN_UP, BREAKER_OPEN),
-    *(KEY_UP, AUDIT_RECORDS, AUDIT_WAITING, AUDIT_UP),
+    *(KEY_UP, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP),
 )
