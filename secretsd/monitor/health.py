@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from secretsd.control.check import Check
+from secretsd.control.check import Check, encoded
 
 SCHEMA = 1
 Word = Literal["ready", "degraded", "not ready"]
@@ -27,15 +27,8 @@ def word(checks: Sequence[Check]) -> Word:
 
 
 def document(daemon: str, checks: Sequence[Check]) -> dict[str, object]:
-    """The answer to `secretsctl health --json`, for one daemon."""
-    return {
-        "daemon": daemon,
-        "state": word(checks),
-        "checks": [
-            {"check": each.check, "state": each.state, "detail": each.detail, "fix": each.fix}
-            for each in worst_first(checks)
-        ],
-    }
+    """One daemon in `secretsctl health --json`; /readyz?json has it too."""
+    return {"daemon": daemon, "state": word(checks), "checks": encoded(worst_first(checks))}
 
 
 def text(checks: Sequence[Check]) -> str:
