@@ -8,6 +8,7 @@ from secretsd.control.check import Check
 from secretsd.monitor import catalogue
 from secretsd.monitor.common import common_metrics
 from secretsd.monitor.exposition import Sheet
+from secretsd.signing.errors import KINDS
 from secretsd.signing.house import House
 from secretsd.signing.tally import BOUNDS_S, Tally
 
@@ -32,9 +33,11 @@ def sheet(house: House, checks: Sequence[Check]) -> Sheet:
 
 
 def _tally(page: Sheet, tally: Tally) -> None:
-    for (key, operation, mechanism, result), count in tally.uses.items():
-        page.set(catalogue.REQUESTS, count, key, operation, mechanism, result)
-    for code, count in tally.refusals.items():
-        page.set(catalogue.REFUSALS, count, code)
+    # A series that is not there before its first event hides that event from rate() and increase().
+    for use in dict.fromkeys(each[:3] for each in tally.uses):
+        for result in ("ok", "failed", "refused"):
+            page.set(catalogue.REQUESTS, tally.uses[*use, result], *use, result)
+    for code in KINDS:
+        page.set(catalogue.REFUSALS, tally.refusals[code], code)
     for (key, operation), spread in tally.spreads.items():
         page.spread(catalogue.DURATION, BOUNDS_S, spread.counts, spread.sum_ns / 1e9, key, operation)

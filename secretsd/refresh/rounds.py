@@ -213,14 +213,13 @@ class _Round:
                 await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
-            self._rounds.lost += 1
             lost = OVERDUE
             for source, stops in self._unheard.items():
                 self._rounds.sources.lost(self._config, source, stops[0].endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
-            self._rounds.lost += 1
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
+        self._rounds.lost += bool(self._open)
         for name in list(self._open):
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))
