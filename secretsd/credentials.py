@@ -5,8 +5,10 @@ A place is "credential:NAME", which systemd has handed to this service, or "file
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 
 from secretsd.errors import SecretsdError
 
@@ -25,30 +27,41 @@ class UnreadableError(SecretsdError):
 
 def read_credential(place: str, *, longest_bytes: int) -> bytes:
     """The bytes at `place`, at most `longest_bytes`. Raises: UnreadableError."""
-    kind, _, rest = place.partition(":")
-    if kind == "credential":
-        directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
-        if not os.path.isabs(directory):
-            raise UnreadableError("no-service", "cannot be read: systemd has handed out no credentials")
-        return _read(os.path.join(directory, rest), longest_bytes, only_owner=False)
-    return _read(rest, longest_bytes, only_owner=True)
-
-
-def _read(path: str, longest_bytes: int, *, only_owner: bool) -> bytes:
-    try:
-        # Non-blocking: a pipe that somebody has put there must not hold us up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise UnreadableError("no-file", "is no file")
-            if only_owner and mode & 0o077:
-                raise UnreadableError("open-mode", "may be read by others than its owner")
-            content = os.read(descriptor, longest_bytes + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise UnreadableError("unreadable", f"cannot be read: {os.strerror(error.errno or 0)}") from None
+    with opened_credential(place) as descriptor:
+        content = _first_bytes(descriptor, longest_bytes + 1)
     if len(content) > longest_bytes:
         raise UnreadableError("too-long", f"is longer than {longest_bytes} bytes")
     return content
+
+
+@contextlib.contextmanager
+def opened_credential(place: str) -> Iterator[int]:
+    """A descriptor of the file at `place`, which is one, and whose owner alone may read it where it is a
+    "file:". For who wants to know whether it is there, and not what it holds. Raises: UnreadableError.
+    """
+    kind, _, rest = place.partition(":")
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "") if kind == "credential" else "/"
+    if not os.path.isabs(directory):
+        raise UnreadableError("no-service", "cannot be read: systemd has handed out no credentials")
+    try:
+        # Non-blocking: a pipe that somebody has put there must not hold us up.
+        descriptor = os.open(os.path.join(directory, rest), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise UnreadableError("unreadable", f"cannot be read: {os.strerror(error.errno or 0)}") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise UnreadableError("no-file", "is no file")
+        # systemd gives credentials to their service by an ACL, which shows in the group's bits.
+        if kind != "credential" and mode & 0o077:
+            raise UnreadableError("open-mode", "may be read by others than its owner")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _first_bytes(descriptor: int, count: int) -> bytes:
+    try:
+        return os.read(descriptor, count)
+    except OSError as error:
+        raise UnreadableError("unreadable", f"cannot be read: {os.strerror(error.errno or 0)}") from None

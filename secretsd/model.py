@@ -153,6 +153,7 @@ class SealedHeader:
     sealed_at: float  # seconds since the epoch
     confirmed_at: float  # seconds since the epoch; when the source last said that this is what it has
     key_id: str
+    stamp: int | None = None  # the value of the host's counter, where it has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ In clear the key is in this process and in a pipe to systemd-creds, never in a c
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import secrets
 import shutil
@@ -14,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secretsd.errors import ConfigError, LocalIOError, RefusedError, TryAgainError, UsageError
+from secretsd.refresh.sealed.choice import KEY_BYTES
 
 NAME = "secretsd-seal-key"
-KEY_BYTES = 32
+COUNTER = "tpm:0x1800e5d"  # an index of those that the TCG leaves to the owner
 STORE = Path("/etc/credstore.encrypted")
 DROP_IN = Path("/etc/systemd/system/secretsd.service.d/seal-key.conf")
 _SYSTEMD_CREDS = "systemd-creds"
@@ -28,6 +30,16 @@ _DROP_IN = f"""\
 # systemctl daemon-reload.
 [Service]
 LoadCredentialEncrypted={NAME}
+"""
+COUNTER_DROP_IN = Path("/etc/systemd/system/secretsd.service.d/seal-counter.conf")
+_TSS = "tss"  # the group that may open the TPM's device
+# DevicePolicy=closed of the unit stays: of all devices the TPM is the one that is added.
+COUNTER_DROP_IN_TEXT = f"""\
+# Written by secretsctl seal-setup --counter: workers read and increment a counter in the TPM.
+[Service]
+SupplementaryGroups={_TSS}
+PrivateDevices=no
+DeviceAllow=/dev/tpmrm0 rw
 """
 
 
@@ -56,6 +68,39 @@ def make_credential(with_key: str, *, force: bool) -> None:
     _run(["systemctl", "daemon-reload"])
 
 
+def make_counter(*, force: bool) -> None:
+    """A counter in the TPM that workers of secretsd.service may use from its next start on.
+
+    Raises: RefusedError, UsageError, ConfigError, LocalIOError, TryAgainError.
+    """
+    if os.geteuid() != 0:
+        raise RefusedError("only root may do this", advice="sudo secretsctl seal-setup --counter")
+    lacking = [tool for tool in ("tpm2_nvread", "tpm2_nvincrement") if shutil.which(tool) is None]
+    if lacking or not _has_group(_TSS):
+        raise ConfigError(["tpm2-tools are not installed here, or their group tss: apt install tpm2-tools"])
+    define_counter(force=force)
+    with _io_errors():
+        COUNTER_DROP_IN.parent.mkdir(mode=0o755, exist_ok=True)
+        _write_durably(COUNTER_DROP_IN, COUNTER_DROP_IN_TEXT.encode(), 0o644)
+    _run(["systemctl", "daemon-reload"])
+
+
+def define_counter(*, force: bool) -> None:
+    """Makes the TPM's index. Raises: UsageError, ConfigError, TryAgainError."""
+    handle = COUNTER.partition(":")[2]
+    known = _run(["tpm2_getcap", "handles-nv-index"]).decode(errors="replace").lower().split()
+    if handle in known and not force:
+        raise UsageError(
+            f"there is a counter already: {COUNTER}; nothing was done",
+            advice="--force makes a new one: copies are refused until their source has answered again",
+        )
+    if handle in known:
+        _run(["tpm2_nvundefine", handle, "--hierarchy", "o"])
+    attributes = "authread|authwrite|no_da|nt=counter"
+    _run(["tpm2_nvdefine", handle, "--hierarchy", "o", "--size", "8", "--attributes", attributes])
+    _run(["tpm2_nvincrement", handle, "--hierarchy", handle])  # it has no value before
+
+
 def make_file(path: Path, *, force: bool) -> None:
     """A new key in a file, 0600, of who runs this. Raises: UsageError, LocalIOError."""
     if path.exists() and not force:
@@ -68,8 +113,10 @@ def _encrypt(with_key: str, path: Path) -> None:
     """Puts the encrypted key at `path`, after it was decrypted once: a key that only encrypts is a trap."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     key = secrets.token_bytes(KEY_BYTES)
-    # No PCRs: a new firmware or boot loader must not take the key away in the middle of an outage.
-    bound = ["--tpm2-pcrs="] if "tpm2" in with_key else []
+    # To this TPM, and to no state of the machine: a new firmware or boot loader must not take the key away in
+    # the middle of an outage. Nobody measures into PCR 23; with none at all, systemd 252 encrypts what it
+    # cannot decrypt (tried).
+    bound = ["--tpm2-pcrs=23"] if "tpm2" in with_key else []
     try:
         _run([_SYSTEMD_CREDS, "encrypt", f"--with-key={with_key}", *bound, f"--name={NAME}", "-", draft], key)
         if _run([_SYSTEMD_CREDS, "decrypt", f"--name={NAME}", draft, "-"]) != key:
@@ -82,6 +129,12 @@ def _encrypt(with_key: str, path: Path) -> None:
         _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _has_group(name: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(grp.getgrnam(name))
+    return False
 
 
 def _must_have_tpm2() -> None:

@@ -39,6 +39,7 @@ _RATE = re.compile(r"([0-9]{1,9})/([smh])")
 _LOOPBACK = re.compile(r"127(\.(0|[1-9][0-9]{0,2})){3}")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
+_COUNTER = re.compile(r"tpm:0x1[0-9a-f]{6}")  # the handles of NV indices begin with 01
 _MOST_SESSIONS = 512
 _LARGEST_MESSAGE_BYTES = 61440
 _LONGEST_TOKEN_TEXT_BYTES = 64
@@ -312,6 +313,11 @@ CredentialPlace = Annotated[
     str,
     Kind("credential:NAME or file:PATH"),
     _only(_is_place, "must be credential:NAME or file:/ABSOLUTE/PATH: the value itself never stands here"),
+]
+CounterPlace = Annotated[
+    str,
+    Kind("tpm:HANDLE"),
+    _only(_COUNTER.fullmatch, "must be tpm:0x1XXXXXX, an index of the TPM: secretsctl seal-setup --counter"),
 ]
 VaultAddress = Annotated[
     str,

@@ -129,15 +129,30 @@ def is_path_below(path: str) -> bool:
 
 
 def hidden_directories(config: Config) -> Iterator[Problem]:
-    """Directories that the installed service cannot see, whatever their mode."""
+    """What the installed service cannot see, whatever its mode."""
     if config.foreground:
         return
     for name, source in config.sources.items():
-        if isinstance(source, FileSource) and f"{source.directory}/".startswith(
-            tuple(f"{d}/" for d in _HIDDEN)
-        ):
-            yield Problem(
-                ("sources", name, "directory"),
-                "'directory' is hidden from secretsd.service by its sandbox: take one below /etc or /srv, or"
-                " run secretsd in the foreground with a runtime_dir of its own",
-            )
+        for key, path in _places(source):
+            if f"{path}/".startswith(tuple(f"{hidden}/" for hidden in _HIDDEN)):
+                yield Problem(
+                    ("sources", name, *key),
+                    f"{key[-1]!r} is hidden from secretsd.service by its sandbox: take one below /etc or"
+                    " /srv, or run secretsd in the foreground with a runtime_dir of its own",
+                )
+
+
+def _places(source: SourceConfig) -> Iterator[tuple[KeyPath, str]]:
+    """What a source reads on this host, by its key."""
+    match source:
+        case FileSource(directory=directory):
+            yield ("directory",), str(directory)
+        case VaultSource(address=address, ca_file=ca_file, login=login):
+            if address.startswith("unix://"):
+                yield ("address",), address.removeprefix("unix://")
+            if ca_file is not None:
+                yield ("ca_file",), str(ca_file)
+            for key in ("token", "secret_id"):
+                place = getattr(login, key, "")
+                if place.startswith("file:"):
+                    yield ("login", key), place.removeprefix("file:")

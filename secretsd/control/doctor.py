@@ -13,6 +13,7 @@ from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.control.push_report import push_check
+from secretsd.control.sealed_checks import sealed_checks
 from secretsd.control.source_checks import source_checks
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
@@ -33,6 +34,7 @@ async def examine(conductor: Conductor) -> list[Check]:
         *await _differs_from_its_files(conductor),
         *_rights(config),
         _state_dir(conductor),
+        *sealed_checks(config, conductor.states, now=time.time()),
         *_alerts(conductor),
         *await helper,
     ]

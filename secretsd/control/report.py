@@ -77,7 +77,9 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
             "last": list(state.drift.last),
             "repaired": not state.drift.is_open,
         },
-        "sealed": sealed_document(state, bundle),
+        "sealed": sealed_document(
+            state, bundle, has_counter=conductor.config.daemon.seal_counter is not None
+        ),
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
 
@@ -88,7 +90,7 @@ def is_too_old(bundle: Bundle, state: BundleState) -> bool:
     return bundle.max_age_s is not None and age_s is not None and age_s > bundle.max_age_s
 
 
-def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | None:
+def sealed_document(state: BundleState, bundle: Bundle, *, has_counter: bool) -> dict[str, object] | None:
     """The sealed copy that is published, or that a boot would take; None where none is configured."""
     if bundle.sealed_copy is None:
         return None
@@ -102,6 +104,7 @@ def sealed_document(state: BundleState, bundle: Bundle) -> dict[str, object] | N
         "confirmed_at": _iso(confirmed_at),
         "until": _iso(until),
         "problem": state.sealed_problem.message if state.sealed_problem else "",
+        "has_counter": has_counter,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from secretsd.push.messages import Assignment
 
 WAIT_S = 20  # the longest that SQS allows
+# What a listener that was lost had taken comes again after this long. Deleting follows within milliseconds.
+_HIDDEN_S = 10
 # An answer that drips in is given up; a silent connection is, too, a little after the wait's end.
 _DEADLINE_S = WAIT_S + 8.0
 _TIMEOUTS = Timeouts(connect_s=3.0, read_s=WAIT_S + 5.0)
@@ -65,6 +68,7 @@ class Queue:
         self._assignment = assignment
         self._counts: Counter[str] = Counter()
         self._client: Any = None  # botocore makes its clients' methods at run time
+        self._is_whole = False  # the last answer was SQS's, and all of it
 
     def take_calls(self) -> dict[str, int]:
         """Requests sent since this was last asked, by operation ("ReceiveMessage")."""
@@ -75,11 +79,14 @@ class Queue:
     def receive(self, *, wait_s: int = WAIT_S) -> tuple[Message, ...]:
         """Up to 10 messages; none where none came within `wait_s`. Blocks for at most 28 s.
 
-        An answer that was cut short looks like one without messages: they come again when their time of
-        being invisible is over. Raises: QueueFailedError.
+        Raises: QueueFailedError.
         """
         answer = self._call(
-            _RECEIVE, "receive_message", MaxNumberOfMessages=MOST_MESSAGES, WaitTimeSeconds=wait_s
+            _RECEIVE,
+            "receive_message",
+            MaxNumberOfMessages=MOST_MESSAGES,
+            WaitTimeSeconds=wait_s,
+            VisibilityTimeout=_HIDDEN_S,
         )
         messages = answer.get("Messages", [])
         if not isinstance(messages, list) or not all(isinstance(each, Mapping) for each in messages):
@@ -103,8 +110,9 @@ class Queue:
         try:
             with _alarm():
                 self._client = self._client or self._open()
+                self._is_whole = False
                 answer = getattr(self._client, operation)(QueueUrl=self._assignment.queue_url, **parameters)
-            if isinstance(answer, Mapping):
+            if self._is_whole and isinstance(answer, Mapping):
                 return answer
             fault = INCOMPLETE
         except _TooLateError:
@@ -128,6 +136,7 @@ class Queue:
             config=client_config(_TIMEOUTS),
         )
         client.meta.events.register("before-send.sqs", self._count)
+        client.meta.events.register("response-received.sqs", self._look_at)
         return client
 
     def _region(self, session: Session) -> str | None:
@@ -139,6 +148,13 @@ class Queue:
             self._assignment.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         )
         return found if isinstance(found, str) else None
+
+    def _look_at(self, response_dict: Mapping[str, Any] | None = None, **_: object) -> None:
+        """botocore takes a page of a proxy, and an answer that was cut short, for an empty queue."""
+        try:
+            self._is_whole = response_dict is not None and isinstance(json.loads(response_dict["body"]), dict)
+        except (ValueError, RecursionError):
+            self._is_whole = False
 
     def _count(self, event_name: str, **_: object) -> None:
         self._counts[event_name.rpartition(".")[2]] += 1

@@ -127,7 +127,6 @@ def _queue(name: str, *, sender: str, sender_arn: Template) -> Template:
                 "QueueName": name,
                 "MessageRetentionPeriod": _RETENTION_S,
                 "ReceiveMessageWaitTimeSeconds": 20,
-                "VisibilityTimeout": 30,
                 "SqsManagedSseEnabled": True,
             },
         },

@@ -162,13 +162,6 @@ class Bundles:
         if name in self.states:
             self.starts.expect(name, self.config)
 
-    def is_attempted(self, name: str) -> bool:
-        """Whether the bundle's first round has ended, and what comes of its sealed copy is known."""
-        state = self.states.get(name)
-        if state is None or name not in self.config.bundles:
-            return True
-        return state.ended > 0 and not self.unsealing.is_expected(name, self.config.bundles[name])
-
     def is_intact(self, name: str) -> bool:
         """Whether the bundle is published and every file still is what was published. Opens no file."""
         state = self.states.get(name)
@@ -268,6 +261,8 @@ class Bundles:
         state.show(record)
         if former is None:
             state.take_over(wall=time.time(), monotonic=time.monotonic())
+            self.confirmations.note(name, self.config)
+            self.unsealing.on_published(record)
         state.drift.is_open = False
         self.restores.succeeded(name)
         self.notebook.note_shown(name, record)

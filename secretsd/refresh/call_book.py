@@ -98,8 +98,10 @@ class CallBook:
         self._seen_until[source] = now
         self.totals.setdefault(source, Counter()).update(calls)
         self._days = counted(self._days, self.today, source, Tally(seen_s, calls))
-        if self._path is not None and now - self._written_at >= _WRITE_EVERY_S:
-            self._written_at = now
+        if self._path is None or now - self._written_at < _WRITE_EVERY_S:
+            return
+        self._written_at = now
+        if self._writer is None or self._writer.done():  # a disk that hangs has one write waiting, not many
             self._writer = asyncio.create_task(self._write(self._path), name="writing the counts of calls")
 
     async def close(self) -> None:

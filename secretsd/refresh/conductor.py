@@ -25,6 +25,7 @@ from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
+from secretsd.refresh.source_book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
 from secretsd.refresh.watch import Watch
@@ -194,7 +195,7 @@ class Conductor:
         config, rehearsal = self.config, Rehearsal()
         for group in self._groups(names).values():
             wanted = {name: config.bundles[name] for name in group}
-            await self._rounds.run(config, wanted, rehearsal, self.bundles.floors(group))
+            await self._rounds.run(config, wanted, rehearsal, self._terms(group, by_hand=True))
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
@@ -210,7 +211,7 @@ class Conductor:
         """What a refresh of the bundle would publish now. Fetches, publishes nothing."""
         rehearsal = Rehearsal()
         wanted = {name: self.config.bundles[name]}
-        await self._rounds.run(self.config, wanted, rehearsal, self.bundles.floors(wanted))
+        await self._rounds.run(self.config, wanted, rehearsal, self._terms(wanted, by_hand=True))
         return rehearsal.results[name]
 
     async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
@@ -240,6 +241,7 @@ class Conductor:
         return {sources: group for sources, group in groups.items() if sources not in self._flights}
 
     def _take_off(self, sources: Sources, names: frozenset[str]) -> None:
+        terms = self._terms(names, by_hand=bool(self._requested & names))
         self._requested -= names
         with contextlib.suppress(LocalIOError):
             # Somebody may have taken away what every publish needs; what cannot be mended fails there.
@@ -247,10 +249,13 @@ class Conductor:
         self.bundles.begin(names, dice=random.random())
         # Now: by the time that the task begins, a reload may have let go of some.
         config, wanted = self.config, {name: self.bundles.wanted(name) for name in sorted(names)}
-        flight = self._rounds.run(config, wanted, self.bundles, self.bundles.floors(names))
+        flight = self._rounds.run(config, wanted, self.bundles, terms)
         task = asyncio.create_task(flight, name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
         self._flights[sources] = _Flight(names, task)
+
+    def _terms(self, names: Collection[str], *, by_hand: bool) -> Terms:
+        return Terms(self.bundles.floors(names), by_hand)
 
     async def _restore(self) -> None:
         """Looks at every bundle if it is time to; one worker restores all that are to be."""

@@ -123,7 +123,8 @@ def after_reboot(hold: Hold, digest: str) -> Hold:
 
 def of_a_pinned_version(name: str, failure: Failure) -> Failure:
     """What to do about a version that an operator holds and that a reboot has made us ask for."""
-    if failure.failure_class is not FailureClass.REFUSAL:
+    # A version that was pruned is no refusal to sources that tell it from a secret that is gone.
+    if failure.failure_class is not FailureClass.REFUSAL and failure.code != "secret-empty":
         return failure
     advice = f"this version is held, and gone: secretsctl resume {name} publishes what the source has now"
     return replace(failure, advice=advice)

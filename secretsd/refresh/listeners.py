@@ -18,6 +18,7 @@ from secretsd.refresh.schedule import retry_delay
 
 log = logging.getLogger(__name__)
 
+LISTENER_LOST = "listener-lost"
 _MAX_LINE_BYTES = 256 * 1024
 # It waits at the queue for 20 s, and after a failure for up to 60 s: what says nothing for longer hangs.
 _SILENCE_S = 120.0
@@ -101,7 +102,7 @@ class Listener:
 
 def _lost(source: str, reason: str) -> Failure:
     return Failure(
-        code="listener-lost",
+        code=LISTENER_LOST,
         failure_class=FailureClass.IO,
         message=f"the process that listens to the queue of source {source} was lost: {reason}",
         advice="it is started again by itself; if it stays: see journalctl -u secretsd, and this host's "

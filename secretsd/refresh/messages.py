@@ -53,10 +53,14 @@ class SourceJob:
 
 @dataclass(frozen=True, slots=True)
 class SealPlace:
-    """Where sealed copies lie, and where their key is: "credential:NAME" or "file:PATH"."""
+    """Where sealed copies lie, and where their key is: "credential:NAME" or "file:PATH".
+
+    `counter` is "tpm:HANDLE", None for a host without one.
+    """
 
     state_dir: str
     key: str
+    counter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

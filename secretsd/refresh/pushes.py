@@ -21,7 +21,7 @@ from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, N
 from secretsd.refresh import hints
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.hints import Expected, Told
-from secretsd.refresh.listeners import Listener
+from secretsd.refresh.listeners import LISTENER_LOST, Listener
 from secretsd.refresh.push_state import HEALTHY_S, PushState, due_at
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ class Pushes:
                     reasons = {"source": source, "reason": failure.message, "advice": failure.advice}
                     log.warning("queue of the push does not answer", extra=reasons)
                 state.failure = failure
+                if failure.code == LISTENER_LOST:
+                    self._be_silent(source)  # what it had taken and not told comes again late
                 state.restarts = self._listeners[source].restarts
             case Deleted(failure=failure):
                 if failure is not None and state.deletion is None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
+from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
-from secretsd.refresh.source_book import SourceBook
+from secretsd.refresh.source_book import SourceBook, Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -24,8 +23,7 @@ WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
-Floors = Mapping[SecretRef, Floor]
-_NO_FLOORS: Floors = MappingProxyType({})
+_ANY_TERMS = Terms()
 
 
 class Listener(Protocol):
@@ -101,10 +99,10 @@ class Rounds:
         self.sources.calls.follow(config.sources)
 
     async def run(
-        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, floors: Floors = _NO_FLOORS
+        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, terms: Terms = _ANY_TERMS
     ) -> None:
         """Refreshes `bundles`, by name, with one worker."""
-        await _Round(self, config, bundles, listener, floors).run()
+        await _Round(self, config, bundles, listener, terms).run()
 
     async def restore(self, config: Config, steps: Mapping[str, Anew], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
@@ -133,12 +131,12 @@ class Rounds:
             else:
                 await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, bundles: Mapping[str, Bundle], floors: Floors = _NO_FLOORS) -> messages.Job:
+    def job(self, config: Config, bundles: Mapping[str, Bundle], terms: Terms = _ANY_TERMS) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
-            sources={ref.source: self.sources.job(config, ref.source, asked, floors) for ref in asked},
+            sources={ref.source: self.sources.job(config, ref.source, asked, terms) for ref in asked},
             bundles=dict(bundles),
             restores={},
             seal=_seal_place(config),
@@ -149,18 +147,20 @@ class Rounds:
         """What `source` grants of all that the bundles want of it; publishes nothing."""
         wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
         refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
-        job = self.sources.job(config, source, refs, {})
+        job = self.sources.job(config, source, refs, Terms(by_hand=True))
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
         if found.identity is not None:
-            self.sources.keep_identity(source, found.identity)
+            self.sources.keep_identity(config, source, found.identity)
         if found.asked is not None:
             self.sources.heard(config, found.asked)
         return found
 
 
 def _seal_place(config: Config) -> messages.SealPlace | None:
-    key = config.daemon.seal_key
-    return messages.SealPlace(str(config.daemon.state_dir), key) if key is not None else None
+    daemon = config.daemon
+    if daemon.seal_key is None:
+        return None
+    return messages.SealPlace(str(daemon.state_dir), daemon.seal_key, daemon.seal_counter)
 
 
 async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:
@@ -194,14 +194,14 @@ class _Round:
         config: Config,
         bundles: Mapping[str, Bundle],
         listener: Listener,
-        floors: Floors,
+        terms: Terms,
     ) -> None:
         self._rounds = rounds
         self._config = config
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
-        self._job = rounds.job(config, bundles, floors)
-        self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
+        self._job = rounds.job(config, bundles, terms)
+        self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
         self._sealing: set[str] = set()
@@ -214,8 +214,10 @@ class _Round:
                 await self._converse(channel)
         except TimeoutError:
             lost = OVERDUE
-            for source, stops in self._unheard.items():
-                self._rounds.sources.lost(self._config, source, stops[0].endpoint)
+            for source, route in self._unheard.items():
+                # A probe comes last: once every bundle has its answer, nothing else can hang.
+                silent = route.probe if route.probe is not None and not self._open else route.stops[0]
+                self._rounds.sources.lost(self._config, source, silent.endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
@@ -242,7 +244,7 @@ class _Round:
                 case messages.IdentityResolved(source=source, identity=identity) if (
                     source in self._job.sources
                 ):
-                    self._rounds.sources.keep_identity(source, identity)
+                    self._rounds.sources.keep_identity(self._config, source, identity)
                 case messages.SourceAsked(source=source) as told if source in self._job.sources:
                     self._unheard.pop(source, None)
                     self._rounds.sources.heard(self._config, told)

@@ -11,9 +11,10 @@ import random
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
 from secretsd.refresh import messages, regions
@@ -28,11 +29,20 @@ log = logging.getLogger(__name__)
 _LONGEST_RETRY_S = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a round asks its sources."""
+
+    floors: Mapping[SecretRef, Floor] = field(default_factory=dict)
+    by_hand: bool = False  # somebody wants what is true now: the home region first, wherever we are
+
+
 @dataclass(slots=True)
 class SourceState:
     """One source, by its name in the configuration."""
 
     identity: Identity | None = None
+    identity_of: SourceConfig | None = None  # the table that it was had by: another one may mean another role
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
     fetches: Counter[str] = field(default_factory=Counter)  # since this start: "answers" and "fails"
@@ -51,28 +61,32 @@ class SourceBook:
         return self.sources.setdefault(source, SourceState())
 
     def job(
-        self, config: Config, source: str, asked: Collection[SecretRef], floors: Mapping[SecretRef, Floor]
+        self, config: Config, source: str, asked: Collection[SecretRef], terms: Terms
     ) -> messages.SourceJob:
         """What a worker needs to fetch `asked` from `source`."""
         table, known = config.sources[source], self.state(source)
         ways = stops(table)
         if not ways:
             return messages.SourceJob(table)
-        route = regions.route(ways, known.use, now=time.monotonic(), cautious=False)
+        use = RegionInUse() if terms.by_hand else known.use
+        route = regions.route(ways, use, now=time.monotonic())
         first = self.breakers.get(route.stops[0].endpoint, Breaker())
+        identity = known.identity if known.identity_of == table else None
         return messages.SourceJob(
             config=table,
-            route=regions.route(ways, known.use, now=time.monotonic(), cautious=first.wants_caution),
-            floors={ref: floors[ref] for ref in asked if ref in floors},
-            identity=known.identity,
-            renew_identity=known.identity is None or needs_refresh(known.identity, time.time()),
+            route=replace(route, cautious=first.wants_caution),
+            floors={ref: terms.floors[ref] for ref in asked if ref in terms.floors},
+            identity=identity,
+            renew_identity=needs_refresh(identity, time.time()),
             witness=min(known.granted - set(asked), key=str, default=None),
         )
 
     # --- what workers tell -----------------------------------------------------------------------------
 
-    def keep_identity(self, source: str, identity: Identity) -> None:
-        self.state(source).identity = identity
+    def keep_identity(self, config: Config, source: str, identity: Identity) -> None:
+        """For the next worker, as long as the source's table stays as it is in `config`."""
+        known = self.state(source)
+        known.identity, known.identity_of = identity, config.sources.get(source)
 
     def heard(self, config: Config, told: messages.SourceAsked) -> None:
         """What asking a source took."""
@@ -89,8 +103,8 @@ class SourceBook:
         self.calls.count(source, calls)
 
     def lost(self, config: Config, source: str, endpoint: str) -> None:
-        """A worker was killed before `source` had answered: the endpoint that it began with was silent."""
-        self._see(config, source, (EndpointSeen(endpoint, "fails", "no-answer"),))
+        """A worker was killed while `source` waited for this endpoint."""
+        self._see(config, source, (EndpointSeen(endpoint, "fails", regions.SILENT),))
 
     def _see(self, config: Config, source: str, seen: Collection[EndpointSeen]) -> None:
         now, wall, known = time.monotonic(), time.time(), self.state(source)
@@ -133,6 +147,10 @@ class SourceBook:
         """Before this monotonic time nobody asks by himself for `bundle`; 0 where its sources answer."""
         names = {secret.source for secret in bundle.secrets} & config.sources.keys()
         return max((self._source_retry_at(config, name) for name in names), default=0.0)
+
+    def is_out(self, config: Config, source: str) -> bool:
+        """Whether no endpoint of the source answers."""
+        return self._source_retry_at(config, source) > 0
 
     def _source_retry_at(self, config: Config, source: str) -> float:
         ways = [self.breakers.get(stop.endpoint, Breaker()) for stop in stops(config.sources[source])]

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
-from secretsd.model import Rejected
+from secretsd.model import PublishRecord, Rejected
 from secretsd.refresh.plan import UnsealBundle, plan
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.sealed.choice import choose
+from secretsd.refresh.sealed.refusals import moment_in_words
 from secretsd.refresh.state import BundleState
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,13 @@ class Unsealing:
                 found[name] = step
         return found
 
-    def is_expected(self, name: str, bundle: Bundle) -> bool:
-        """Whether a copy is about to be published: READY waits for that."""
-        state = self._states.get(name)
-        is_opening = state is not None and state.record is None and self._restores.is_under_way(name)
-        return is_opening or self._step(name, bundle) is not None
+    def is_attempted(self, name: str, bundles: Mapping[str, Bundle]) -> bool:
+        """Whether the bundle's first round has ended, and no copy is about to be published after it."""
+        state, bundle = self._states.get(name), bundles.get(name)
+        if state is None or bundle is None:
+            return True
+        is_opening = state.record is None and self._restores.is_under_way(name)
+        return state.ended > 0 and not is_opening and self._step(name, bundle) is None
 
     def _step(self, name: str, bundle: Bundle) -> UnsealBundle | None:
         state = self._states.get(name)
@@ -55,6 +58,16 @@ class Unsealing:
         """Why no copy is to be opened although there are some; None where one is, or where there are none."""
         chosen = choose(name, state.sealed, state.entry.hold, state.entry.history)
         return chosen if isinstance(chosen, Failure) else None
+
+    def on_published(self, record: PublishRecord) -> None:
+        """A copy is what is published now."""
+        if record.unsealed is not None:
+            confirmed, until = (
+                moment_in_words(at) for at in (record.unsealed.confirmed_at, record.unsealed.until)
+            )
+            fields = {"bundle": record.bundle, "confirmed": confirmed, "refused_from": until}
+            log.warning("published from its sealed copy", extra=fields)
+            self._states[record.bundle].refused_copy = None
 
     def on_failed(self, name: str, failure: Failure) -> None:
         """The copy may not be used, or could not be published."""

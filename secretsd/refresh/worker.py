@@ -5,24 +5,20 @@ Nothing that holds a value leaves: the conductor gets names, version ids, keyed 
 
 from __future__ import annotations
 
-import os
-import pwd
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
-from secretsd.config.models import Bundle, Output
+from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion, Unsealed
 from secretsd.refresh import messages, published
 from secretsd.refresh.examine import examine
-from secretsd.refresh.formats.interface import UnwritableError
-from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.publish import (
     Owner,
     RenderedFile,
@@ -31,10 +27,11 @@ from secretsd.refresh.publish import (
     publish,
     variable_digests,
 )
+from secretsd.refresh.rendering import RejectedError, owner_of, render_all
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 from secretsd.refresh.survey import survey
-from secretsd.refresh.validate import Variables, validate
+from secretsd.refresh.validate import validate
 
 # Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
 _BUNDLE_S = 2.0
@@ -88,6 +85,7 @@ class _Refresh:
         self.reader = reader
         self.writer = writer
         self.results: dict[SecretRef, FetchedSecret | FetchFailure] = {}
+        self.deadline = time.monotonic() + job.budget_s
         self.sealing: list[tuple[str, messages.SealOrder, _Material]] = []
         self.waiting = {
             name: {secret.ref for secret in bundle.secrets}
@@ -110,7 +108,7 @@ class _Refresh:
         for name, step in self.job.restores.items():
             try:
                 record, files = published.read_copy(runtime_dir, name, step.copy_of)
-                owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
+                owner = owner_of(self.job.bundles[name], foreground=self.job.foreground)
             except FailureError as error:
                 self._send(messages.PublishFailed(name, error.failure))
                 continue
@@ -134,13 +132,12 @@ class _Refresh:
             self._make(name, bundle, partial(self._opened, name, bundle, step.copy_of))
 
     def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
-        deadline = time.monotonic() + self.job.budget_s
         for name, source_job in self.job.sources.items():
             wanted = {s.ref: None for b in self.job.bundles.values() for s in b.secrets if s.source == name}
             refs = list(wanted)
             source = registry.open_source(name, source_job)
             try:
-                yield from source.fetch(refs, deadline=deadline)
+                yield from source.fetch(refs, deadline=self.deadline)
             except MemoryError:
                 yield from (FetchFailure(ref, _too_big(ref)) for ref in refs if ref not in self.results)
             if isinstance(source, RemoteSource):
@@ -165,7 +162,7 @@ class _Refresh:
         except FailureError as error:
             self._send(messages.Failed(Rejected(name, (error.failure,))))
             return
-        except _RejectedError as error:
+        except RejectedError as error:
             self._send(messages.Failed(Rejected(name, error.failures)))
             return
         except Exception as error:  # noqa: BLE001 - one bundle's bug must not stop the others
@@ -181,11 +178,21 @@ class _Refresh:
             self.sealing.append((name, verdict.seal, material))
 
     def seal(self) -> None:
-        """Last, when every bundle is shown: a disk that is full, or hangs, then holds up none."""
-        for name, order, material in self.sealing:
-            self._seal(name, order, material)
+        """Last, when every bundle is shown: a disk that is full, or hangs, then holds up none.
 
-    def _seal(self, name: str, order: messages.SealOrder, material: _Material) -> None:
+        What a slow disk leaves no time for is ordered again in the next round.
+        """
+        for name, order, material in self.sealing:
+            is_in_time = time.monotonic() < self.deadline
+            self._send(
+                self._sealed(name, order, material)
+                if is_in_time
+                else messages.NotSealed(name, _no_time_to_seal(name))
+            )
+
+    def _sealed(
+        self, name: str, order: messages.SealOrder, material: _Material
+    ) -> messages.Sealed | messages.NotSealed:
         # Here, not above: few hosts have sealed copies, and the rest need not carry a cryptographic library.
         from secretsd.refresh.sealed import copies
 
@@ -196,9 +203,8 @@ class _Refresh:
                 fetched = material.fetched.values()
                 header = copies.make(self._seal_place(), name, order.generation, fetched, now=time.time())
         except FailureError as error:
-            self._send(messages.NotSealed(name, error.failure))
-        else:
-            self._send(messages.Sealed(header))
+            return messages.NotSealed(name, error.failure)
+        return messages.Sealed(header)
 
     def _opened(self, name: str, bundle: Bundle, generation: int) -> _Material:
         """Raises: FailureError."""
@@ -215,7 +221,7 @@ class _Refresh:
     def _survey(self, name: str, bundle: Bundle) -> None:
         try:
             found = messages.Surveyed(survey(name, bundle, self._fetched(bundle)))
-        except _RejectedError as error:
+        except RejectedError as error:
             self._send(messages.Failed(Rejected(name, error.failures)))
         except Exception as error:  # noqa: BLE001 - its text may quote a value
             self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
@@ -223,11 +229,11 @@ class _Refresh:
             self._send(found)
 
     def _fetched(self, bundle: Bundle) -> dict[SecretRef, FetchedSecret]:
-        """Every secret of the bundle. Raises: _RejectedError."""
+        """Every secret of the bundle. Raises: RejectedError."""
         results = {secret.ref: self.results[secret.ref] for secret in bundle.secrets}
         failures = tuple(result.failure for result in results.values() if isinstance(result, FetchFailure))
         if failures:
-            raise _RejectedError(failures)
+            raise RejectedError(failures)
         return {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
 
     def _prepare(
@@ -236,9 +242,9 @@ class _Refresh:
         fetched = material.fetched
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
-            raise _RejectedError(variables)
-        files = _render_all(bundle, variables)
-        owner = _owner(bundle, foreground=self.job.foreground)
+            raise RejectedError(variables)
+        files = render_all(bundle, variables)
+        owner = owner_of(bundle, foreground=self.job.foreground)
         key = self._digest_key()
         candidate = Candidate(
             bundle=name,
@@ -276,66 +282,21 @@ class _Refresh:
         self.writer.flush()
 
 
-class _RejectedError(Exception):
-    def __init__(self, failures: tuple[Failure, ...]) -> None:
-        super().__init__()
-        self.failures = failures
-
-
-def _render_all(bundle: Bundle, variables: Variables) -> tuple[RenderedFile, ...]:
-    """Raises: _RejectedError with what each of the outputs cannot hold."""
-    files: list[RenderedFile] = []
-    failures: list[Failure] = []
-    for output in bundle.outputs:
-        try:
-            contents = FORMATS[output.format].render(variables.values)
-        except UnwritableError as error:
-            failures += [_unwritable(output, variables, name, why) for name, why in error.reasons.items()]
-        else:
-            base = PurePosixPath(output.path)
-            files += [RenderedFile(str(base / below), content) for below, content in contents.items()]
-    if failures:
-        raise _RejectedError(tuple(failures))
-    return tuple(files)
-
-
-def _unwritable(output: Output, variables: Variables, name: str, why: str) -> Failure:
-    origin = variables.origins.get(name)
-    return Failure(
-        code="unwritable",
-        failure_class=FailureClass.DATA,
-        message=f"{name} from {origin or 'its default'} {why} (format {output.format}, output {output.path})",
-        advice="change the secret's value, or publish it in another format",
-        secret=origin,
-        variable=name,
-    )
-
-
-def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
-    if bundle.owner is None:
-        return Owner()
-    try:
-        entry = pwd.getpwnam(bundle.owner)
-    except KeyError:
-        raise FailureError(
-            Failure(
-                code="unknown-owner",
-                failure_class=FailureClass.IO,
-                message=f"the user {bundle.owner} does not exist on this host",
-                advice=f"create the user {bundle.owner}, or name another owner",
-            )
-        ) from None
-    if foreground and entry.pw_uid == os.geteuid():
-        return Owner()
-    return Owner(entry.pw_uid, entry.pw_gid)
-
-
 def _slow_failure(bundle: str) -> Failure:
     return Failure(
         code="too-slow",
         failure_class=FailureClass.DATA,
         message=f"checking bundle {bundle} took longer than {_BUNDLE_S:.0f} s",
         advice="simplify the patterns of its variables: nested repetition can take forever",
+    )
+
+
+def _no_time_to_seal(bundle: str) -> Failure:
+    return Failure(
+        code="sealed-later",
+        failure_class=FailureClass.IO,
+        message=f"the sealed copy of {bundle} was not written: the disk is too slow for one round",
+        advice="it is written in one of the next rounds; look at the disk of state_dir",
     )
 
 

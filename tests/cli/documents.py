@@ -112,6 +112,7 @@ def sealed(**fields: object) -> Document:
         "confirmed_at": ago(hours=5),
         "until": later(days=6),
         "problem": "",
+        "has_counter": False,
         **fields,
     }
 
@@ -318,12 +319,65 @@ SCHEMA: Document = {
     "left_out": [{"key": "nested", "secret": "prod/bybit/api", "reason": "nested"}],
 }
 
+COST: Document = {
+    "schema": 1,
+    "prices": {"as_of": "2026-11", "region": "us-east-1", "month_days": 30},
+    "sources": {
+        "aws": {
+            "type": "aws-secretsmanager",
+            "secrets": 20,
+            "replicas": 20,
+            "secrets_usd": 16.0,
+            "refresh_interval_s": 60.0,
+            "calls_today": {"BatchGetSecretValue": 20_160, "GetSecretValue": 1},
+            "seen_s": 9 * 3600,
+            "calls_a_day": 28_800.4,
+            "calls_a_month": 864_012,
+            "calls_usd": 4.32,
+            "savings": [
+                {"way": "interval", "refresh_interval_s": 900.0, "usd": 3.96},
+                {"way": "push", "refresh_interval_s": 1800.0, "usd": -0.01},
+            ],
+            "days": {"2026-03-01": {"seen_s": 9 * 3600, "calls": {"BatchGetSecretValue": 20_160}}},
+        },
+        "files": {
+            "type": "file",
+            "secrets": 1,
+            "replicas": 0,
+            "secrets_usd": 0.0,
+            "refresh_interval_s": None,
+            "calls_today": {},
+            "seen_s": 0,
+            "calls_a_day": None,
+            "calls_a_month": None,
+            "calls_usd": 0.0,
+            "savings": [],
+            "days": {},
+        },
+        "new": {
+            "type": "aws-secretsmanager",
+            "secrets": 1,
+            "replicas": 0,
+            "secrets_usd": 0.4,
+            "refresh_interval_s": 300,
+            "calls_today": {"GetSecretValue": 3},
+            "seen_s": 720,
+            "calls_a_day": None,
+            "calls_a_month": None,
+            "calls_usd": None,
+            "savings": [],
+            "days": {"2026-03-01": {"seen_s": 720, "calls": {"GetSecretValue": 3}}},
+        },
+    },
+}
+
 ANSWERS: dict[str, Document] = {
     "status": everything(),
     "plan": PLAN,
     "diff": DIFF,
     "history": HISTORY,
     "schema": SCHEMA,
+    "cost": COST,
 }
 
 PEM = "-----BEGIN PUBLIC KEY-----\nbm90IGEgcmVhbCBrZXk=\n-----END PUBLIC KEY-----\n"

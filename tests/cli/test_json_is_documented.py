@@ -18,7 +18,7 @@ from secretsd.errors import FailureClass
 from secretsd.refresh.plan import Step
 from tests.cli import documents
 from tests.control.asking import Served
-from tests.refresh.daemon import Home, live
+from tests.refresh.daemon import Home, a_bundle, live
 from tests.refresh.fakes import failure
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "json.md"
@@ -85,6 +85,7 @@ PRINTED: dict[str, list[Any]] = {
     "diff": [documents.DIFF],
     "history": [documents.HISTORY, {**documents.HISTORY, "hold": None}],
     "schema": [documents.SCHEMA],
+    "cost": [documents.COST],
     "reload, rollback, hold, resume": [documents.WORK],
     "sign": [documents.SIGNED, documents.HMACED],
     "verify": [documents.VERIFIED, documents.NOT_GOOD],
@@ -125,6 +126,7 @@ def test_the_comparison_is_not_blind() -> None:
 
 def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) -> None:
     home.vault.put("prod/bot", {"TOKEN": "fake-token-" + "1" * 40, "SPARE": "fake-token-9"})
+    home.configure(a_bundle(keys="sealed_copy = {}"))
 
     async def scenario() -> None:
         async with home.helper(), Served(home, tmp_path / "control.sock") as daemon:
@@ -138,6 +140,8 @@ def test_what_the_real_daemon_answers_is_documented(home: Home, tmp_path: Path) 
             answers["history"] = await daemon.ask("history", "bot")
             daemon.state().fail((failure(FailureClass.REFUSAL, secret="prod/bot"),), wall=1_700_000_000.0)
             answers["status"] = await daemon.ask("status")
+            daemon.conductor.bundles.sources.calls.count("aws", {"GetSecretValue": 1})
+            answers["cost"] = await daemon.ask("cost")
             home.vault.fail("prod/bot")
             answers["plan"] = await daemon.ask("plan")
             assert undocumented((await daemon.ask("diff", "bot")).body, documented("diff")) == []

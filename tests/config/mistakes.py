@@ -141,6 +141,15 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             for n, _ in enumerate(HIDDEN)
         ],
     ),
+    "places of a vault that the service cannot see": (
+        "[sources.b]\ntype = 'vault'\naddress = 'unix:///tmp/api.sock'\nca_file = '/root/ca.pem'\n"
+        "login = { method = 'token', token = 'file:/home/me/token' }\n",
+        [
+            f"{line}: {key!r} is hidden from secretsd.service by its sandbox: take one below /etc or /srv, or"
+            " run secretsd in the foreground with a runtime_dir of its own"
+            for line, key in ((14, "address"), (15, "ca_file"), (16, "token"))
+        ],
+    ),
     "what only a source of AWS has": (
         "[sources.f]\ntype = 'file'\ndirectory = '/srv'\n[sources.e]\ntype = 'env'\n"
         + SECRET.replace("aws", "f")

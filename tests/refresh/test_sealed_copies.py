@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 
 import pytest
@@ -11,41 +10,16 @@ import pytest
 from secretsd.errors import FailureClass
 from secretsd.refresh import overrule
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
-from tests.refresh.fakes import FakeVault
 
 SEALED = 'sealed_copy = { max_age = "7d" }'
 KEY = bytes(range(32))
 
 
-class SealedHome(Home):
-    """A home with the key of sealed copies."""
-
-    def __init__(self, directory: Path, vault: FakeVault) -> None:
-        self.key = directory / "seal-key"
-        self.key.touch(0o600)
-        self.key.write_bytes(KEY)
-        super().__init__(directory, vault)
-        self.configure(a_bundle(keys=SEALED))
-
-    def configure(self, *bundles: str) -> None:
-        super().configure(*bundles)
-        text = self.config.read_text()
-        self.config.write_text(text.replace("[daemon]", f'[daemon]\nseal_key = "file:{self.key}"'))
-
-    @property
-    def copies(self) -> list[str]:
-        directory = self.state_dir / "sealed" / "bot"
-        return sorted(os.listdir(directory)) if directory.exists() else []
-
-    def reboot(self) -> None:
-        """Memory is gone, the disk stays."""
-        self.runtime_dir.rename(self.runtime_dir.with_name(f"gone-{os.urandom(4).hex()}"))
-
-
 @pytest.fixture
-def home(tmp_path: Path, vault: FakeVault) -> SealedHome:
-    vault.put("prod/bot", {"TOKEN": "fake-first"})
-    return SealedHome(tmp_path, vault)
+def home(home: Home) -> Home:
+    home.configure(a_bundle(keys=SEALED))
+    home.vault.put("prod/bot", {"TOKEN": "fake-first"})
+    return home
 
 
 def codes(daemon: Daemon) -> list[str]:
@@ -65,7 +39,7 @@ async def sealed(daemon: Daemon, generation: int = 1) -> None:
     await daemon.until(lambda: generation in daemon.state().sealed)
 
 
-def test_a_boot_while_the_source_is_out_publishes_the_sealed_copy_and_says_so(home: SealedHome) -> None:
+def test_a_boot_while_the_source_is_out_publishes_the_sealed_copy_and_says_so(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -88,7 +62,7 @@ def test_a_boot_while_the_source_is_out_publishes_the_sealed_copy_and_says_so(ho
     live(scenario())
 
 
-async def boot_in_an_outage(home: SealedHome) -> None:
+async def boot_in_an_outage(home: Home) -> None:
     """One run that seals, then a reboot, and the source is out from now on."""
     async with Daemon(home) as daemon:
         await sealed(daemon)
@@ -96,7 +70,7 @@ async def boot_in_an_outage(home: SealedHome) -> None:
     home.vault.fail("prod/bot")
 
 
-def test_when_the_source_answers_again_nothing_is_rewritten_and_nobody_is_told(home: SealedHome) -> None:
+def test_when_the_source_answers_again_nothing_is_rewritten_and_nobody_is_told(home: Home) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
         async with home.helper() as helper, Daemon(home) as daemon:
@@ -116,7 +90,7 @@ def test_when_the_source_answers_again_nothing_is_rewritten_and_nobody_is_told(h
 
 
 def test_a_restart_of_the_daemon_in_the_outage_does_not_make_the_copy_look_confirmed(
-    home: SealedHome,
+    home: Home,
 ) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
@@ -131,7 +105,7 @@ def test_a_restart_of_the_daemon_in_the_outage_does_not_make_the_copy_look_confi
     live(scenario())
 
 
-def test_an_altered_copy_is_refused_by_name_and_nothing_is_published(home: SealedHome) -> None:
+def test_an_altered_copy_is_refused_by_name_and_nothing_is_published(home: Home) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
         copy = home.state_dir / "sealed" / "bot" / "1"
@@ -146,7 +120,7 @@ def test_an_altered_copy_is_refused_by_name_and_nothing_is_published(home: Seale
     live(scenario())
 
 
-def test_who_alters_the_newest_copy_does_not_get_the_one_before_it_published(home: SealedHome) -> None:
+def test_who_alters_the_newest_copy_does_not_get_the_one_before_it_published(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -163,7 +137,7 @@ def test_who_alters_the_newest_copy_does_not_get_the_one_before_it_published(hom
     live(scenario())
 
 
-def test_a_deleted_newest_copy_does_not_bring_back_the_one_before_it(home: SealedHome) -> None:
+def test_a_deleted_newest_copy_does_not_bring_back_the_one_before_it(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -179,7 +153,7 @@ def test_a_deleted_newest_copy_does_not_bring_back_the_one_before_it(home: Seale
     live(scenario())
 
 
-def test_a_copy_under_another_generation_or_bundle_or_key_is_refused(home: SealedHome) -> None:
+def test_a_copy_under_another_generation_or_bundle_or_key_is_refused(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -203,7 +177,7 @@ def test_a_copy_under_another_generation_or_bundle_or_key_is_refused(home: Seale
     live(scenario())
 
 
-def test_what_was_withdrawn_does_not_come_back_from_its_copy(home: SealedHome) -> None:
+def test_what_was_withdrawn_does_not_come_back_from_its_copy(home: Home) -> None:
     async def scenario() -> None:
         home.configure(a_bundle(keys=SEALED + '\non_refusal = "withdraw"'))
         async with Daemon(home) as daemon:
@@ -220,7 +194,7 @@ def test_what_was_withdrawn_does_not_come_back_from_its_copy(home: SealedHome) -
     live(scenario())
 
 
-def test_a_crash_in_the_middle_of_a_withdrawal_does_not_bring_it_back(home: SealedHome) -> None:
+def test_a_crash_in_the_middle_of_a_withdrawal_does_not_bring_it_back(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -234,7 +208,7 @@ def test_a_crash_in_the_middle_of_a_withdrawal_does_not_bring_it_back(home: Seal
     live(scenario())
 
 
-def test_a_refused_secret_that_is_to_be_kept_is_published_from_the_copy(home: SealedHome) -> None:
+def test_a_refused_secret_that_is_to_be_kept_is_published_from_the_copy(home: Home) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
         home.vault.fail("prod/bot", FailureClass.REFUSAL)
@@ -244,7 +218,7 @@ def test_a_refused_secret_that_is_to_be_kept_is_published_from_the_copy(home: Se
     live(scenario())
 
 
-def test_who_takes_sealed_copy_out_of_the_configuration_finds_no_copy_left(home: SealedHome) -> None:
+def test_who_takes_sealed_copy_out_of_the_configuration_finds_no_copy_left(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -256,7 +230,7 @@ def test_who_takes_sealed_copy_out_of_the_configuration_finds_no_copy_left(home:
     live(scenario())
 
 
-def test_an_operators_rollback_survives_a_reboot_in_an_outage(home: SealedHome) -> None:
+def test_an_operators_rollback_survives_a_reboot_in_an_outage(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -283,7 +257,7 @@ def test_an_operators_rollback_survives_a_reboot_in_an_outage(home: SealedHome) 
     live(scenario())
 
 
-def test_a_held_bundle_whose_copy_is_of_something_else_is_not_published(home: SealedHome) -> None:
+def test_a_held_bundle_whose_copy_is_of_something_else_is_not_published(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home) as daemon:
             await sealed(daemon)
@@ -308,7 +282,7 @@ def test_a_held_bundle_whose_copy_is_of_something_else_is_not_published(home: Se
     live(scenario())
 
 
-def test_a_copy_that_lacks_a_secret_of_today_is_refused(home: SealedHome) -> None:
+def test_a_copy_that_lacks_a_secret_of_today_is_refused(home: Home) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
         home.configure(a_bundle(secret="prod/other", keys=SEALED))
@@ -319,7 +293,7 @@ def test_a_copy_that_lacks_a_secret_of_today_is_refused(home: SealedHome) -> Non
     live(scenario())
 
 
-def test_a_disk_that_cannot_be_written_stops_no_publish_and_status_warns(home: SealedHome) -> None:
+def test_a_disk_that_cannot_be_written_stops_no_publish_and_status_warns(home: Home) -> None:
     async def scenario() -> None:
         (home.state_dir / "sealed").write_text("in the way")
         async with Daemon(home) as daemon:
@@ -336,7 +310,7 @@ def test_a_disk_that_cannot_be_written_stops_no_publish_and_status_warns(home: S
     live(scenario())
 
 
-def test_a_number_is_not_given_twice_where_the_journal_was_lost(home: SealedHome) -> None:
+def test_a_number_is_not_given_twice_where_the_journal_was_lost(home: Home) -> None:
     async def scenario() -> None:
         await boot_in_an_outage(home)
         (home.state_dir / "journal.json").unlink()
@@ -357,7 +331,7 @@ def places_of(directory: Path, secret: bytes) -> list[str]:
     return [path.name for path in files if any(form in path.read_bytes() for form in forms(secret))]
 
 
-def test_no_secret_is_on_the_disk_in_clear(home: SealedHome) -> None:
+def test_no_secret_is_on_the_disk_in_clear(home: Home) -> None:
     async def scenario() -> None:
         canary = b"fake-canary-0123456789"
         home.vault.put("prod/bot", {"TOKEN": canary.decode()})

@@ -88,6 +88,7 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         async with pool.worker() as channel:
             assert await refreshed(channel, job) == ["prepared", "published"]
         first = zygote_of(pool)
@@ -144,6 +145,7 @@ def test_a_worker_that_hangs_dies_at_the_deadline_and_the_zygote_lives(job: Job,
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         async with pool.worker():
             pass  # the zygote is warm now
         before = time.monotonic()
@@ -171,6 +173,7 @@ def test_a_body_that_was_made_to_be_huge_does_not_grow_the_worker_past_its_limit
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         async with asyncio.timeout(8), pool.worker() as channel:
             kinds = await refreshed(channel, job)
         assert "prepared" not in kinds
@@ -187,6 +190,7 @@ def test_no_secret_stays_in_the_zygote(job: Job, aws: ScriptedAws) -> None:
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         for _ in range(3):
             async with pool.worker() as channel:
                 assert await refreshed(channel, job, None) == ["prepared"]
@@ -218,6 +222,7 @@ def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_g
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         async with asyncio.timeout(8), pool.worker() as channel:
             before = time.monotonic()
             said = await refreshed(channel, replace(job, bundles=bundles))
@@ -235,6 +240,7 @@ def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         with pytest.raises(WorkerLostError, match="does not start"):
             async with asyncio.timeout(5), pool.worker():
                 pass
@@ -249,6 +255,7 @@ def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: py
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         before = time.monotonic()
         with pytest.raises(WorkerLostError):
             async with pool.worker():
@@ -267,6 +274,7 @@ def test_giving_up_while_a_zygote_starts_leaves_no_process_and_no_descriptor(
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
         await asyncio.to_thread(time.monotonic)  # the loop's own descriptors are open now
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
@@ -285,6 +293,7 @@ def test_workers_that_are_asked_for_together_share_one_zygote(job: Job, aws: Scr
 
     async def scenario() -> None:
         pool = Workers()
+        pool.warm_for({"aws-secretsmanager"})
 
         async def one() -> tuple[int, list[str]]:
             async with pool.worker() as channel:

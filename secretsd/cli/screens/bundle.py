@@ -55,8 +55,10 @@ def sealed_in_words(bundle: Bundle, view: View) -> list[str]:
     confirmed, until = relative(sealed["confirmed_at"], view.now), absolute(sealed.get("until"))
     use = "it is what is published: no source has answered since" if sealed.get("in_use") else "kept"
     words.append(f"{use}; confirmed {confirmed}, a boot takes it until {until}")
-    # The one attack that it does not hold against, said where somebody who relies on it looks.
-    return [*words, "restoring an older state of this disk would bring back an older copy"]
+    if not sealed.get("has_counter"):
+        # The one attack that it does not hold against, said where somebody who relies on it looks.
+        words.append("restoring an older state of this disk would bring back an older copy")
+    return words
 
 
 def worst(bundle: Bundle) -> str:

@@ -49,7 +49,7 @@ def _secrets(source: Source) -> str:
 def _remarks(source: Source) -> Iterator[str]:
     seen_s = float(source.get("seen_s") or 0.0)
     if source.get("calls_a_day") is None and source.get("calls_today"):
-        yield f"its calls were counted for {span(seen_s)}, too short for a figure of a day; from 1h on"
+        yield f"its calls were counted for {span(seen_s)}: what a day takes is told after an hour"
     elif source.get("calls_a_day") is not None and seen_s < _WELL_KNOWN_S:
         yield f"its calls were counted for {span(seen_s)} only; a day and a month are reckoned from that"
     for saving in source.get("savings") or ():

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from secretsd.model import FetchedSecret, SealedHeader, SecretRef
+from secretsd.refresh.sealed.choice import KEY_BYTES
 from secretsd.refresh.sealed.header import decode_header, encode_header
 
-KEY_BYTES = 32
 # Random, 96 bits: one key is good for 2**32 copies, which are 500 bundles sealed each hour for 980 years.
 _NONCE_BYTES = 12
 _TAG_BYTES = 16

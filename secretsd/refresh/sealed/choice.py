@@ -9,6 +9,7 @@ from secretsd.model import Hold, PublishRecord, SealedHeader, SecretRef, SecretV
 from secretsd.refresh.hold import holds_all, made_as
 from secretsd.refresh.sealed import refusals
 
+KEY_BYTES = 32  # of the key of this host's sealed copies
 # By generation; None for a file whose header cannot be read, which a worker refuses by name.
 Copies = Mapping[int, SealedHeader | None]
 
@@ -29,8 +30,11 @@ def choose(name: str, copies: Copies, hold: Hold | None, history: Sequence[Showi
         held = [each for each in copies if _is_held(copies[each], hold)]
         return max(held) if held else refusals.not_held(name, hold)
     newest = max(copies)
-    if history and newest < made_as(history[-1].generation, history):
-        return refusals.outdated(name, copies[newest], history[-1])
+    last = history[-1] if history else None
+    # The same versions in another generation are another format or owner.
+    is_older = last is not None and newest < made_as(last.generation, history)
+    if last is not None and is_older and not is_current(copies[newest], last.versions):
+        return refusals.outdated(name, copies[newest], last)
     return newest
 
 

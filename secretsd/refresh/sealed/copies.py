@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secretsd.config.models import Bundle
-from secretsd.errors import FailureError
+from secretsd.errors import Failure, FailureError
 from secretsd.model import FetchedSecret, SealedHeader, SecretRef, SecretVersion, Unsealed
 from secretsd.refresh.messages import SealPlace
-from secretsd.refresh.sealed import refusals, store
-from secretsd.refresh.sealed.box import AlteredError, WrongKeyError, open_sealed, seal
+from secretsd.refresh.sealed import ledger, refusals, store
+from secretsd.refresh.sealed.box import AlteredError, SealKey, WrongKeyError, open_sealed, seal
 from secretsd.refresh.sealed.choice import matches
 from secretsd.refresh.sealed.key import host_id, read_key
 
@@ -43,19 +43,18 @@ def make(
         confirmed_at=now,
         key_id=key.key_id,
     )
-    _write(place, header, seal(key, header, fetched))
-    return header
+    return _write(place, key, header, fetched)
 
 
 def renew(place: SealPlace, name: str, generation: int, *, now: float) -> SealedHeader:
     """Seals a copy anew that an operator holds, whatever its source says. Raises: FailureError."""
     header, fetched = _open(place, name, generation)
     refusal = refusals.misplaced(header, name=name, generation=generation, host=host_id())
+    refusal = refusal or _rolled_back(place, header)
     if refusal is not None:
         raise FailureError(refusal)
     header = replace(header, sealed_at=now, confirmed_at=now)
-    _write(place, header, seal(read_key(place.key), header, fetched))
-    return header
+    return _write(place, read_key(place.key), header, fetched)
 
 
 def take(place: SealPlace, name: str, bundle: Bundle, generation: int, *, now: float) -> Opened:
@@ -70,6 +69,7 @@ def take(place: SealPlace, name: str, bundle: Bundle, generation: int, *, now: f
     refusal = refusals.judged(
         header, name=name, generation=generation, host=host_id(), now=now, max_age_s=max_age_s
     )
+    refusal = refusal or _rolled_back(place, header)
     if refusal is not None:
         raise FailureError(refusal)
     found = matches([secret.ref for secret in bundle.secrets], header.versions)
@@ -97,11 +97,36 @@ def _open(place: SealPlace, name: str, generation: int) -> tuple[SealedHeader, t
     raise FailureError(failure)
 
 
-def _write(place: SealPlace, header: SealedHeader, content: bytes) -> None:
+def _rolled_back(place: SealPlace, header: SealedHeader) -> Failure | None:
+    """Why the counter of the host forbids an authentic copy. Raises: FailureError."""
+    if place.counter is None:
+        return None
     state_dir = Path(place.state_dir)
     try:
-        store.write(state_dir, header.bundle, header.generation, content)
+        with ledger.opened(place.counter, state_dir, read_key(place.key)) as book:
+            stamp = book.stamp_of(header.bundle, header.generation)
+    except OSError as error:
+        where = str(store.path_of(state_dir, header.bundle))
+        return refusals.unreadable(header.bundle, where, os.strerror(error.errno or 0))
+    is_newest = stamp is not None and header.stamp is not None and header.stamp >= stamp
+    return None if is_newest else refusals.rolled_back(header.bundle)
+
+
+def _write(
+    place: SealPlace, key: SealKey, header: SealedHeader, fetched: Collection[FetchedSecret]
+) -> SealedHeader:
+    """Seals and writes, and returns the header as it was written."""
+    state_dir, name, generation = Path(place.state_dir), header.bundle, header.generation
+    try:
+        if place.counter is None:
+            store.write(state_dir, name, generation, seal(key, header, fetched))
+            return header
+        with ledger.opened(place.counter, state_dir, key) as book:
+            header = replace(header, stamp=book.stamp_for(name, generation, header.versions))
+            store.write(state_dir, name, generation, seal(key, header, fetched))
+            book.enter(name, generation, ledger.Line(header.stamp or 0, header.versions))
+            return header
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        failure = refusals.not_written(header.bundle, str(store.path_of(state_dir, header.bundle)), why)
-        raise FailureError(failure) from None
+        where = str(store.path_of(state_dir, name))
+        raise FailureError(refusals.not_written(name, where, why)) from None

@@ -9,7 +9,8 @@ from pathlib import Path
 from secretsd.credentials import UnreadableError, read_credential
 from secretsd.errors import FailureError
 from secretsd.refresh.sealed import refusals
-from secretsd.refresh.sealed.box import KEY_BYTES, SealKey
+from secretsd.refresh.sealed.box import SealKey
+from secretsd.refresh.sealed.choice import KEY_BYTES
 
 _MACHINE_ID = Path("/etc/machine-id")
 

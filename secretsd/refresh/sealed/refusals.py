@@ -55,7 +55,7 @@ def misplaced(header: SealedHeader, *, name: str, generation: int, host: str) ->
 
 def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
     what = (
-        f"the sealed copy of {name} was confirmed last on {_date(header.confirmed_at)},"
+        f"the sealed copy of {name} was confirmed last on {moment_in_words(header.confirmed_at)},"
         f" longer ago than its max_age ({max_age_s / 3600:g} h)"
     )
     way_out = f"to use it all the same raise sealed_copy.max_age, then: secretsctl reload {name}"
@@ -63,19 +63,19 @@ def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
 
 
 def clock_behind(name: str, header: SealedHeader, now: float) -> Failure:
-    latest = max(header.sealed_at, header.confirmed_at)
+    latest = moment_in_words(max(header.sealed_at, header.confirmed_at))
     what = (
-        f"this host's clock says {_date(now)}, and the sealed copy of {name} was made on {_date(latest)}:"
-        " how old it is cannot be told"
+        f"this host's clock says {moment_in_words(now)}, and the sealed copy of {name} was made on"
+        f" {latest}: how old it is cannot be told"
     )
     return _failure("sealed-clock", what, f"set the clock (timedatectl), then: secretsctl reload {name}")
 
 
 def outdated(name: str, header: SealedHeader | None, last: Showing) -> Failure:
-    made = f" of {_date(header.sealed_at)}" if header is not None else ""
+    made = f" of {moment_in_words(header.sealed_at)}" if header is not None else ""
     what = (
         f"the sealed copy of {name}{made} is older than what was published last,"
-        f" on {_date(last.published_at)}, which could not be sealed"
+        f" on {moment_in_words(last.published_at)}, which could not be sealed"
     )
     return _failure("sealed-outdated", what, f"{_PUBLISHED_LATER}; keep room on the disk of state_dir")
 
@@ -94,6 +94,21 @@ def key_missing(place: str, ending: str) -> Failure:
 def key_wrong(name: str) -> Failure:
     what = f"the sealed copy of {name} was sealed with another key than this host has now"
     return _failure("sealed-key-wrong", what, f"{_PUBLISHED_LATER}, and sealed anew; was {SETUP} run again?")
+
+
+def rolled_back(name: str) -> Failure:
+    what = (
+        f"the sealed copy of {name} is older than this host's counter says, as after restoring an older disk,"
+        " or was made before there was a counter"
+    )
+    return _failure("sealed-rolled-back", what, _PUBLISHED_LATER)
+
+
+def counter_missing(place: str, why: str) -> Failure:
+    what = f"the counter of sealed copies, {place}, does not answer: {why}"
+    return _failure(
+        "sealed-no-counter", what, f"make it, once, as root: {SETUP} --counter; or remove seal_counter"
+    )
 
 
 def config_changed(name: str, ref: SecretRef) -> Failure:
@@ -120,7 +135,8 @@ def _failure(code: str, message: str, advice: str, failure_class: FailureClass =
     return Failure(code, failure_class, message, advice)
 
 
-def _date(moment: float) -> str:
+def moment_in_words(moment: float) -> str:
+    """For a log or a message; `moment` is in seconds since the epoch."""
     try:
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):

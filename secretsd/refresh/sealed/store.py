@@ -15,7 +15,7 @@ from secretsd.refresh import tree
 from secretsd.refresh.sealed.header import decode_header
 
 _DIRECTORY = "sealed"
-_MODE = 0o700
+MODE = 0o700
 _LONGEST_BYTES = 64 * 1024 * 1024  # more than any bundle has; what is longer is not ours
 
 
@@ -33,17 +33,18 @@ def write(state_dir: Path, bundle: str, generation: int, content: bytes) -> None
         with tree.opened_directory(_DIRECTORY, dir_fd=state) as every:
             _make_durable_directory(bundle, every)
             with tree.opened_directory(bundle, dir_fd=every) as copies:
-                _replace(str(generation), content, copies)
+                replace(str(generation), content, copies)
 
 
 def _make_durable_directory(name: str, parent: int) -> None:
     is_new = name not in os.listdir(parent)
-    tree.make_directory(name, _MODE, dir_fd=parent)
+    tree.make_directory(name, MODE, dir_fd=parent)
     if is_new:
         os.fsync(parent)
 
 
-def _replace(name: str, content: bytes, copies: int) -> None:
+def replace(name: str, content: bytes, copies: int) -> None:
+    """Puts a file in its place, durably; `copies` is a descriptor of its directory. Raises: OSError."""
     for leftover in os.listdir(copies):
         if leftover.startswith(tree.TEMPORARY_PREFIX):
             os.unlink(leftover, dir_fd=copies)
@@ -89,10 +90,15 @@ def headers(state_dir: Path) -> dict[str, dict[int, SealedHeader | None]]:
     return {}
 
 
+def generations(state_dir: Path, bundle: str) -> set[int]:
+    """Of which generations there is a copy. Raises: OSError."""
+    names = os.listdir(path_of(state_dir, bundle))
+    return {int(name) for name in names if name.isdecimal()}
+
+
 def _headers_of(state_dir: Path, bundle: str) -> dict[int, SealedHeader | None]:
     with contextlib.suppress(NotADirectoryError):
-        names = os.listdir(path_of(state_dir, bundle))
-        return {int(name): _header(state_dir, bundle, int(name)) for name in names if name.isdecimal()}
+        return {number: _header(state_dir, bundle, number) for number in generations(state_dir, bundle)}
     return {}
 
 

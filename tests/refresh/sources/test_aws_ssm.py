@@ -138,6 +138,7 @@ def test_another_version_than_the_one_asked_for_is_not_taken(
 
 LIES = (
     {"Value": None}, {"Value": {"a": "b"}}, {"Value": 5}, {"Type": None}, {"Type": "Secret"},
+    {"Type": []}, {"Type": {}}, {"Selector": []}, {"Selector": {"a": "b"}}, {"Name": [], "ARN": {}},
     {"Version": None}, {"Version": 0}, {"Version": "7"}, {"Version": -3},
     {"Name": None, "ARN": None}, {"Name": "/ab", "ARN": "arn:aws:ssm:us-east-1:1:parameter/ab"},
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import traceback
 from pathlib import Path
@@ -17,9 +18,11 @@ from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
 from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources.interface import FetchFailure, Source
 from secretsd.refresh.sources.registry import open_source
+from tests.lab.openbao import OpenBao
 from tests.marker import MARKER, everything_logged, shows
 from tests.refresh.sources.conftest import soon
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
+from tests.refresh.sources.vault.conftest import by_token
 
 IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", None, 4e9, "iam-role")
 
@@ -27,12 +30,18 @@ IDENTITY = CloudIdentity("fake-access-key", "fake-secret-key", None, 4e9, "iam-r
 class Place(Protocol):
     """Where a source of one kind finds its secrets."""
 
+    room = 65_536  # bytes of the largest value
+
     def put(self, name: str, value: bytes) -> None: ...
 
     def open(self) -> Source: ...
 
+    def payload(self, value: bytes) -> bytes:
+        """What comes of a value that was put."""
+        return value
 
-class Directory:
+
+class Directory(Place):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
@@ -43,7 +52,7 @@ class Directory:
         return open_source("any", SourceJob(FileTable(type="file", directory=self.directory)))
 
 
-class Environment:
+class Environment(Place):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
@@ -54,7 +63,7 @@ class Environment:
         return open_source("any", SourceJob(EnvSource(type="env")))
 
 
-class Aws:
+class Aws(Place):
     def __init__(self, server: ScriptedAws) -> None:
         self.values: dict[str, bytes] = {}
         self._server = server
@@ -84,7 +93,7 @@ class Aws:
             return ok({key: each for key, each in binary.items() if key != "SecretString"})
 
 
-class Ssm:
+class Ssm(Place):
     def __init__(self, server: ScriptedAws) -> None:
         self.values: dict[str, str] = {}
         self._server = server
@@ -104,10 +113,39 @@ class Ssm:
         return ok({"Parameters": values, "InvalidParameters": invalid})
 
 
-@pytest.fixture(params=["aws-secretsmanager", "aws-ssm", "file", "env"])
+class Bao(Place):
+    """A real OpenBao server, which holds objects only: a plain value is the one key of one."""
+
+    room = 65_536 - len('{"VALUE": ""}')
+
+    def __init__(self, server: OpenBao, directory: Path) -> None:
+        self._server = server
+        self._table = by_token(server, directory, server.token)
+        for name in ("GOOD", "BIG", "OTHER", "EMPTY"):  # what another test has left there
+            server.done("DELETE", f"secret/metadata/{name}")
+
+    def put(self, name: str, value: bytes) -> None:
+        self._server.put(name, self._object(value))
+
+    def open(self) -> Source:
+        return open_source("any", SourceJob(self._table))
+
+    def payload(self, value: bytes) -> bytes:
+        return json.dumps(self._object(value), ensure_ascii=False).encode()
+
+    def _object(self, value: bytes) -> dict[str, Any]:
+        if value.startswith(b'{"'):
+            found: dict[str, Any] = json.loads(value)
+            return found
+        return {"VALUE": value.decode()} if value else {}
+
+
+@pytest.fixture(params=["aws-secretsmanager", "aws-ssm", "vault", "file", "env"])
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: ScriptedAws
 ) -> Place:
+    if request.param == "vault":
+        return Bao(request.getfixturevalue("openbao"), tmp_path)
     if request.param == "aws-secretsmanager":
         return Aws(aws)
     if request.param == "aws-ssm":
@@ -135,22 +173,23 @@ def test_each_ref_has_exactly_one_result_and_none_fails_for_anothers_sake(place:
     found = fetch(place, "GOOD", "MISSING", "BIG", "OTHER", "GOOD", "MISSING")
     assert sorted(each.ref.id for each in found) == ["BIG", "GOOD", "MISSING", "OTHER"]
     values = {each.ref.id: each.payload for each in found if isinstance(each, FetchedSecret)}
-    assert values == {"GOOD": b'{"TOKEN": "fake"}', "OTHER": b"fake-plain"}
+    assert values == {"GOOD": b'{"TOKEN": "fake"}', "OTHER": place.payload(b"fake-plain")}
     assert fetch(place) == []
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        b"x", b"fake \n", b"\xef\xbb\xbf{}", b"{}\r\n", "gr\u00fc\u00dfe\U0001f511".encode(), b"x" * 65_536,
+        b"x", b"fake \n", b"\xef\xbb\xbf{}", b"{}\r\n", "gr\u00fc\u00dfe\U0001f511".encode(), None,
     ],
     ids=["short", "line end", "BOM", "CRLF", "UTF-8", "64 KiB"],
 )  # fmt: skip
-def test_a_value_comes_byte_by_byte_with_a_version(place: Place, value: bytes) -> None:
+def test_a_value_comes_byte_by_byte_with_a_version(place: Place, value: bytes | None) -> None:
+    value = b"x" * place.room if value is None else value
     place.put("GOOD", value)
     (found,) = fetch(place, "GOOD")
     assert isinstance(found, FetchedSecret)
-    assert found.payload == value
+    assert found.payload == place.payload(value)
     assert found.version_id
     (again,) = fetch(place, "GOOD")
     assert isinstance(again, FetchedSecret)

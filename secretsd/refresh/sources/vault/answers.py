@@ -22,8 +22,10 @@ from secretsd.refresh.sources.vault.errors import (
 
 MAX_VALUE_BYTES = 65_536  # as Secrets Manager: what works here works there
 
-# KV v1 keeps no versions: each of its secrets has this one for ever.
+# KV v1 keeps no versions: each of its secrets has this one for ever. A version of it is asked for only after
+# a reboot, for what an operator holds; what comes then cannot be told from what came later.
 ONLY_VERSION = "unversioned"
+_NOT_KNOWN_TO_BE_HELD = "unversioned-now"
 
 # "2026-11-24T13:00:33.924837567Z": nine digits are more than Python's own reader takes.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -56,7 +58,8 @@ def read_value(ref: SecretRef, answer: Answer, *, kv_version: int) -> FetchedSec
     """
     document = _whole(answer)
     if kv_version == 1:
-        return _secret(ref, ONLY_VERSION, None, _object(document, "data"))
+        only = ONLY_VERSION if ref.version is None else _NOT_KNOWN_TO_BE_HELD
+        return _secret(ref, only, None, _object(document, "data"))
     outer = _object(document, "data")
     metadata = _object(outer, "metadata")
     version = metadata.get("version")

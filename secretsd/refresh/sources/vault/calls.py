@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from secretsd.refresh.sources.faults import CallFailedError
+from secretsd.refresh.sources.vault.errors import OUT_OF_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +66,11 @@ class Calls:
         attempt is given at least a second to answer.
 
         Raises:
-            CallFailedError: with the fault of the last attempt; `read` may raise it too, to have it repeated.
+            CallFailedError: with the fault of the last attempt, or where no time is left for a first one;
+                `read` may raise it too, to have it repeated.
         """
+        if self.time_left_s() <= 0:
+            raise CallFailedError(OUT_OF_TIME)
         share_ends = self._clocks.monotonic() + (self.time_left_s() if share_s is None else share_s)
 
         def is_over(state: RetryCallState) -> bool:

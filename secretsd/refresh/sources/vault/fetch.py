@@ -18,7 +18,6 @@ from secretsd.refresh.sources.vault.errors import (
     DENIED,
     MISSING,
     OTHER_KV_VERSION,
-    OUT_OF_TIME,
     fault_of_answer,
 )
 from secretsd.refresh.sources.vault.texts import all_denied, failure
@@ -90,8 +89,6 @@ class Fetch:
             CallFailedError: with a fault that every further call would meet.
         """
         while self._queue:
-            if self._calls.time_left_s() <= 0:
-                raise CallFailedError(OUT_OF_TIME)
             found = self._found(self._queue[0])
             ref = self._queue.popleft()
             if isinstance(found, Fault) and found.code == DENIED.code:
@@ -183,11 +180,10 @@ class Fetch:
 
     def _is_witness_granted(self) -> bool:
         """Whether we may still read what we were granted earlier; the value itself is dropped."""
-        left_s = self._calls.time_left_s()
-        if self._witness is None or left_s <= 0:
+        if self._witness is None:
             return False
         try:
-            found = self._read(self._witness, left_s)
+            found = self._read(self._witness, self._calls.time_left_s())
         except CallFailedError:
             return False
         return isinstance(found, FetchedSecret) or found.code in _TOLD_TO_THE_ALLOWED

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # For a token that does not end: the conductor wants a date for everything that it keeps.
 _FOR_EVER_S = 365 * 86_400.0
+# A server that hangs over it must leave time to read by the token that is still good.
+_LENGTHENING_S = 1.5
 
 
 class Login:
@@ -47,9 +49,7 @@ class Login:
         self._clocks = clocks
         self._renew = renew and not cautious
         self._cautious = cautious
-        self._is_new = (
-            False  # of this fetch's own login: nobody has told it to us, and nobody can have ended it
-        )
+        self._is_new = False  # the token is of this fetch's own login: nobody can have ended it yet
         self.identity = None if isinstance(config.login, VaultTokenLogin) else kept
 
     def begin(self) -> None:
@@ -92,8 +92,9 @@ class Login:
         """Renews the token, or logs in where it cannot be renewed (any more)."""
         if kept.is_renewable:
             try:
+                renew = Token(self._calls.wire).renew_self
                 granted = self._calls.call(
-                    "renew-self", Token(self._calls.wire).renew_self, _read_granted, once=True
+                    "renew-self", renew, _read_granted, share_s=_LENGTHENING_S, once=True
                 )
             except CallFailedError as failed:
                 is_passing = failed.fault.failure_class is FailureClass.TRANSIENT
@@ -105,9 +106,9 @@ class Login:
                 if renewed.expires_at > kept.expires_at + 1.0:
                     self.identity = renewed
                     return
-        self._log_in()
+        self._log_in(share_s=_LENGTHENING_S)
 
-    def _log_in(self) -> None:
+    def _log_in(self, share_s: float | None = None) -> None:
         wire, login = self._calls.wire, self._login
         wire.token = None
         match login:
@@ -130,7 +131,7 @@ class Login:
                 raise AssertionError("a token that stands somewhere needs no login")
             case _:
                 assert_never(login)
-        granted = self._calls.call("login", send, _read_login, once=self._cautious)
+        granted = self._calls.call("login", send, _read_login, share_s=share_s, once=self._cautious)
         self._cautious = False
         self._is_new = True
         self.identity = self._token(granted, self._clocks.wall())

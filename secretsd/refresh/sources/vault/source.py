@@ -96,13 +96,10 @@ class VaultSource:
 
     def _outcomes(self, asked: tuple[SecretRef, ...], deadline: float) -> Iterator[Outcome]:
         try:
-            fetch = self._begun(asked, deadline)
-        except CallFailedError as failed:
+            yield from self._begun(asked, deadline).outcomes()
+        except CallFailedError as failed:  # there is no token: nothing was asked for
             for ref in asked:
                 yield FetchFailure(ref, failure(failed.fault, ref, self._table))
-            return
-        try:
-            yield from fetch.outcomes()
         finally:
             if self._calls is not None:
                 self._calls.wire.close()

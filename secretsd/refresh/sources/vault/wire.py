@@ -39,9 +39,7 @@ class Wire(Adapter):  # type: ignore[misc]  # hvac has no types
     """
 
     def __init__(self, url: str, session: requests.Session, namespace: str | None, clocks: Clocks) -> None:
-        super().__init__(
-            base_uri=url, session=session, verify=session.verify, namespace=namespace, allow_redirects=False
-        )
+        super().__init__(base_uri=url, session=session, namespace=namespace)
         self._clocks = clocks
         self.connect_s = 2.0
         self.read_s = 4.0
@@ -61,6 +59,7 @@ class Wire(Adapter):  # type: ignore[misc]  # hvac has no types
                 headers=self._headers(),
                 allow_redirects=False,
                 stream=True,
+                verify=self.session.verify,  # or REQUESTS_CA_BUNDLE would take its place
                 timeout=(self.connect_s, self.read_s),
                 **options,
             ) as response:
