@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -63,6 +64,14 @@ class World:
         time.sleep(math.ceil(time.time()) - time.time())
         for kind in self.kinds.values():
             kind.rotate(number)
+
+    def health(self) -> dict[Column, bool]:
+        """Whether each bundle is well; an outage with good files in place makes nobody unready."""
+        said = self.daemon.secretsctl("health", "--json")
+        assert said.code == 0, said.text
+        (refresher,) = json.loads(said.text)["daemons"]
+        states = {each["check"]: each["state"] for each in refresher["checks"]}
+        return {column: states[f"bundle {column.value}"] == "ok" for column in self.kinds}
 
     def shows(self, column: Column) -> int:
         """The number of the rotation that is published. Raises: AssertionError where it is none, or torn."""
@@ -133,9 +142,11 @@ def test_a_fault_is_named_publishes_nothing_bad_removes_nothing_and_passes(world
     world.break_(row)
     with world.daemon.largest_worker_kib() as largest_kib:
         said = world.daemon.secretsctl("reload")
-    outputs = said.text
+    outputs, health = said.text, world.health()
     for column in columns:
-        outputs += _holds(world, column, row.other.get(column, row.says))
+        expected = row.other.get(column, row.says)
+        outputs += _holds(world, column, expected)
+        assert health[column] is (expected is CONFIRMED), column
     assert said.code == _exit_code(row, columns)
     assert said.spent_s < _FETCH_S + _COMMAND_S
     assert 0 < largest_kib[0] <= _WORKER_KIB
@@ -143,6 +154,7 @@ def test_a_fault_is_named_publishes_nothing_bad_removes_nothing_and_passes(world
     said = world.daemon.secretsctl("reload")
     assert said.code == 0, f"it passes when the fault does\n{said.text}"
     assert {world.shows(column) for column in columns} == {2}
+    assert [column for column, is_well in world.health().items() if not is_well] == []
     assert CANARY not in outputs + said.text + world.daemon.log.read_text()
 
 

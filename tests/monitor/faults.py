@@ -19,7 +19,7 @@ from secretsd.refresh.messages import SourceAsked
 from secretsd.refresh.push_state import PushState
 from secretsd.refresh.regions import RegionInUse
 from tests.monitor.asking import Watched
-from tests.refresh.daemon import UNIT, Home, a_bundle
+from tests.refresh.daemon import UNIT, a_bundle
 from tests.refresh.fakes import FakeHelper
 
 Step = Callable[["Stage"], Awaitable[None]]
@@ -159,20 +159,16 @@ async def push_answers(stage: Stage) -> None:
 
 
 async def seal_key_is_missing(stage: Stage) -> None:
-    stage.daemon.home.directory.joinpath("seal.key").unlink()
+    key = stage.daemon.home.key
+    key.rename(key.with_suffix(".away"))
     await stage.rotate()
 
 
 async def seal_key_is_back(stage: Stage) -> None:
-    make_seal_key(stage.daemon.home)
+    key = stage.daemon.home.key
+    key.with_suffix(".away").rename(key)
     stage.daemon.home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
     await stage.daemon.refresh()
-
-
-def make_seal_key(home: Home) -> None:
-    key = home.directory / "seal.key"
-    key.write_bytes(b"fake-seal-key-of-32-bytes-------")
-    key.chmod(0o600)
 
 
 async def reload_is_refused(stage: Stage) -> None:
@@ -288,7 +284,6 @@ FAULTS: dict[str, Fault] = {
         seal_key_is_missing, seal_key_is_back, "sealed copy of bot", _DEGRADED,
         ("SecretsdSealedCopyFailing",),
         bundle=a_bundle(keys="sealed_copy = {}"),
-        daemon='seal_key = "file:DIRECTORY/seal.key"',
     ),
     "reload refused": Fault(
         reload_is_refused, reload_is_good, "configuration", _DEGRADED, ("SecretsdConfigurationRefused",)

@@ -12,7 +12,7 @@ import pytest
 
 from secretsd.logs import NonBlockingHandler
 from tests.monitor.asking import Watched
-from tests.monitor.faults import FAULTS, Fault, Stage, make_seal_key
+from tests.monitor.faults import FAULTS, Fault, Stage
 from tests.refresh.daemon import Home, live
 
 TURNS_WITHIN_S = 60.0
@@ -30,12 +30,10 @@ def root_logger() -> Iterator[None]:
 async def stage_of(fault: Fault, home: Home, patch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     home.configure(fault.bundle)
     text = home.config.read_text()
-    daemon = fault.daemon.replace("DIRECTORY", str(home.directory))
-    text = text.replace("[sources.aws]", f"{daemon}\n[sources.aws]")
+    text = text.replace("[sources.aws]", f"{fault.daemon}\n[sources.aws]")
     home.config.write_text(
         text.replace('type = "aws-secretsmanager"\n', f'type = "aws-secretsmanager"\n{fault.source}')
     )
-    make_seal_key(home)
     async with home.helper() as helper, Watched(home) as watched:
         stage = Stage(watched, helper, patch)
         await watched.loaded()
