@@ -108,7 +108,7 @@ def _make_way(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
             return
-    raise FileExistsError(0, "another process listens there")
+    raise FileExistsError("another process listens there")
 
 
 def _remove(path: Path) -> None:

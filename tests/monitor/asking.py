@@ -11,6 +11,7 @@ from typing import Any, Self
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from secretsd.monitor.refresher import monitor_of
+from secretsd.refresh.memory import MemoryKind
 from tests.refresh.daemon import Daemon, Home
 
 Page = Mapping[str, float]  # series, as PromQL writes it -> value
@@ -57,6 +58,8 @@ class Watched(Daemon):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
+        # pytest's directories may be on a disk, which is a caution of its own.
+        self.conductor.memory = MemoryKind("tmpfs", is_memory=True)
         self._monitoring = asyncio.create_task(self.monitor.run())
         while not self.path.exists():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.005)
