@@ -23,8 +23,8 @@ _BACKLOG = 4096
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`own` are the paths to remove in the end: none of systemd's. Where systemd passes no socket for metrics,
-    who serves them makes one: that it cannot be had must not keep the signer from its work."""
+    """`own` are the paths to remove in the end: none of systemd's. Where systemd passes no socket for
+    metrics, who serves them makes one: that it cannot be had must not keep the signer from its work."""
 
     http: socket.socket
     native: socket.socket
@@ -51,7 +51,7 @@ def listen(config: Signer) -> Listeners:
 
 
 def _passed_by_systemd() -> dict[str, list[socket.socket]]:
-    """By name, which an operator may have given to several. The variables are removed: a child must not take them for its own."""
+    """By name, which several can have. The variables are removed: a child must not take them for its own."""
     pid, count, names = (os.environ.pop(f"LISTEN_{word}", "") for word in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
         return {}

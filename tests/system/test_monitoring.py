@@ -59,8 +59,12 @@ def test_monitors_read_both_daemons_and_nobody_else_does(host: Host) -> None:
         assert status == 403
         assert "secretsd-metrics" in sentence
 
-    done = host.run(["secretsctl", "health", "--json"], user="prometheus")
-    document = json.loads(done.stdout)
+    done = host.run(["secretsctl", "health"], user="prometheus", check=False)
+    assert done.returncode == 78, "the setup configures a key that is yet to be made"
+    assert "secretsctl keys generate demo" in done.stdout
+    host.run(["secretsctl", "keys", "generate", "demo"])
+    document = json.loads(host.run(["secretsctl", "health", "--json"], user="prometheus").stdout)
+    assert document["state"] == "ready"
     assert {each["daemon"] for each in document["daemons"]} == {"refresher", "signer"}
     refused = host.run(["secretsctl", "health"], user="stranger", check=False)
     assert refused.returncode == 77
