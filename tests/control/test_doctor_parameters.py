@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import boto3
-import pytest
 
 from secretsd.control.check import exit_code
 from secretsd.errors import ExitCode
 from tests.control.test_doctor import environment, examined
-from tests.lab.aws import FAKE_CREDENTIALS, FakeAws
+from tests.lab.aws import FakeAws
 
 __all__ = ["environment"]  # the fixture, for every test here
 
 
-@pytest.fixture
-def store(aws: FakeAws) -> Any:
-    make: Any = boto3.session.Session(
-        aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-    ).client
-    return make("ssm", endpoint_url=aws.url)
-
-
-def test_parameters_have_their_lines_with_fixes_that_speak_of_them(
-    tmp_path: Path, aws: FakeAws, store: Any
-) -> None:
-    store.put_parameter(Name="/bot/token", Value="fake", Type="SecureString")
+def test_parameters_have_their_lines_with_fixes_that_speak_of_them(tmp_path: Path, aws: FakeAws) -> None:
+    aws.client("ssm").put_parameter(Name="/bot/token", Value="fake", Type="SecureString")
     path = tmp_path / "secretsd.toml"
     path.write_text(f"""
 [daemon]

@@ -19,7 +19,7 @@ from secretsd.refresh import listeners
 from secretsd.refresh.listeners import Listener
 from tests.lab.push import FakePush
 from tests.push.samples import VERSION, cloudtrail, from_sns, native
-from tests.refresh.sources.scripted_aws import ScriptedAws, error, ok
+from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, error, ok
 
 SECRET = "fake-value-that-no-listener-sees"
 
@@ -125,6 +125,30 @@ def test_every_form_is_heard_and_garbage_is_counted_deleted_and_never_shown(
 
     live(scenario())
     assert "fake-garbage" not in "".join(capfd.readouterr())
+
+
+def test_ten_thousand_messages_of_garbage_are_counted_and_deleted(scripted: ScriptedAws) -> None:
+    left = [1000]
+
+    def answer(operation: str, params: dict[str, Any]) -> Answer:
+        if operation == "DeleteMessageBatch":
+            return ok({"Successful": [{"Id": entry["Id"]} for entry in params["Entries"]], "Failed": []})
+        left[0] -= 1
+        if left[0] < 0:
+            return ok({}, delay_s=5.0)
+        bodies = [f"fake-garbage-{left[0]}-{number}" * 50 for number in range(10)]
+        return ok({"Messages": [{"Body": body, "ReceiptHandle": f"h-{body[:40]}"} for body in bodies]})
+
+    scripted.script = answer
+
+    async def scenario() -> None:
+        async with listening(scripted.url, "https://sqs.us-east-1.amazonaws.com/1/q") as (heard, listener):
+            await heard.until(lambda: heard.total("malformed") >= 10_000, 100)
+            await heard.until(lambda: scripted.operations().count("DeleteMessageBatch") >= 1000)
+            assert (listener.restarts, heard.of(NotReceived)) == (0, [])
+            assert "fake-garbage" not in repr(heard.messages)
+
+    asyncio.run(asyncio.wait_for(scenario(), 150))
 
 
 def test_a_listener_that_is_killed_is_started_again_and_misses_nothing(push: FakePush) -> None:

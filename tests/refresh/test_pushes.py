@@ -209,7 +209,8 @@ def test_a_push_that_does_not_answer_is_told_by_status_and_ends_when_it_does(hom
             assert body is not None
             assert body["sources"]["aws"]["push"]["failure"] is None
             assert not [text for text in body["daemon"]["warnings"] if text.startswith("push ")]
-            calls = daemon.conductor.bundles.sources.state("aws").calls
+            book = daemon.conductor.bundles.sources.calls
+            calls = book.days[book.today.isoformat()]["aws"].calls
             assert (calls["ReceiveMessage"], calls["DeleteMessageBatch"]) == (2, 1)
 
     live(scenario())

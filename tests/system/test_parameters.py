@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.lab.aws import FAKE_CREDENTIALS, REGION
 from tests.system.machine import Machine, on_bookworm
 
 pytestmark = pytest.mark.system
@@ -44,12 +42,7 @@ def store(machine: Machine) -> Any:
     machine.add_bot("bot", None)
     machine.host.put("/etc/secretsd/secretsd.toml", _SOURCE)
     machine.host.put("/etc/secretsd/conf.d/bot.toml", _BUNDLE)
-    make: Any = boto3.session.Session(
-        aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=REGION,
-    ).client
-    return make("ssm", endpoint_url=machine.aws.url)
+    return machine.aws.client("ssm")
 
 
 def show(store: Any, value: str) -> None:
