@@ -18,6 +18,7 @@ from tests.lab.faults import Drip
 from tests.lab.foreground import ForegroundDaemon
 from tests.lab.proxy import FaultProxy
 from tests.lab.tls import Authority
+from tests.monitor.asking import ask
 
 _NOWHERE = "https://secrets.nowhere.invalid"
 _FETCH_S = 10.0
@@ -30,6 +31,7 @@ class World:
 
     def __init__(self, folder: Path, kinds: dict[Column, Kind], authority: Authority) -> None:
         self.kinds = kinds
+        self.told = ""  # all that monitors have read
         environment = {
             **FAKE_CREDENTIALS,
             "AWS_CA_BUNDLE": str(authority.ca_file),
@@ -69,6 +71,7 @@ class World:
         """Whether each bundle is well; an outage with good files in place makes nobody unready."""
         said = self.daemon.secretsctl("health", "--json")
         assert said.code == 0, said.text
+        self.told += said.text + ask(self.daemon.run_dir / "metrics.sock", "/metrics")[1]
         (refresher,) = json.loads(said.text)["daemons"]
         states = {each["check"]: each["state"] for each in refresher["checks"]}
         return {column: states[f"bundle {column.value}"] == "ok" for column in self.kinds}
@@ -155,7 +158,8 @@ def test_a_fault_is_named_publishes_nothing_bad_removes_nothing_and_passes(world
     assert said.code == 0, f"it passes when the fault does\n{said.text}"
     assert {world.shows(column) for column in columns} == {2}
     assert [column for column, is_well in world.health().items() if not is_well] == []
-    assert CANARY not in outputs + said.text + world.daemon.log.read_text()
+    assert "secretsd_bundle_failing" in world.told
+    assert CANARY not in outputs + said.text + world.told + world.daemon.log.read_text()
 
 
 def _holds(world: World, column: Column, expected: Says | None) -> str:
