@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.bench import (
     audit,
     formats,
+    growth,
+    herd,
     memory_scan,
     notify_cold_start,
     openbao_agent,
@@ -35,7 +37,9 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "scale": scale.measure,
     "notify_cold_start": notify_cold_start.measure,
     "openbao_agent": openbao_agent.measure,
+    "growth": growth.measure,
     "outage": outage.measure,
+    "herd": herd.measure,
     "formats": formats.measure,
     "memory_scan": memory_scan.measure,
     "publish_faults": publish_faults.measure,

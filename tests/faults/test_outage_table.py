@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kinds import CANARY, PARTS, Kind, ParameterStore, SecretsManager, bundle, value
+from tests.faults.kinds import CANARY, PARTS, Kind, ParameterStore, SecretsManager, Vault, bundle, value
 from tests.faults.outage_table import CONFIRMED, EXIT_CODES, ROWS, Column, Nameless, Row, Says
+from tests.lab import dialects
 from tests.lab.aws import FAKE_CREDENTIALS, FakeAws
 from tests.lab.faults import Drip
 from tests.lab.foreground import ForegroundDaemon
+from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 from tests.lab.tls import Authority
 from tests.monitor.asking import ask
@@ -86,13 +88,20 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, aws: FakeAws, replica: FakeAws, stale: FakeAws) -> Iterator[World]:
+def world(
+    tmp_path: Path, aws: FakeAws, replica: FakeAws, stale: FakeAws, openbao: OpenBao
+) -> Iterator[World]:
     authority = Authority(tmp_path)
+    openbao.allow("bundles", "secret/data/*")
+    token = tmp_path / "token"
+    token.write_text(openbao.new_token("bundles"))
+    token.chmod(0o600)
     with ExitStack() as stack:
 
         def behind_proxy(service: FakeAws) -> FaultProxy:
             return stack.enter_context(FaultProxy.local(service.address, authority=authority))
 
+        vault = FaultProxy.local(("127.0.0.1", openbao.port), dialect=dialects.Vault(), authority=authority)
         kinds: dict[Column, Kind] = {
             Column.AWS: SecretsManager("aws", aws, behind_proxy(aws)),
             Column.FAILOVER: SecretsManager(
@@ -102,6 +111,7 @@ def world(tmp_path: Path, aws: FakeAws, replica: FakeAws, stale: FakeAws) -> Ite
                 "stale", aws, behind_proxy(aws), stale, behind_proxy(stale).url, is_followed=False
             ),
             Column.SSM: ParameterStore("parameters", aws, behind_proxy(aws)),
+            Column.VAULT: Vault("vault", openbao, stack.enter_context(vault), authority.ca_file, token),
         }
         world = World(tmp_path, kinds, authority)
         world.rotate(0)
@@ -183,7 +193,8 @@ def test_a_region_that_drips_until_its_worker_is_killed_is_left_for_the_other_on
     world.rotate(2)
     with world.kinds[Column.FAILOVER].proxy.broken(Drip()):
         assert world.daemon.secretsctl("reload", "failover").code == 69
-        assert world.shows(Column.FAILOVER) == 1
-        # By itself it would be tried again within 5 s.
-        assert world.daemon.secretsctl("reload", "failover").code == 0
-    assert world.shows(Column.FAILOVER) == 2
+        # Whoever asks by hand is answered by the home region first; by itself it is tried again within 5 s.
+        until = time.monotonic() + 15
+        while world.shows(Column.FAILOVER) != 2:
+            assert time.monotonic() < until
+            time.sleep(0.2)
