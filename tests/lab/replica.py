@@ -12,7 +12,7 @@ REGION = "us-west-2"
 
 
 def put(home: FakeAws, replica: FakeAws | None, name: str, value: dict[str, object]) -> None:
-    """Gives a secret a new version here and, if there is one, in the replica; makes it where it is missing."""
+    """Gives a secret a new version, in the replica too if there is one; makes it where it is missing."""
     version = str(uuid.uuid4())
     clients: list[Any] = [home.client(), *([replica.client(region=REGION)] if replica else [])]
     for client in clients:
