@@ -38,6 +38,7 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _RATE = re.compile(r"([0-9]{1,9})/([smh])")
 _LOOPBACK = re.compile(r"127(\.(0|[1-9][0-9]{0,2})){3}")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
+_SIZE = re.compile(r"([0-9]{1,6})([KMG])")
 _OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
 _COUNTER = re.compile(r"tpm:0x1[0-9a-f]{6}")  # the handles of NV indices begin with 01
 _MOST_SESSIONS = 512
@@ -222,6 +223,14 @@ def _rate(value: object) -> RateLimit:
     return RateLimit(int(found[1]), {"s": 1.0, "m": 60.0, "h": 3600.0}[found[2]])
 
 
+def _file_size(value: object) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    size = int(found[1]) * 1024 ** (1 + "KMG".index(found[2])) if found else 0
+    if size < 1 << 20:
+        raise refused('must be a size of at least 1M in quotes, such as "64M" or "1G"')
+    return size
+
+
 def _session_count(value: int) -> int:
     if not 1 <= value <= _MOST_SESSIONS:
         raise refused("must be 1 to 512: CloudHSM has 1,024 sessions for one application")
@@ -337,6 +346,7 @@ LoopbackPort = Annotated[
     ),
 ]
 Rate = Annotated[RateLimit, Kind("number of uses and /s, /m or /h"), BeforeValidator(_rate)]
+FileSize = Annotated[int, Kind("size of at least 1M"), BeforeValidator(_file_size)]
 SessionCount = Annotated[int, Kind("whole number of 1 to 512"), AfterValidator(_session_count)]
 MessageBytes = Annotated[int, Kind("whole number of 1 to 61440"), AfterValidator(_message_bytes)]
 

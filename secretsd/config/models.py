@@ -12,6 +12,7 @@ from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
+from secretsd.config.audit import Audit
 from secretsd.config.fields import (
     AbsolutePath,
     AlertLimit,
@@ -348,6 +349,11 @@ class Config(Table):
         default_factory=Metrics,
         description="Where metrics and health are served.",
         examples=[{"listen": "127.0.0.1:9478"}],
+    )
+    audit: Audit = Field(
+        default_factory=Audit,
+        description="How the audit trails are kept.",
+        examples=[{"max_file_size": "64M"}],
     )
     signer: Signer | None = Field(
         default=None,

@@ -18,12 +18,13 @@ from pathlib import Path
 
 from secretsd.config.models import Config
 from secretsd.control import protocol
-from secretsd.control.access import ADMIN_GROUP, Admins, Peer, is_allowed
-from secretsd.control.commands import Commands
+from secretsd.control.access import ADMIN_GROUP, Admins, is_allowed
 from secretsd.control.peer import peer_of
 from secretsd.control.protocol import Reply
+from secretsd.control.recording import Recording
 from secretsd.errors import ExitCode, LocalIOError, SecretsdError, UsageError
 from secretsd.refresh.conductor import Conductor
+from secretsd.signing.model import Peer
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class ControlServer:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._commands = Commands(conductor)
+        self._recording = Recording(conductor)
         self._connections: Counter[int] = Counter()
         self._users: _Users | None = None
         self._looking_up = asyncio.Lock()
@@ -141,17 +142,18 @@ class ControlServer:
         owner_uid = users.owners.get(bundle) if bundle is not None else None
         if not is_allowed(command, peer=peer, admins=users.admins, owner_uid=owner_uid):
             self._warn(peer, command)
+            self._recording.refused(command, bundle, peer)
             lately = (
                 "" if owner_uid is not None else "; a bundle added lately needs systemctl reload secretsd"
             )
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may{lately}")
-        return await self._commands.run(command, bundle, {**request, "by": f"uid {peer.uid}"})
+        return await self._recording.run(command, bundle, {**request, "by": f"uid {peer.uid}"}, peer)
 
     def _own_status(self, peer: Peer, users: _Users) -> Reply:
         own = [name for name, uid in users.owners.items() if uid == peer.uid]
         if not own:
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {_ONLY_ADMINS} see all")
-        return self._commands.status(own)
+        return self._recording.commands.status(own)
 
     async def _users_for(self, peer: Peer) -> _Users:
         """Who is who, as far as `peer` is concerned: root never waits for a directory service."""

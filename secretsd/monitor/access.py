@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secretsd.control.access import Peer
+from secretsd.signing.model import Peer
 
 METRICS_GROUP = "secretsd-metrics"
 
@@ -17,4 +17,4 @@ class Readers:
     groups: frozenset[int]
 
     def include(self, peer: Peer) -> bool:
-        return peer.uid in (0, self.daemon_uid) or not self.groups.isdisjoint(peer.groups)
+        return peer.uid in (0, self.daemon_uid) or not self.groups.isdisjoint(peer.gids)

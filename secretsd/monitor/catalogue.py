@@ -38,6 +38,16 @@ LOG_DROPPED = _metric(
     "",
     "Log records that standard error did not take: is the journal running?",
 )
+AUDIT_RECORDS = _metric(
+    "audit_records", "counter", "", "The number of the audit log's last record: all since the chain began."
+)
+AUDIT_LOST = _metric("audit_records_lost", "gauge", "", "Records lost that no record has told of yet.")
+AUDIT_UP = _metric(
+    "audit_up",
+    "gauge",
+    "",
+    "1 while the audit log can be written; else uses of strict keys, and orders, are refused.",
+)
 
 # --- the refresher: bundles -------------------------------------------------------------------------------
 
@@ -143,15 +153,8 @@ TURNED_AWAY = _metric("signer_connections_turned_away", "counter", "", "Connecti
 TOKEN_UP = _metric("signer_token_up", "gauge", "", "1 while the token can be used.")
 BREAKER_OPEN = _metric("signer_breaker_open", "gauge", "", "1 while the token fails again and again.")
 KEY_UP = _metric("signer_key_up", "gauge", "key", "1 where the key was found on the token and can be used.")
-AUDIT_RECORDS = _metric(
-    "audit_records", "counter", "", "The number of the audit log's last record: all since the chain began."
-)
-AUDIT_LOST = _metric("audit_records_lost", "gauge", "", "Records lost that no record has told of yet.")
-AUDIT_UP = _metric(
-    "audit_up", "gauge", "", "1 while the audit log can be written; else strict uses are refused."
-)
 
-OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED)
+OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP)
 OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
     *(SEALED_IN_USE, SEALED_CONFIRMED, SEALED_PROBLEM, NOTIFIED, BEHIND, UNIT_FAILING),
@@ -161,6 +164,6 @@ OF_REFRESHER = (
 )
 OF_SIGNER = (
     *(REQUESTS, REFUSALS, DURATION, QUEUE, UNDER_WAY, CONNECTIONS, TURNED_AWAY, TOKEN_UP, BREAKER_OPEN),
-    *(KEY_UP, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP),
+    KEY_UP,
 )
 EVERYTHING = (*OF_BOTH, *OF_REFRESHER, *OF_SIGNER)

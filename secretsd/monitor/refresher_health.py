@@ -52,6 +52,11 @@ def _itself(conductor: Conductor, now: float) -> Iterator[Check]:
         what = f"the last reload changed nothing: {conductor.refused_configuration}"
         yield warn("configuration", what, "secretsctl check-config, then systemctl reload secretsd")
     yield from log_check(now)
+    if audit := conductor.trail.ledger.problem:
+        fix = "look at owner, mode and free room of audit in state_dir; until then orders are refused"
+        yield warn("audit log", audit, fix)
+    else:
+        yield ok("audit log", "is written")
     notebook = conductor.bundles.notebook
     see = "see secretsctl status"
     for check, problem in (

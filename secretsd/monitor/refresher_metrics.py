@@ -37,6 +37,10 @@ def sheet(conductor: Conductor, checks: Sequence[Check]) -> Sheet:
         _push(page, source, push, now)
     for result in ("told", "failed", "suppressed"):
         page.set(catalogue.ALERTS, conductor.alerts.counts[result], result)
+    ledger = conductor.trail.ledger
+    page.set(catalogue.AUDIT_RECORDS, ledger.last_number)
+    page.set(catalogue.AUDIT_LOST, ledger.lost)
+    page.set(catalogue.AUDIT_UP, not ledger.problem)
     page.set(catalogue.WORKERS_LOST, conductor.lost_workers)
     page.set(catalogue.JOURNAL_FAILING, bool(conductor.bundles.notebook.problem))
     page.set(catalogue.CONFIG_REFUSED, bool(conductor.refused_configuration))

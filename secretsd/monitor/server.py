@@ -16,13 +16,14 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from secretsd.control.access import ADMIN_GROUP, Peer
+from secretsd.control.access import ADMIN_GROUP
 from secretsd.control.check import Check, warn
 from secretsd.control.peer import peer_of
 from secretsd.monitor import exposition, health, http
 from secretsd.monitor.access import METRICS_GROUP, Readers
 from secretsd.monitor.http import Answer, Asked
 from secretsd.monitor.listeners import Listeners
+from secretsd.signing.model import Peer
 
 log = logging.getLogger(__name__)
 

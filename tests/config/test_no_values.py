@@ -108,6 +108,8 @@ endpoint_url = "http://127.0.0.1:5000"
 [metrics]
 socket = "/run/metrics"
 listen = "127.0.0.1:9478"
+[audit]
+max_file_size = "64M"
 [signer]
 module = "/usr/lib/token.so"
 token = "trading"

@@ -224,6 +224,24 @@ async def state_dir_is_back(stage: Stage) -> None:
     await stage.daemon.conductor.bundles.notebook.write()
 
 
+async def audit_is_not_written(stage: Stage) -> None:
+    audit = stage.daemon.home.state_dir / "audit"
+    audit.rename(audit.with_suffix(".away"))
+    audit.write_text("a file")
+    await stage.rotate()
+    ledger = stage.daemon.conductor.trail.ledger
+    while not ledger.problem:
+        ledger.look()
+        await asyncio.sleep(0.05)
+
+
+async def audit_is_written(stage: Stage) -> None:
+    audit = stage.daemon.home.state_dir / "audit"
+    audit.unlink()
+    audit.with_suffix(".away").rename(audit)
+    stage.daemon.conductor.trail.ledger.look()
+
+
 async def journald_is_stopped(stage: Stage) -> None:
     del stage
     read, write = os.pipe()
@@ -297,6 +315,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "state directory gone": Fault(
         state_dir_is_gone, state_dir_is_back, "journal", _DEGRADED, ("SecretsdHostFailing",)
+    ),
+    "audit log not written": Fault(
+        audit_is_not_written, audit_is_written, "audit log", _DEGRADED, ("SecretsdAuditDown",)
     ),
     "journald stopped": Fault(
         journald_is_stopped, journald_is_back, "log", _DEGRADED, ("SecretsdLogLost",)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.control.access import Peer
 from secretsd.monitor import exposition, server
 from secretsd.monitor.access import Readers
 from secretsd.monitor.listeners import Listeners, Port
 from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.signing.model import Peer
 from tests.control.asking import NOBODY, needs_root
 from tests.monitor.asking import Watched, get, split
 from tests.refresh.daemon import Home, live
@@ -160,12 +160,15 @@ def test_strangers_are_refused_and_the_group_is_not(home: Home, monkeypatch: pyt
 
 
 def test_who_reads() -> None:
+    def peer(uid: int, *gids: int) -> Peer:
+        return Peer(1, uid, frozenset(gids), None, 0)
+
     readers = Readers(900, frozenset({50}))
-    assert readers.include(Peer(1, 0, frozenset()))
-    assert readers.include(Peer(1, 900, frozenset()))
-    assert readers.include(Peer(1, 4000, frozenset({7, 50})))
-    assert not readers.include(Peer(1, 4000, frozenset({7})))
-    assert not Readers(900, frozenset()).include(Peer(1, 4000, frozenset()))
+    assert readers.include(peer(0))
+    assert readers.include(peer(900))
+    assert readers.include(peer(4000, 7, 50))
+    assert not readers.include(peer(4000, 7))
+    assert not Readers(900, frozenset()).include(peer(4000))
 
 
 def test_the_port_of_the_loopback_is_served_beside_the_socket(home: Home) -> None:
