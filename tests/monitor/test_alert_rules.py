@@ -15,7 +15,7 @@ from tests.monitor.asking import Page
 from tests.monitor.faults import FAULTS
 from tests.monitor.promtool import MONITORING, RULES, check, fire, waits_min
 from tests.monitor.signer_faults import SIGNER_FAULTS
-from tests.monitor.test_refresher_health import root_logger, stage_of
+from tests.monitor.test_refresher_health import root_logger, stage_of, turned
 from tests.refresh.daemon import Home, live
 
 __all__ = ["root_logger"]
@@ -41,6 +41,7 @@ def test_rules_fire_on_a_fault_of_the_refresher(
                 await fault.end(stage)
             before = await stage.daemon.page()
             await fault.begin(stage)
+            await turned(stage.daemon, fault.check, "warn", "fail")
             after = await stage.daemon.page()
             await asyncio.to_thread(fire, tmp_path, fault.rules, before, after)
             await fault.end(stage)

@@ -49,11 +49,14 @@ def _get(host: Host, address: str, what: str, *, user: str | None = None) -> tup
 
 def test_monitors_read_both_daemons_and_nobody_else_does(host: Host) -> None:
     host.sh("useradd --system --groups secretsd-metrics prometheus; useradd --system stranger")
-    for address, own in ((REFRESHER, "secretsd_refreshes"), (SIGNER, "secretsd_signer_token_up 1.0")):
+    for address, own in (
+        (REFRESHER, "secretsd_workers_lost_total 0.0"),
+        (SIGNER, "secretsd_signer_token_up 1.0"),
+    ):
         status, page = _get(host, address, "/metrics", user="prometheus")
         assert status == 200
         assert page.endswith("# EOF\n\n")
-        assert own in page or address == REFRESHER
+        assert own in page
         assert _get(host, address, "/healthz", user="prometheus") == (200, "ok\n\n")
         status, sentence = _get(host, address, "/metrics", user="stranger")
         assert status == 403
