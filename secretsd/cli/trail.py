@@ -143,6 +143,8 @@ def _log(options: argparse.Namespace) -> int:
                 asking.print_line({"daemon": entry.daemon, **entry.record})
             else:
                 print(screens.line(entry.record, view))
+    except BrokenPipeError:
+        raise  # `| head` has seen enough
     except OSError as error:
         raise unreadable(error) from None
     except KeyboardInterrupt:

@@ -14,7 +14,8 @@ from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.control.push_report import push_check
 from secretsd.control.sealed_checks import sealed_checks
-from secretsd.control.source_checks import source_checks
+from secretsd.control.source_checks import region_check, source_checks
+from secretsd.control.source_report import source_documents
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
 from secretsd.refresh.conductor import Conductor
@@ -39,7 +40,9 @@ async def examine(conductor: Conductor) -> list[Check]:
         *_alerts(conductor),
         *await helper,
     ]
+    told = source_documents(config, conductor.bundles.sources, {})
     for name, found in zip(names, findings, strict=True):
+        checks += region_check(name, told[name])
         checks += source_checks(name, config, found, now=time.time())
     checks += [push_check(source, push) for source, push in sorted(conductor.pushes.states.items())]
     return checks

@@ -61,7 +61,8 @@ class Reads:
 
     def _is_news(self, read: SecretRead, now: float) -> bool:
         said = self._said.get(read.ref)
-        told = read.version_id, outcome_of(read)
+        # Who only looks whether a secret can be had does not say which version it has.
+        told = read.version_id or (said[0] if said else ""), outcome_of(read)
         if said is not None and said[:2] == told and now - said[2] < IN_FULL_EVERY_S:
             return False
         self._said[read.ref] = (*told, now)

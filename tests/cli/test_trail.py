@@ -152,6 +152,27 @@ sys.exit(main.run(["log"]))
     assert "members of the group secretsd-audit may" in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(trails: Trails) -> None:
+    for number in range(3000):  # more than a pipe holds
+        trails.refresher.add(10, fetched(f"secret-{number}"))
+    program = f"""
+import sys
+from pathlib import Path
+from secretsd.cli import __main__, trail
+trail.DIRECTORIES = (Path({str(trails.own)!r}),)
+sys.argv = ["secretsctl", "log"]
+__main__.main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        reading.stdout.readline()
+        reading.stdout.close()
+        assert reading.stderr.read() == b""
+
+
 def test_a_host_without_a_trail_says_so(
     trails: Trails, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

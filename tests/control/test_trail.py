@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from secretsd.audit import chain, writer
+from secretsd.audit.ledger import NotOnRecordError
+from secretsd.control.recording import Recording
 from secretsd.errors import ExitCode, FailureClass
 from tests.control.asking import NOBODY, Served, line, needs_root
 from tests.refresh.daemon import UNIT, Home, a_bundle, live
@@ -232,6 +234,25 @@ def test_an_order_is_on_record_before_and_after_with_who_gave_it(home: Home, soc
     assert said(home, "release")[0]["bundle"] == "bot"
     assert not said(home, "status"), "asked all the time, and shows nothing"
     assert "fake-token" not in path_of(home).read_text(), "what a client sent is not on record"
+
+
+def test_a_reload_by_a_signal_is_on_record_and_refused_like_any_other(
+    home: Home, socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with Served(home, socket_path) as served:
+            recording = Recording(served.conductor)
+            await recording.run("reload", None, {"timeout": "5s"}, None)
+            disk = FullDisk(monkeypatch)
+            with pytest.raises(NotOnRecordError):
+                await recording.run("reload", None, {}, None)
+            disk.empty()
+            await until_well(served)
+
+    live(scenario())
+    reloads = said(home, "reload")
+    assert {each["actor"] for each in reloads} == {"daemon"}
+    assert [each.get("reason") for each in reloads if each["phase"] == "outcome"][-1] == "audit-unavailable"
 
 
 @needs_root

@@ -24,7 +24,8 @@ def test_the_first_read_is_news_and_the_next_is_not() -> None:
 def test_another_version_another_failure_and_the_end_of_one_are_news() -> None:
     reads = Reads()
     away = SecretRead(A, failure=failure())
-    for news in (read(A), read(A, "v2"), away, SecretRead(A, failure=failure(FailureClass.REFUSAL)), read(A)):
+    denied = SecretRead(A, failure=failure(FailureClass.REFUSAL))
+    for news in (read(A), read(A, "v2"), away, denied, read(A, "v2"), read(A)):
         assert reads.sorted([news], 0.0) == ([news], {})
     reads.sorted([away], 0.0)
     assert reads.sorted([away], 1.0) == ([], {Outcome("failed", "fake-transient"): ["a"]})
@@ -44,3 +45,10 @@ def test_what_was_said_ahead_of_its_publish_is_not_counted_again() -> None:
     assert reads.sorted([read(A), read(B)], 0.1) == ([read(B)], {})
     assert reads.early([read(A)], 1.0) == []
     assert reads.sorted([read(A), read(B)], 1.1) == ([], {OK: ["a", "b"]})
+
+
+def test_a_look_that_says_no_version_is_no_other_version() -> None:
+    reads = Reads()
+    reads.sorted([read(A)], 0.0)
+    assert reads.sorted([SecretRead(A)], 1.0) == ([], {OK: ["a"]})
+    assert reads.sorted([read(A)], 2.0) == ([], {OK: ["a"]})
