@@ -124,8 +124,8 @@ ENDPOINT_FAILURES = _metric(
 
 PUSH_HEALTHY = _metric("push_healthy", "gauge", "source", "1 while its queue answers.")
 PUSH_MESSAGES = _metric("push_messages", "counter", "source kind", "Messages: hint, ignored, malformed.")
-PUSH_LAG = _metric(
-    "push_answered_age_seconds", "gauge", "source", "How long ago the queue last answered; it does each 20 s."
+PUSH_LAST = _metric(
+    "push_last_message_timestamp_seconds", "gauge", "source", "When the last message came, since the epoch."
 )
 PUSH_RESTARTS = _metric(
     "push_restarts", "counter", "source", "Times that its listener had to be started anew."
@@ -159,7 +159,7 @@ OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
     *(SEALED_IN_USE, SEALED_CONFIRMED, SEALED_PROBLEM, NOTIFIED, BEHIND, UNIT_FAILING),
     *(FETCHES, CALLS, SKEW, AWAY, IN_USE, ENDPOINT_FAILURES),
-    *(PUSH_HEALTHY, PUSH_MESSAGES, PUSH_LAG, PUSH_RESTARTS, ALERTS, WORKERS_LOST),
+    *(PUSH_HEALTHY, PUSH_MESSAGES, PUSH_LAST, PUSH_RESTARTS, ALERTS, WORKERS_LOST),
     *(JOURNAL_FAILING, CONFIG_REFUSED),
 )
 OF_SIGNER = (

@@ -17,10 +17,10 @@ from secretsd.control.report import is_too_old, state_word
 from secretsd.errors import ExitCode
 from secretsd.monitor.common import log_check
 from secretsd.observe.conditions import UNDER_WAY_S
-from secretsd.refresh.breaker import Breaker
 from secretsd.refresh.conductor import Conductor
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.plan import must_load
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.endpoints import stops
 from secretsd.refresh.state import BundleState
 from secretsd.timespan import spoken
 

@@ -11,11 +11,11 @@ from secretsd.control.report import state_word
 from secretsd.monitor import catalogue
 from secretsd.monitor.common import common_metrics
 from secretsd.monitor.exposition import Sheet
-from secretsd.refresh.breaker import Breaker
 from secretsd.refresh.conductor import Conductor
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.plan import must_load
-from secretsd.refresh.push_state import PushState
+from secretsd.refresh.push.state import PushState
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.endpoints import stops
 from secretsd.refresh.state import BundleState
 
 _STATES = ("loaded", "notified", "published", "altered", "missing")
@@ -34,7 +34,7 @@ def sheet(conductor: Conductor, checks: Sequence[Check]) -> Sheet:
     for source in conductor.config.sources:
         _source(page, conductor, source)
     for source, push in conductor.pushes.states.items():
-        _push(page, source, push, now)
+        _push(page, source, push)
     for result in ("told", "failed", "suppressed"):
         page.set(catalogue.ALERTS, conductor.alerts.counts[result], result)
     ledger = conductor.trail.ledger
@@ -104,10 +104,10 @@ def _source(page: Sheet, conductor: Conductor, source: str) -> None:
         page.set(catalogue.ENDPOINT_FAILURES, failures, source, stop.endpoint)
 
 
-def _push(page: Sheet, source: str, push: PushState, now: float) -> None:
+def _push(page: Sheet, source: str, push: PushState) -> None:
     page.set(catalogue.PUSH_HEALTHY, push.is_healthy, source)
-    if push.answered is not None:
-        page.set(catalogue.PUSH_LAG, now - push.answered, source)
+    if push.last_message_at is not None:
+        page.set(catalogue.PUSH_LAST, push.last_message_at, source)
     for kind, count in (("hint", push.hints), ("ignored", push.ignored), ("malformed", push.malformed)):
         page.set(catalogue.PUSH_MESSAGES, count, source, kind)
     page.set(catalogue.PUSH_RESTARTS, push.restarts, source)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from secretsd.monitor.refresher import monitor_of
-from secretsd.refresh.memory import MemoryKind
+from secretsd.refresh.files.memory import MemoryKind
 from tests.refresh.daemon import Daemon, Home
 
 Page = Mapping[str, float]  # series, as PromQL writes it -> value

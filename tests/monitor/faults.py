@@ -16,8 +16,8 @@ from secretsd.errors import ConfigError, FailureClass
 from secretsd.logs import NonBlockingHandler
 from secretsd.model import EndpointSeen, UnitReport
 from secretsd.refresh.messages import SourceAsked
-from secretsd.refresh.push_state import PushState
-from secretsd.refresh.regions import RegionInUse
+from secretsd.refresh.push.state import PushState
+from secretsd.refresh.source_book.regions import RegionInUse
 from tests.monitor.asking import Watched
 from tests.refresh.daemon import UNIT, a_bundle
 from tests.refresh.fakes import FakeHelper
@@ -154,7 +154,7 @@ async def push_is_silent(stage: Stage) -> None:
 
 async def push_answers(stage: Stage) -> None:
     state = stage.daemon.conductor.pushes.states["aws"]
-    state.answered = time.monotonic()
+    state.last_message_at = time.time()
     state.become(is_healthy=True, now=time.monotonic(), wall=time.time())
 
 
