@@ -12,6 +12,7 @@ from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import Field, model_validator
 
+from secretsd.config.audit import Audit
 from secretsd.config.fields import (
     AbsolutePath,
     AlertLimit,
@@ -335,6 +336,11 @@ class Config(Table):
         ],
     )
 
+    audit: Audit = Field(
+        default_factory=Audit,
+        description="Where the audit trail is shipped to.",
+        examples=[{"journal": {}}],
+    )
     signer: Signer | None = Field(
         default=None,
         description="The signing service; without it secretsd-signer has nothing to do.",
