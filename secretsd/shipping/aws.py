@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -37,7 +38,7 @@ _OWN: Mapping[str, tuple[str, FailureClass]] = {
     "BadDigest": ("incomplete-answer", FailureClass.TRANSIENT),
     "XAmzContentChecksumMismatch": ("incomplete-answer", FailureClass.TRANSIENT),
 }
-_LOCK_WORDS = "Object Lock"
+_LOCK_WORDS = re.compile("Object ?Lock")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
@@ -67,9 +68,17 @@ class Service:
             Refused: AWS answered with one of the codes in `seen`.
             SinkError: anything else went wrong.
         """
+        answer: Mapping[str, Any] = self._called(lambda client: getattr(client, operation)(**params), seen)
+        return answer
+
+    def read(self, params: Mapping[str, object]) -> bytes:
+        """The bytes of an object of S3. Raises: SinkError."""
+        return bytes(self._called(lambda client: client.get_object(**params)["Body"].read(), frozenset()))
+
+    def _called(self, call: Callable[[Any], Any], seen: frozenset[str]) -> Any:
         refused, failure = "", None
         try:
-            answer: Mapping[str, Any] = getattr(self._connected(), operation)(**params)
+            answer = call(self._connected())
         except Exception as error:  # noqa: BLE001 - botocore's parser raises anything on an answer that lies
             code = _code(error)
             if code in seen:
@@ -89,7 +98,10 @@ class Service:
         if self._client is None:
             session = new_session(_TIMEOUTS)
             region = self._region or session.get_config_variable("region")
-            path_style = Config(s3={"addressing_style": "path"}) if self._endpoint_url else Config()
+            # What is read is compared with its manifest; what S3 says of it shows less.
+            own = Config(response_checksum_validation="when_required")
+            if self._endpoint_url:
+                own = own.merge(Config(s3={"addressing_style": "path"}))
             self._client = new_client(
                 session,
                 self._service,
@@ -97,7 +109,7 @@ class Service:
                 endpoint_url=self._endpoint_url,
                 aws_access_key_id=None,
                 aws_secret_access_key=None,
-                config=client_config(_TIMEOUTS).merge(path_style),
+                config=client_config(_TIMEOUTS).merge(own),
             )
         return self._client
 
@@ -105,7 +117,7 @@ class Service:
         if code in _OWN:
             ours, failure_class = _OWN[code]
             return failure_of(ours, failure_class, self._sink, code)
-        if code == "InvalidRequest" and _LOCK_WORDS in str(error):
+        if code == "InvalidRequest" and _LOCK_WORDS.search(str(error)):
             return failure_of("no-object-lock", FailureClass.REFUSAL, self._sink, code)
         fault = fault_of_exception(error, time.time())
         ours = fault.code if fault.code in KNOWN else "unexpected-error"

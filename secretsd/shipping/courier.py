@@ -50,6 +50,7 @@ class Route:
     def __init__(self, place: ChainPlace, cursors: CursorFile) -> None:
         self.follower = Follower(place.directory, place.daemon)
         self.counts = Counts()
+        self.waiting_bytes = 0  # in the audit files, behind what the sink has
         self.anchored: Head | None = None
         self.anchor_due_s = 0.0
         self.waiting_since_s: float | None = None  # CLOCK_MONOTONIC, when the first unsent record was seen
@@ -110,6 +111,7 @@ class Courier:
                     failure = error.failure
                 except OSError as error:  # one chain that cannot be read does not hold up the other
                     failure = _local(error)
+            self._measure()
             if failure is not None:
                 return self._failed(failure)
             self._went_well()
@@ -155,6 +157,12 @@ class Courier:
             route.counts.anchors += 1
         route.anchor_due_s = now_s + ANCHOR_EVERY_S
 
+    def _measure(self) -> None:
+        for route in self.routes:
+            # The thread that follows the files looks at them for all who want to know.
+            with contextlib.suppress(OSError):
+                route.waiting_bytes = route.follower.waiting_bytes(route.cursor.position)
+
     def _note(self, route: Route, piece: Piece, records: int, refused: int) -> None:
         where = {"sink": self.sink.name, "chain": route.follower.daemon, "record": piece.first}
         route.counts.records += records
@@ -165,7 +173,9 @@ class Courier:
             log.error("records of the audit chain were removed before they were shipped", extra=extra)
         if piece.flaw:
             route.counts.flaws += 1
-            log.error("the audit chain does not fit; it is shipped as it is", extra={**where, "why": piece.flaw})
+            log.error(
+                "the audit chain does not fit; it is shipped as it is", extra={**where, "why": piece.flaw}
+            )
         if refused:
             log.error("the sink will never take these records", extra={**where, "refused": refused})
 

@@ -161,7 +161,10 @@ class Follower:
             names = os.listdir(self._directory)
         except FileNotFoundError:
             return []
-        return [*(self._directory / name for name in sorted(names) if self._rotated.fullmatch(name)), self._current]
+        return [
+            *(self._directory / name for name in sorted(names) if self._rotated.fullmatch(name)),
+            self._current,
+        ]
 
 
 def _open(path: Path) -> _Open | None:
@@ -171,7 +174,11 @@ def _open(path: Path) -> _Open | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     there = os.fstat(fd)
-    line = os.pread(fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")[0] + b"\n" if stat.S_ISREG(there.st_mode) else b""
+    line = (
+        os.pread(fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")[0] + b"\n"
+        if stat.S_ISREG(there.st_mode)
+        else b""
+    )
     head = None if line.startswith(b'{"seq":') else head_of(line)
     if head is None:
         os.close(fd)

@@ -39,7 +39,9 @@ class Journal:
 
     def __init__(self, config: AuditJournal) -> None:
         self._path = str(config.socket)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._socket = socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
 
     def is_due(self, piece: Piece, waited_s: float, *, is_finished: bool) -> bool:
@@ -85,7 +87,9 @@ class Journal:
             if error.errno == errno.EMSGSIZE:
                 return False
             code = "journal-full" if error.errno in _FULL else "journal-unreachable"
-            failure = failure_of(code, FailureClass.TRANSIENT, self.name, errno.errorcode.get(error.errno or 0, ""))
+            failure = failure_of(
+                code, FailureClass.TRANSIENT, self.name, errno.errorcode.get(error.errno or 0, "")
+            )
         if failure is not None:
             raise SinkError(failure)
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CONTENT, MANIFEST = ".jsonl.gz", ".manifest.json"
 _SHOWN_DIGITS = 32
+_ANCHOR_NAME = re.compile(r"([0-9TZ:.-]{27})-(\d{20})-([0-9a-f]{32})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 def anchor_bytes(anchor: Anchor) -> bytes:
     """As it stands in the bucket."""
     head = _head(anchor.head)
-    return _line({"schema": SCHEMA, "host": anchor.host, "daemon": anchor.daemon, "time": anchor.time, **head})
+    return _line(
+        {"schema": SCHEMA, "host": anchor.host, "daemon": anchor.daemon, "time": anchor.time, **head}
+    )
 
 
 def read_manifest(data: bytes) -> Manifest | None:
@@ -150,13 +154,13 @@ def read_manifest(data: bytes) -> Manifest | None:
         return None
 
 
-def read_anchor(data: bytes) -> Anchor | None:
-    """The anchor that `data` is; None where it is none."""
-    said = _object(data)
-    try:
-        return Anchor(_text(said["host"]), _text(said["daemon"]), _read_head(said), _text(said["time"]))
-    except (KeyError, TypeError, ValueError):
-        return None
+def read_anchor_key(key: str) -> tuple[str, int, str] | None:
+    """Time, record and the beginning of its hash, as `anchor_key` has them; None where it is no such key.
+
+    The name is all there is to know, and a listing of a bucket is quicker than millions of small objects.
+    """
+    found = _ANCHOR_NAME.fullmatch(key.rpartition("/")[2])
+    return (found[1], int(found[2]), found[3]) if found else None
 
 
 def _link(before: Before) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from secretsd.errors import Failure, FailureClass
 
@@ -84,6 +85,18 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+_TO_READ: Mapping[str, tuple[str, str]] = {
+    "access-denied": (
+        "you may not read the bucket",
+        "It needs s3:ListBucketVersions on the bucket, s3:GetObjectVersion on its objects, and kms:Decrypt.",
+    ),
+    "decryption-failed": ("the KMS key of the bucket cannot be used", "It needs kms:Decrypt on the key."),
+    "no-credentials": (
+        "no AWS credentials were found",
+        "Log in as for the aws command: AWS_PROFILE, a role ...",
+    ),
+    "no-region": ("no AWS region is known", "Give --region, or set AWS_REGION."),
+}
 KNOWN = frozenset(_TEXTS)
 _WHERE = {"s3": "the bucket in S3", "cloudwatch": "CloudWatch Logs", "journal": "the journal"}
 
@@ -100,3 +113,10 @@ def failure_of(code: str, failure_class: FailureClass, sink: str, detail: str = 
         advice=advice.format(**words),
     )
 
+
+def cannot_read(failure: Failure) -> Failure:
+    """The same failure, told to somebody who wants to read the bucket."""
+    if failure.code in _TO_READ:
+        message, advice = _TO_READ[failure.code]
+        return replace(failure, message=message, advice=advice)
+    return replace(failure, advice=failure.advice.replace(_KEPT, "Try again.").strip())
