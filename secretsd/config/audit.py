@@ -13,8 +13,8 @@ from secretsd.config.table import Table
 class Audit(Table):
     """The audit trail of the daemons of this host.
 
-    With one of its tables secretsd-shipper.service brings the trail to where it cannot be rewritten; enable it
-    with `systemctl enable --now secretsd-shipper`, and restart it after a change here.
+    With one of its tables secretsd-shipper.service brings the trail to where it cannot be rewritten; enable
+    it with `systemctl enable --now secretsd-shipper`, and restart it after a change here.
     """
 
     shipper_state_dir: AbsolutePath = Field(

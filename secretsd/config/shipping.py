@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from secretsd.config.fields import (
     TIME_SPAN,
@@ -23,6 +23,7 @@ from secretsd.config.table import Table, beside
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _KEY_PREFIX = re.compile(r"([A-Za-z0-9._=-]+/)*")
 _LOG_GROUP = re.compile(r"[A-Za-z0-9_/.#-]{1,512}")
+_MEBIBYTES = re.compile(r"([0-9]{1,2})M")
 _DAY_S = 86400.0
 
 
@@ -44,11 +45,12 @@ def _log_group(value: str) -> str:
     return value
 
 
-def _batch_bytes(value: int) -> int:
+def _batch_size(value: object) -> int:
+    found = _MEBIBYTES.fullmatch(value) if isinstance(value, str) else None
     # A batch is held in memory, and put as one object.
-    if not 65536 <= value <= 67108864:
-        raise refused("must be 65536 to 67108864")
-    return value
+    if found is None or not 1 <= int(found[1]) <= 64:
+        raise refused('must be a size of "1M" to "64M"')
+    return int(found[1]) << 20
 
 
 def _retention(seconds: float) -> float:
@@ -60,7 +62,7 @@ def _retention(seconds: float) -> float:
 Bucket = Annotated[str, Kind("name of a bucket"), AfterValidator(_bucket)]
 KeyPrefix = Annotated[str, Kind("words with a slash behind each"), AfterValidator(_key_prefix)]
 LogGroup = Annotated[str, Kind("name of a log group"), AfterValidator(_log_group)]
-BatchBytes = Annotated[int, Kind("whole number of 65536 to 67108864"), AfterValidator(_batch_bytes)]
+BatchSize = Annotated[int, Kind("size of 1M to 64M"), BeforeValidator(_batch_size)]
 Retention = Annotated[TimeSpan, Kind(f"{TIME_SPAN} of 1d to 36500d"), AfterValidator(_retention)]
 
 
@@ -108,10 +110,11 @@ class AuditS3(Table):
         examples=["2555d"],
         json_schema_extra=beside(bucket="example-audit-trail", kms_key="alias/audit-trail"),
     )
-    batch_bytes: BatchBytes = Field(
-        default=4194304,
+    batch_bytes: BatchSize = Field(
+        default=4 << 20,
+        alias="batch_size",
         description="A batch is shipped when about so much has come together, before it is compressed.",
-        examples=[4194304],
+        examples=["4M"],
         json_schema_extra=beside(bucket="example-audit-trail", kms_key="alias/audit-trail"),
     )
     batch_age_s: Interval = Field(

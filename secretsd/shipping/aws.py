@@ -50,7 +50,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error
 
 
 class Service:
-    """One service of AWS for one sink. Its client is made with the first call, and contacts nothing before."""
+    """One service of AWS for one sink. Nothing is contacted, and no client made, before the first call."""
 
     def __init__(self, sink: str, service: ServiceName, region: str | None, endpoint_url: str | None) -> None:
         self._sink = sink

@@ -29,7 +29,7 @@ class Bucket:
         """All versions and delete markers, as S3 lists them. Raises: FailureError."""
         place: dict[str, object] = {"Bucket": self._bucket, "Prefix": self.prefix}
         while True:
-            answer = _spoken(lambda: self._service.ask("list_object_versions", place))  # noqa: B023 - called at once
+            answer = _spoken(lambda: self._service.ask("list_object_versions", place))
             for each in answer.get("Versions", ()):
                 yield Stored(each["Key"], each["VersionId"], each["LastModified"].timestamp(), each["Size"])
             for each in answer.get("DeleteMarkers", ()):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from secretsd.config.shipping import AuditCloudWatch
     from secretsd.shipping.pieces import Piece
 
-# PutLogEvents: at most 1 MiB, counted as UTF-8 and 26 bytes an event; 10,000 events; 24 hours from first to last.
+# PutLogEvents: at most 1 MiB (UTF-8 and 26 bytes an event), 10,000 events, 24 hours from first to last.
 _MOST_BYTES, _EVENT_BYTES = 1048576, 26
 _MOST_EVENTS = 10_000
 _LONGEST_SPAN_MS = 24 * 3600 * 1000
@@ -90,7 +90,7 @@ class CloudWatch:
 
 
 def batch_of(lines: Iterator[bytes], last_ms: int) -> Batch:
-    """The first of `lines` that fit into one call. The time of an event is never before `last_ms` or its neighbour's.
+    """The first of `lines` that fit into one call. No event is before `last_ms`, nor before its neighbour.
 
     Events have to be in the order of their times, and the clock of who wrote them may have been set back.
     """

@@ -91,7 +91,7 @@ class Courier:
         return self._thread.is_alive()
 
     def stop(self, patience_s: float) -> None:
-        """Ends after the call under way, or without waiting for it any longer: its cursor is safe as it is."""
+        """Ends after the call under way, or does not wait for it any longer: the cursor is safe as it is."""
         self._stop.set()
         self._thread.join(patience_s)
 
@@ -200,7 +200,7 @@ class Courier:
         self.failure = failure
         if self.failing_since_s is None:
             self.failing_since_s = self._monotonic()
-        dice = random.random()  # noqa: S311 - spreads retries
+        dice = random.random()
         return retry_delay(self._attempts, dice, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S)
 
 
@@ -208,6 +208,6 @@ def _local(error: OSError) -> Failure:
     return Failure(
         code="io",
         failure_class=FailureClass.IO,
-        message=f"the audit files or the shipper's own state cannot be used: {error.strerror} ({error.filename})",
+        message=f"audit files or the shipper's own state cannot be used: {error.strerror} ({error.filename})",
         advice="The user secretsd-shipper must be in the group secretsd-audit; is the disk full?",
     )

@@ -40,7 +40,7 @@ class CursorFile:
         except FileNotFoundError:
             return Cursor()
         except (ValueError, KeyError, TypeError):
-            # From the oldest file on: twice is better than not at all. What it was stays for whoever asks why.
+            # From the oldest file on: twice is better than not at all. What it was stays for who asks why.
             os.replace(self._path, self._path.with_suffix(".unreadable"))
             return Cursor()
 

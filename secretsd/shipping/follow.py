@@ -1,7 +1,7 @@
 """Follows a chain through its files, whatever is done to them: rotated, removed, put back, replaced, altered.
 
-Reads alone. The file that is followed stays open, so that what is taken away after it was found is read to its
-end all the same.
+Reads alone. The file that is followed stays open, so that what is taken away after it was found is read to
+its end all the same.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Follower:
         self.daemon = daemon
         self._directory = directory
         self._current = directory / f"{daemon}.jsonl"
-        self._rotated = re.compile(rf"{re.escape(daemon)}-(\d{{20}})\.jsonl")
+        self._rotated = re.compile(rf"{re.escape(daemon)}-\d{{20}}(-\d+)?\.jsonl")
         self._open: _Open | None = None
 
     def read(self, position: Position | None, limit_bytes: int, exact_bytes: int = 0) -> Piece | None:
         """What comes after `position` (None: from the oldest file on), or None while nothing does.
 
-        At most about `limit_bytes`, and where `exact_bytes` are given and there, just those. Several calls with
-        one position give the same bytes, or more of them.
+        At most about `limit_bytes`, and where `exact_bytes` are given and there, just those. Several calls
+        with one position give the same bytes, or more of them.
         """
         file, offset = self._find(position)
         while file is not None:
@@ -108,6 +108,11 @@ class Follower:
 
     def _next(self, file: _Open, position: Position | None) -> tuple[_Open | None, int]:
         """What is to be read after `file`, of which all is read and to which nobody writes any more."""
+        head = position.head if position else file.follows
+        for each in self._files():
+            if each.follows == head and each.id != file.id:
+                return self._take(each), 0
+            each.close()
         is_past = False
         for each in self._files():
             if each.id != file.id and is_past:
@@ -118,11 +123,10 @@ class Follower:
                 return self._find(position)
             is_past = is_past or each.id == file.id
             each.close()
-        head = position.head if position else file.follows
         return (None if is_past else self._take(self._going_on_from(head))), 0
 
     def _going_on_from(self, head: Head) -> _Open | None:
-        """The first file that holds anything behind `head`; the one that is written now may be a new chain."""
+        """The first file that holds anything behind `head`; what is written now may be a new chain."""
         for each in self._files():
             if self._is_current(each) or _last(each.fd).seq > head.seq:
                 return each

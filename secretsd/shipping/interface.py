@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a sink has taken: the piece's first `records` records. `receipt` goes along with the next piece."""
+    """What a sink has taken: the piece's first `records` records. `receipt` goes with the next piece."""
 
     records: int
     receipt: str = ""
@@ -53,7 +53,7 @@ class Sink(Protocol):
         ...
 
     def is_due(self, piece: Piece, waited_s: float, *, is_finished: bool) -> bool:
-        """Whether to send `piece`, which has waited so long; `is_finished`: its file will not grow any more."""
+        """Whether to send `piece`, which has waited so long; `is_finished`: its file will not grow."""
         ...
 
     def send(self, daemon: str, piece: Piece, receipt: str) -> Sent:

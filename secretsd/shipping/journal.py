@@ -1,4 +1,4 @@
-"""The sink in the journal of this host, by journald's native protocol: one datagram an entry, never waiting."""
+"""The sink in this host's journal, by journald's native protocol: one datagram an entry, never waiting."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Journal:
         return True
 
     def send(self, daemon: str, piece: Piece, receipt: str) -> Sent:
-        """As many records as journald takes without waiting. One that is too large for it is refused for good."""
+        """As many records as journald takes without waiting. What is too large for it is refused for good."""
         del receipt
         records = refused = 0
         for head, line in piece.lines():
@@ -66,7 +66,7 @@ class Journal:
         self._send(
             encoded(
                 {
-                    "MESSAGE": f"the audit chain of {daemon} ends with record {head.seq}, hash {head.hash.decode()}",
+                    "MESSAGE": f"the audit chain of {daemon} ends with record {head.seq}",
                     "MESSAGE_ID": ANCHOR_ID,
                     "PRIORITY": str(_NOTICE),
                     "SYSLOG_IDENTIFIER": _IDENTIFIER,

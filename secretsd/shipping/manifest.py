@@ -1,7 +1,7 @@
-"""What stands in the bucket: the names of batches, their manifests, anchors. Pure; docs/shipper.md has the schema.
+"""What stands in the bucket: names of batches, manifests, anchors. Pure; docs/shipper.md has the schema.
 
-Nothing here holds the time of the upload or anything else that a second attempt would say otherwise: what is sent
-again has the same name and, but for the compression, the same bytes. The time is the bucket's to tell.
+Nothing here holds the time of the upload or anything else that a second attempt would say otherwise: what is
+sent again has the same name and, but for the compression, the same bytes. The time is the bucket's to tell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 CONTENT, MANIFEST = ".jsonl.gz", ".manifest.json"
-_SHOWN_DIGITS = 32
+SHOWN_DIGITS = 32
 _ANCHOR_NAME = re.compile(r"([0-9TZ:.-]{27})-(\d{20})-([0-9a-f]{32})\.json")
 
 
@@ -33,7 +33,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a batch is: `size` bytes from `offset` on of the audit file `file`, records `follows` + 1 to `head`."""
+    """What a batch is: `size` bytes of the audit file `file` from `offset` on, records `first` to `head`."""
 
     host: str
     daemon: str
@@ -68,7 +68,7 @@ def place_of(prefix: str, host: str, daemon: str) -> str:
 
 def manifest_of(piece: Piece, prefix: str, host: str, daemon: str, before: Before | None) -> Manifest:
     digest = hashlib.sha256(piece.data).hexdigest()
-    name = f"{piece.first:020d}-{piece.head.seq:020d}-{digest[:_SHOWN_DIGITS]}"
+    name = f"{piece.first:020d}-{piece.head.seq:020d}-{digest[:SHOWN_DIGITS]}"
     return Manifest(
         host=host,
         daemon=daemon,
@@ -93,7 +93,7 @@ def manifest_key(manifest: Manifest) -> str:
 
 def anchor_key(prefix: str, anchor: Anchor) -> str:
     """Sorted by time."""
-    name = f"{anchor.time}-{anchor.head.seq:020d}-{anchor.head.hash[:_SHOWN_DIGITS].decode()}"
+    name = f"{anchor.time}-{anchor.head.seq:020d}-{anchor.head.hash[:SHOWN_DIGITS].decode()}"
     return f"{place_of(prefix, anchor.host, anchor.daemon)}anchors/{name}.json"
 
 

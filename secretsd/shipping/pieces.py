@@ -1,7 +1,7 @@
 """A piece of a chain's files, as it goes to a sink: what it follows, where it ends, whether it fits. Pure.
 
-A piece is bytes of one file as they are, from a record's end (or the file's beginning) to a record's end, torn
-lines in between included: whoever joins all pieces of a file has the file.
+A piece is bytes of one file as they are, from a record's end (or the file's beginning) to a record's end,
+torn lines in between included: whoever joins all pieces of a file has the file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from secretsd.audit.chain import Head, head_of, seal
 
+_RECORD = b'{"seq":'
 _SEAL = b',"hash":"'
 _END = b'"}\n'
 _DIGITS = 64
@@ -47,20 +48,34 @@ class Piece:
 
     def lines(self) -> Iterator[tuple[Head, bytes]]:
         """Its records, each with its newline; openings and torn lines are passed over."""
-        for line in self.data.splitlines(keepends=True):
-            if line.startswith(b'{"seq":') and (head := head_of(line)):
-                yield head, line
+        return records_in(self.data)
 
     def upto(self, records: int) -> Position:
         """Where its first `records` records end; at least one."""
         size, left = 0, records
         for line in self.data.splitlines(keepends=True):
             size += len(line)
-            if line.startswith(b'{"seq":') and (head := head_of(line)):
+            if line.startswith(_RECORD) and (head := head_of(line)):
                 left -= 1
                 if not left:
                     return Position(head, self.file, self.offset + size)
         return self.end
+
+
+def records_in(data: bytes) -> Iterator[tuple[Head, bytes]]:
+    """The records among the lines of `data`, each with its newline."""
+    for line in data.splitlines(keepends=True):
+        if line.startswith(_RECORD) and (head := head_of(line)):
+            yield head, line
+
+
+def misfit(before: Head, head: Head, line: bytes) -> str:
+    """Why `line`, a record that says it is `head`, does not follow `before`; nothing where it does."""
+    if head.seq != before.seq + 1:
+        return f"record {head.seq} comes after record {before.seq}"
+    if seal(before.hash, line[: -len(_SEAL) - _DIGITS - len(_END)])[0] != head.hash:
+        return f"record {head.seq} was altered, or follows another one than record {before.seq}"
+    return ""
 
 
 def file_id(opening: bytes) -> str:
@@ -74,7 +89,7 @@ def whole_records(data: bytes) -> int:
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
         line = data[start:end]
-        if line.startswith(b'{"seq":') and head_of(line):
+        if line.startswith(_RECORD) and head_of(line):
             return end
         end = start
     return 0
@@ -90,7 +105,7 @@ def examine(file: str, offset: int, data: bytes, after: Head | None, flaw: str =
         head = head_of(line)
         if head is None:
             continue
-        if offset == 0 and number == 0 and not line.startswith(b'{"seq":'):
+        if offset == 0 and number == 0 and not line.startswith(_RECORD):
             walk.opened(head)
         else:
             walk.step(head, line)
@@ -125,13 +140,8 @@ class _Walk:
             self.flaw = f"its file follows another record {head.seq} than the one that was sent"
 
     def step(self, head: Head, line: bytes) -> None:
-        before = self.head
-        if before is not None and not self.flaw:
-            body = line[: -len(_SEAL) - _DIGITS - len(_END)]
-            if head.seq != before.seq + 1:
-                self.flaw = f"record {head.seq} comes after record {before.seq}"
-            elif seal(before.hash, body)[0] != head.hash:
-                self.flaw = f"record {head.seq} was altered, or follows another one than record {before.seq}"
+        if self.head is not None and not self.flaw:
+            self.flaw = misfit(self.head, head, line)
         self.head = head
         self.first = self.first or head.seq
         self.records += 1

@@ -1,4 +1,4 @@
-"""What the shipper says of itself: a document for `secretsctl doctor` and other programs, a line for systemd."""
+"""What the shipper says of itself: a document for `secretsctl doctor` and others, a line for systemd."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The sink in S3: locked batches with their manifests, and locked anchors. Only ever adds; never reads.
 
-Each object is put under a condition: that nothing has its name. A name holds the content's hash, so what stands
-there already is what an attempt before this one has put, and verification shows if it is anything else.
+Each object is put under a condition: that nothing has its name. A name holds the content's hash, so what
+stands there already is what an attempt before has put, and verification shows if it is anything else.
 """
 
 from __future__ import annotations

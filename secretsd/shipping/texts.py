@@ -1,4 +1,4 @@
-"""What the operator reads when a sink takes nothing: a sentence for what is wrong, and one for the fix. Pure."""
+"""What the operator reads when a sink takes nothing: a sentence for what is wrong, one for the fix. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "metadata-unreachable": (
         "the instance metadata service gave no credentials (IMDSv2)",
-        "Check that it is enabled with a hop limit that reaches this process, and that no firewall closes it.",
+        "Check that it is enabled with a hop limit that reaches this process, and no firewall closes it.",
     ),
     "expired-credentials": (
         "AWS says that the shipper's credentials have expired",
-        "Role credentials are renewed by themselves: if it stays, check the role of the instance and the clock.",
+        "Role credentials renew themselves: if it stays, check the role of the instance and the clock.",
     ),
     "unknown-credentials": (
         "AWS does not know the shipper's credentials, or their signature is wrong",
@@ -64,12 +64,12 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "no-object-lock": (
         "the bucket has no Object Lock, so nothing would be kept from being removed",
-        "Object Lock is switched on for a bucket with versioning: `secretsctl aws-setup --audit` prints a template.",
+        "Switch it on, which needs versioning: `secretsctl aws-setup --audit` prints a template.",
     ),
     "wrong-region": ("the bucket is in another region", "Set region of {table} to the bucket's."),
     "log-group-missing": (
         "there is no such log group",
-        "Correct log_group of {table}, or make the group: `secretsctl aws-setup --audit` prints its template.",
+        "Correct log_group of {table}, or make the group: `secretsctl aws-setup --audit` prints it.",
     ),
     "journal-full": (
         "journald takes no more entries",
@@ -102,7 +102,7 @@ _WHERE = {"s3": "the bucket in S3", "cloudwatch": "CloudWatch Logs", "journal": 
 
 
 def failure_of(code: str, failure_class: FailureClass, sink: str, detail: str = "") -> Failure:
-    """The failure of `sink` ("s3"), in words; `detail` is a number or a code of AWS. A new code is a KeyError."""
+    """The failure of `sink` ("s3"), in words; `detail` is a number or a code of AWS."""
     message, advice = _TEXTS[code]
     words = {"where": _WHERE[sink], "table": f"[audit.{sink}]"}
     text = message.format(**words)

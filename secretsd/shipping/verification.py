@@ -1,14 +1,13 @@
 """Is the trail in a bucket whole and unaltered? Pure: what the bucket holds comes in by `Stored`.
 
-Every version of every object counts: what was written over or hidden by a delete marker is still there. Batches
-are put in their order by their manifests, each of which names the one before; the files that they are pieces of
-are joined and walked along (audit/chain.py), and what was anchored must be found in them.
+Every version of every object counts: what was written over or hidden by a delete marker is still there.
+Batches are put in their order by their manifests, each of which names the one before; the files that they are
+pieces of are joined and walked along (audit/chain.py), and what was anchored must be found in them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,21 @@ from typing import NamedTuple
 
 from secretsd.audit import chain
 from secretsd.audit.chain import Head, head_of
+from secretsd.shipping.batches import (
+    LARGEST_BYTES,
+    Batch,
+    first_difference,
+    first_of,
+    holding,
+    in_order,
+    missing_before,
+    stand_in,
+    unzipped,
+)
 from secretsd.shipping.manifest import (
     CONTENT,
     MANIFEST,
+    SHOWN_DIGITS,
     Manifest,
     manifest_key,
     read_anchor_key,
@@ -28,10 +39,6 @@ from secretsd.shipping.manifest import (
 
 # What was anchored and has not come after so long will not come. While S3 is out neither of them comes.
 GRACE_S = 3600.0
-# No batch is larger: what is was not put by a shipper, and is not looked into.
-_LARGEST_BYTES = 128 * 1024 * 1024
-_SHOWN_DIGITS = 32
-_GZIP = 31  # zlib: with gzip's header and trailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Stored:
 
 
 class Finding(NamedTuple):
-    """Something to tell. A flaw names the first record that does not fit, or the first that may not; else 0."""
+    """Something to tell. A flaw names the first record that does not fit, or may not; else it is 0."""
 
     is_flaw: bool
     record: int
@@ -63,7 +70,7 @@ class Verdict:
     batches: int = 0
     records: int = 0
     anchors: int = 0
-    head: Head = Head(0, b"")
+    head: Head = field(default=Head(0, b""))
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -88,7 +95,7 @@ Keep = Callable[[Part], None]
 
 
 def places_of(versions: Sequence[Stored], prefix: str) -> dict[tuple[str, str], list[Stored]]:
-    """The versions of each chain, by host and daemon. What lies elsewhere below the prefix is no part of any."""
+    """The versions of each chain, by host and daemon. What lies elsewhere below the prefix is of none."""
     found: dict[tuple[str, str], list[Stored]] = {}
     for each in versions:
         parts = each.key.removeprefix(prefix).split("/")
@@ -105,12 +112,6 @@ def verify(
     Raises: whatever `read` and `keep` do.
     """
     return _Verification(Verdict(host, daemon), versions, read, keep).run(now_s)
-
-
-class _Batch(NamedTuple):
-    manifest: Manifest
-    key: str
-    digest: str
 
 
 class _Anchor(NamedTuple):
@@ -141,7 +142,9 @@ class _Verification:
         self.read_anchors()
         batches = self.read_manifests()
         self.verdict.batches = len(batches)
-        lines = self.in_order(batches)
+        for record, key in missing_before(batches):
+            self.blame(record, key, "is missing: a later batch names it")
+        lines = in_order(batches)
         for number, line in enumerate(lines, 1):
             self.walk(number, line)
         for one, other in combinations(lines, 2):
@@ -151,13 +154,13 @@ class _Verification:
         return self.verdict
 
     def tell(self, key: str, why: str) -> None:
-        self.verdict.findings.append(Finding(False, 0, key, why))  # noqa: FBT003 - the field's name is beside it
+        self.verdict.findings.append(Finding(is_flaw=False, record=0, key=key, why=why))
 
     def blame(self, record: int, key: str, why: str) -> None:
-        self.verdict.findings.append(Finding(True, record, key, why))  # noqa: FBT003
+        self.verdict.findings.append(Finding(is_flaw=True, record=record, key=key, why=why))
 
     def bytes_of(self, stored: Stored) -> bytes:
-        return self.read(stored) if stored.size <= _LARGEST_BYTES else b""
+        return self.read(stored) if stored.size <= LARGEST_BYTES else b""
 
     # What is there
 
@@ -172,9 +175,9 @@ class _Verification:
             self.wanted.setdefault(named[1], set()).add(named[2])
         self.verdict.anchors = len(self.anchors)
 
-    def read_manifests(self) -> dict[str, _Batch]:
+    def read_manifests(self) -> dict[str, Batch]:
         """All batches, by the digests of their manifests."""
-        found: dict[str, _Batch] = {}
+        found: dict[str, Batch] = {}
         for key, versions in self.by_key.items():
             if not key.endswith(MANIFEST):
                 continue
@@ -183,7 +186,7 @@ class _Verification:
                 manifest = read_manifest(data)
                 if manifest is not None and self.is_ours(manifest) and manifest_key(manifest) == key:
                     digest = hashlib.sha256(data).hexdigest()
-                    found[digest] = _Batch(manifest, key, digest)
+                    found[digest] = Batch(manifest, key, digest)
                     good += 1
             others = len(versions) - good
             if others and good:
@@ -191,42 +194,15 @@ class _Verification:
                     key, f"was written over: {others} of its versions is no manifest; the good one counts"
                 )
             elif others:
-                self.blame(_first_of(key), key, "is no manifest: it was altered")
+                self.blame(first_of(key), key, "is no manifest: it was altered")
         return found
 
     def is_ours(self, manifest: Manifest) -> bool:
         return (manifest.host, manifest.daemon) == (self.verdict.host, self.verdict.daemon)
 
-    def in_order(self, batches: Mapping[str, _Batch]) -> list[list[_Batch]]:
-        """The accounts that the shipper has given: one, if nothing has happened to its cursor."""
-        after: dict[str, list[_Batch]] = {}
-        starts: list[list[_Batch]] = []
-        for batch in sorted(batches.values(), key=lambda each: (each.manifest.first, each.key)):
-            before = batch.manifest.before
-            if before is None:
-                starts.append([batch])
-            elif before.sha256 in batches:
-                after.setdefault(before.sha256, []).append(batch)
-            else:
-                earlier = (each.manifest.head.seq for each in batches.values())
-                known = max((seq for seq in earlier if seq < batch.manifest.first), default=0)
-                self.blame(known + 1, before.key, "is missing: a later batch names it")
-                starts.append([batch])
-        lines = []
-        while starts:
-            line = starts.pop(0)
-            while following := after.pop(line[-1].digest, None):
-                starts += [[other] for other in following[1:]]
-                if _is_again(line, following[0]):
-                    starts.insert(0, [following[0]])
-                    break
-                line.append(following[0])
-            lines.append(line)
-        return lines
-
     # Whether it fits
 
-    def walk(self, number: int, line: Sequence[_Batch]) -> None:
+    def walk(self, number: int, line: Sequence[Batch]) -> None:
         head: Head | None = None
         for _, group in groupby(line, key=lambda each: each.manifest.file):
             batches = list(group)
@@ -237,8 +213,8 @@ class _Verification:
         if head is not None and head.seq > self.verdict.head.seq:
             self.verdict.head = head
 
-    def walk_file(self, number: int, batches: Sequence[_Batch], after: Head | None) -> Head:
-        """Walks along what is there of a file, anew behind each batch that is missing. Returns where it ends."""
+    def walk_file(self, number: int, batches: Sequence[Batch], after: Head | None) -> Head:
+        """Walks along what is there of a file, anew behind each missing batch. Returns where it ends."""
         left, head = deque(batches), batches[-1].manifest.head
         while left:
             data = self.content(left[0])
@@ -252,7 +228,7 @@ class _Verification:
                 pass
             self.verdict.records += verdict.records
             if verdict.flaw is not None:
-                self.blame(verdict.flaw.record, _holding(batches, verdict.flaw.record), verdict.flaw.why)
+                self.blame(verdict.flaw.record, holding(batches, verdict.flaw.record), verdict.flaw.why)
             elif not left and verdict.head != head:
                 self.blame(
                     verdict.head.seq, batches[-1].key, "says that its content ends otherwise than it does"
@@ -261,7 +237,7 @@ class _Verification:
             after = None
         return head
 
-    def goes_on(self, line: Sequence[_Batch], first: _Batch, head: Head | None) -> Head | None:
+    def goes_on(self, line: Sequence[Batch], first: Batch, head: Head | None) -> Head | None:
         """What the file that begins with `first` has to follow; None where that cannot be told from here."""
         follows = first.manifest.follows
         if head is None:
@@ -284,11 +260,11 @@ class _Verification:
             return None
         return head
 
-    def lines(self, number: int, first: int, left: deque[_Batch], data: bytes) -> Iterator[bytes]:
-        """The lines of a file from `left`'s first batch on, whose content is `data`, to one that is missing."""
+    def lines(self, number: int, first: int, left: deque[Batch], data: bytes) -> Iterator[bytes]:
+        """The lines of a file from `left`'s first batch on, whose content is `data`, to a missing one."""
         offset = left[0].manifest.offset
         if offset:
-            yield _stand_in(left[0].manifest)
+            yield stand_in(left[0].manifest)
         while data:
             batch = left.popleft()
             manifest = batch.manifest
@@ -307,10 +283,10 @@ class _Verification:
 
     def find(self, head: Head) -> None:
         if head.seq in self.wanted:
-            self.seen.add((head.seq, head.hash[:_SHOWN_DIGITS].decode()))
+            self.seen.add((head.seq, head.hash[:SHOWN_DIGITS].decode()))
 
-    def content(self, batch: _Batch) -> bytes:
-        """The batch's content as its manifest tells it; else what there is, so that its records are looked at."""
+    def content(self, batch: Batch) -> bytes:
+        """The batch's content as its manifest tells it; else what there is, so that it is looked at."""
         if self.last_read[0] == batch.digest:
             return self.last_read[1]
         self.last_read = batch.digest, self.looked_up(batch.manifest)
@@ -329,10 +305,10 @@ class _Verification:
         if good:
             return good[0]
         why = "is not what its manifest says: it was altered" if read else "is missing: its manifest is there"
-        self.blame(_first_difference(manifest, read), manifest.content, why)
+        self.blame(first_difference(manifest, read), manifest.content, why)
         return read[0] if read else b""
 
-    def heads(self, line: Sequence[_Batch], first: int, last: int) -> dict[Head, str]:
+    def heads(self, line: Sequence[Batch], first: int, last: int) -> dict[Head, str]:
         """Records `first` to `last` of an account, each with the batch that holds it."""
         found = {}
         for batch in line:
@@ -344,7 +320,7 @@ class _Verification:
                             found[head] = batch.key
         return found
 
-    def compare(self, line: Sequence[_Batch], other: Sequence[_Batch]) -> None:
+    def compare(self, line: Sequence[Batch], other: Sequence[Batch]) -> None:
         """Two accounts must not differ in what both tell."""
         first = max(line[0].manifest.first, other[0].manifest.first)
         last = min(line[-1].manifest.head.seq, other[-1].manifest.head.seq)
@@ -369,8 +345,8 @@ class _Verification:
                 continue  # what is named already keeps it from being found
             elif anchor.seq <= shipped:
                 why = (
-                    f"at {anchor.time} record {anchor.seq} had another hash: the chain was computed anew from a"
-                    f" record between {known + 1} and {anchor.seq} on"
+                    f"at {anchor.time} record {anchor.seq} had another hash: the chain was computed anew from"
+                    f" a record between {known + 1} and {anchor.seq} on"
                 )
                 self.blame(known + 1, anchor.key, why)
             elif now_s - anchor.at_s > GRACE_S:
@@ -379,58 +355,8 @@ class _Verification:
             else:
                 self.tell(anchor.key, f"records {shipped + 1} to {anchor.seq} have not been shipped yet")
 
-    def tell_unfinished(self, batches: Mapping[str, _Batch]) -> None:
+    def tell_unfinished(self, batches: Mapping[str, Batch]) -> None:
         named = {batch.manifest.content for batch in batches.values()}
         for key in self.by_key:
             if key.endswith(CONTENT) and key not in named:
                 self.tell(key, "has no manifest: its upload was not finished; see which batch came instead")
-
-
-def unzipped(data: bytes) -> bytes:
-    """The content of a batch, as far as it goes; nothing where it is not gzip."""
-    try:
-        return zlib.decompressobj(_GZIP).decompress(data, _LARGEST_BYTES)
-    except zlib.error:
-        return b""
-
-
-def _is_again(line: Sequence[_Batch], batch: _Batch) -> bool:
-    """Whether a file is told a second time from its beginning: it was altered in its place."""
-    return batch.manifest.offset == 0 and any(each.manifest.file == batch.manifest.file for each in line)
-
-
-def _stand_in(manifest: Manifest) -> bytes:
-    """An opening as long as what is not there of a file's beginning: records name places by bytes from there."""
-    opening = chain.opening(manifest.daemon, "", "", "", manifest.follows)[0]
-    return chain.opening(manifest.daemon, " " * (manifest.offset - len(opening)), "", "", manifest.follows)[0]
-
-
-def _holding(batches: Sequence[_Batch], record: int) -> str:
-    """The batch that has, or should have, a record."""
-    return next((each.key for each in batches if record <= each.manifest.head.seq), batches[-1].key)
-
-
-def _first_of(key: str) -> int:
-    """The number of a batch's first record, or an anchor's record, from its name; 0 where it has none."""
-    numbers = [
-        int(part) for part in key.rpartition("/")[2].split("-") if len(part) == 20 and part.isdecimal()
-    ]
-    return numbers[0] if numbers else 0
-
-
-def _first_difference(manifest: Manifest, read: Sequence[bytes]) -> int:
-    """The first record of an altered content that does not fit by itself; the batch's first where all do."""
-    previous: Head | None = manifest.follows
-    for line in read[0].splitlines(keepends=True) if read else ():
-        head = head_of(line)
-        if head is None or not line.startswith(b'{"seq":'):
-            continue
-        body = line[: -len(b',"hash":"') - 64 - len(b'"}\n')]
-        if (
-            previous is None
-            or head.seq != previous.seq + 1
-            or chain.seal(previous.hash, body)[0] != head.hash
-        ):
-            return previous.seq + 1 if previous else head.seq
-        previous = head
-    return previous.seq + 1 if previous and read and previous != manifest.head else manifest.first

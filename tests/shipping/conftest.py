@@ -69,6 +69,5 @@ def config(strict: StrictS3, kms_key: str) -> AuditS3:
             "region": REGION,
             "endpoint_url": strict.url,
             "kms_key": kms_key,
-            "batch_bytes": 65536,
         }
-    )
+    ).model_copy(update={"batch_bytes": 65536})

@@ -1,7 +1,7 @@
 """A proxy before moto's S3 that refuses what AWS refuses and moto lets pass.
 
-moto takes a wrong checksum, a put without lock headers and a retention that is too short; the bucket of a real
-trail takes none of them (S3 by itself, or its policy: see `secretsctl aws-setup --audit`).
+moto takes a wrong checksum, a put without lock headers and a retention that is too short; the bucket of a
+real trail takes none of them (S3 by itself, or its policy: see `secretsctl aws-setup --audit`).
 """
 
 from __future__ import annotations

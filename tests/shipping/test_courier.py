@@ -1,4 +1,4 @@
-"""A sink that fails, a chain that cannot be read, a process that is killed: nothing is lost, nothing is hidden."""
+"""A sink that fails, a chain that cannot be read, a process that is killed: nothing is lost or hidden."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_anchors_do_not_wait_for_what_is_behind(chain: Chain, sink: FakeSink, tm
 def test_killed_at_any_moment_nothing_is_lost(
     chain: Chain, sink: FakeSink, tmp_path: Path, dies_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind the sink's answer, before and behind the cursor: what is sent twice has one number and one hash."""
+    """Behind the sink's answer, before and behind the cursor: what is sent twice is the same."""
     chain.add(60)
     saves = 0
     real = Route.save

@@ -1,4 +1,4 @@
-"""Whatever is done to the audit files, everything that was in them when we looked is read, once and in order."""
+"""Whatever is done to the audit files, what was in them when we looked is read, once and in order."""
 
 from __future__ import annotations
 

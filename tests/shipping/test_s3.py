@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from secretsd.config.shipping import AuditS3
-from secretsd.shipping.courier import ChainPlace, Courier
+from secretsd.shipping.courier import ChainPlace, Courier, Route
 from secretsd.shipping.interface import SinkError
 from secretsd.shipping.manifest import read_anchor_key, read_manifest
 from secretsd.shipping.s3 import S3
 from tests.shipping.chains import Chain
-from tests.shipping.conftest import BUCKET
+from tests.shipping.conftest import BUCKET, client
 from tests.shipping.strict_s3 import StrictS3
 
 
@@ -91,8 +91,6 @@ def test_a_batch_waits_for_its_age_and_arrives_locked(
 
 def test_the_proxy_refuses_what_moto_takes(s3: Any, strict: StrictS3, aws: Any) -> None:
     """Else the test above would show nothing."""
-    from tests.shipping.conftest import client  # noqa: PLC0415 - beside the fixture of the same name
-
     through = client("s3", strict.url)
     until = datetime.now(UTC) + timedelta(days=2555)
     good = {
@@ -119,8 +117,8 @@ def test_the_proxy_refuses_what_moto_takes(s3: Any, strict: StrictS3, aws: Any) 
         ("Checksum", "NoChecksum"),
         ("ObjectLock", "NoLock"),
     ):
+        kept = {name: good[name] for name in good if not name.startswith(left_out)}
         with pytest.raises(Exception, match=why):
-            kept = {name: good[name] for name in good if not name.startswith(left_out)}
             through.put_object(Key=why, **kept)
     assert sum(strict.refused.values()) == 6
 
@@ -198,7 +196,6 @@ def test_a_crash_behind_the_upload_sends_the_very_same_again(
         assert courier.failure is not None
         strict.loses_answers.clear()
     else:
-        from secretsd.shipping.courier import Route  # noqa: PLC0415
 
         def killed(self: Route, cursor: Any) -> None:
             if not cursor.sending:

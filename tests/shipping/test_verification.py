@@ -127,7 +127,7 @@ def test_what_was_anchored_a_moment_ago_may_still_be_on_its_way(chain: Chain, sh
 
 
 def test_a_rechained_forgery_is_found_by_its_anchors(chain: Chain, shipper: Shipper, tmp_path: Path) -> None:
-    """Everything that the bucket holds was computed anew, as if Object Lock had not been: but for the anchors."""
+    """All that the bucket holds was computed anew, as if Object Lock had not been: but for the anchors."""
     chain.add(10)
     shipper.anchor(time_ns=1)
     honest = chain.head
