@@ -34,6 +34,7 @@ FLOORS = (
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
     ("refresh.worker", "refresh.examine"),
+    ("shipping",),
     (
         "refresh.examination",
         *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
@@ -64,7 +65,7 @@ FLOORS = (
     ),
     ("signing.native", "signing.http", "signing.doors"),
     ("signing.house",),
-    ("__main__", "signing.__main__", "cli"),
+    ("__main__", "signing.__main__", "shipping.__main__", "cli"),
 )
 
 # Rules and values: they decide, and never look at the world.
@@ -112,6 +113,8 @@ PURE = (
     *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("observe.telling", "observe.conditions", "observe.events"),
+    *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.texts"),
+    *("shipping.batches", "shipping.verification", "shipping.interface"),
 )
 WORLD = frozenset(
     {
@@ -223,6 +226,7 @@ def test_the_core_never_touches_the_world() -> None:
     [
         # The daemon that lives on must never hold a secret, and 20 MiB of SDK would be for nothing.
         ("secretsd.__main__", {"botocore", "boto3", "urllib3", "tenacity"}),
+        ("secretsd.shipping.__main__", {"botocore", "boto3", "urllib3"}),
         ("secretsd.notify.helper", {"pydantic", "asyncio", "logging", "argparse"}),
         # Asked again and again, by people and by programs.
         (

@@ -1,4 +1,4 @@
-"""The sink in this host's journal, by journald's native protocol: one datagram an entry, never waiting."""
+"""The sink in this host's journal, by journald's native protocol: one datagram an entry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import json
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ _IDENTIFIER = "secretsd-audit"
 _INFO, _NOTICE, _WARNING = 6, 5, 4
 _BUFFER_BYTES = 8 * 1024 * 1024  # as much as the kernel lets us have: one entry has to fit
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
+_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 _MEMBERS = ("action", "result", "reason", "key", "mechanism", "phase", "bundle", "secret", "unit")
 
 
@@ -49,7 +51,7 @@ class Journal:
         return True
 
     def send(self, daemon: str, piece: Piece, receipt: str) -> Sent:
-        """As many records as journald takes without waiting. What is too large for it is refused for good."""
+        """As many records as journald takes at once. What is too large for it is refused for good."""
         del receipt
         records = refused = 0
         for head, line in piece.lines():
@@ -79,20 +81,27 @@ class Journal:
 
     def _send(self, entry: bytes) -> bool:
         """Returns whether it fits at all. Raises: SinkError."""
-        failure = None
+        # The kernel queues few datagrams (net.unix.max_dgram_qlen, often 10): journald needs a moment for more.
+        for pause_s in (*_PAUSES_S, None):
+            code = self._attempt(entry)
+            if code in (0, errno.EMSGSIZE):
+                return not code
+            if code not in _FULL or pause_s is None:
+                break
+            time.sleep(pause_s)
+        ours = "journal-full" if code in _FULL else "journal-unreachable"
+        raise SinkError(
+            failure_of(ours, FailureClass.TRANSIENT, self.name, errno.errorcode.get(code, str(code)))
+        )
+
+    def _attempt(self, entry: bytes) -> int:
+        """0, or the number of what went wrong."""
         try:
             # To the path each time: whoever listens there now.
             self._socket.sendto(entry, self._path)
         except OSError as error:
-            if error.errno == errno.EMSGSIZE:
-                return False
-            code = "journal-full" if error.errno in _FULL else "journal-unreachable"
-            failure = failure_of(
-                code, FailureClass.TRANSIENT, self.name, errno.errorcode.get(error.errno or 0, "")
-            )
-        if failure is not None:
-            raise SinkError(failure)
-        return True
+            return error.errno or errno.EIO
+        return 0
 
 
 def entry_of(daemon: str, head: Head, line: bytes) -> bytes:

@@ -81,9 +81,9 @@ class Verdict:
 
 
 class Part(NamedTuple):
-    """Bytes of an audit file, for whoever restores it. `line` counts the shipper's accounts from 1."""
+    """Bytes of an audit file, for whoever restores it. `account` counts the shipper's accounts from 1."""
 
-    line: int
+    account: int
     file: str
     first: int
     offset: int
