@@ -89,10 +89,9 @@ async def _serve(config_path: Path, config: Config) -> None:
 
 async def _become_ready(conductor: Conductor, service: Service) -> None:
     """READY after the first attempt of every bundle; then keeps the status line true."""
-    names = list(conductor.config.bundles)
-    await conductor.changes.until(
-        lambda: all(conductor.states[name].ended for name in names if name in conductor.states), FIRST_ROUND_S
-    )
+    bundles = dict(conductor.config.bundles)
+    is_attempted = conductor.bundles.unsealing.is_attempted
+    await conductor.changes.until(lambda: all(is_attempted(name, bundles) for name in bundles), FIRST_ROUND_S)
     service.ready(status_line(conductor))
     conductor.bundles.be_ready()
     while True:

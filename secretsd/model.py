@@ -143,6 +143,29 @@ class SecretVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedHeader:
+    """What a sealed copy says of itself in clear; to be believed only once a worker has opened it."""
+
+    host: str  # see refresh.sealed.key.host_id
+    bundle: str
+    generation: int  # the one that was first shown with this content
+    versions: tuple[SecretVersion, ...]
+    sealed_at: float  # seconds since the epoch
+    confirmed_at: float  # seconds since the epoch; when the source last said that this is what it has
+    key_id: str
+    stamp: int | None = None  # the value of the host's counter, where it has one
+
+
+@dataclass(frozen=True, slots=True)
+class Unsealed:
+    """How old what was published from a sealed copy is; all in seconds since the epoch."""
+
+    sealed_at: float
+    confirmed_at: float
+    until: float  # from then on a boot refuses this copy
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedFile:
     """A file as it stood right after publishing; any difference later is drift."""
 
@@ -170,6 +193,12 @@ class PublishRecord:
     files: tuple[PublishedFile, ...]
     variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
     copy_of: int | None = None  # the generation that was first shown with this content, of a restored one
+    unsealed: Unsealed | None = None  # of what came from a sealed copy
+
+    @property
+    def made_as(self) -> int:
+        """The generation that was first shown with this content."""
+        return self.generation if self.copy_of is None else self.copy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +213,7 @@ class Candidate:
     ignored: Mapping[str, tuple[str, ...]]  # secret -> keys of its object that no rule takes
     variable_digests: Mapping[str, str] = field(default_factory=dict)  # keyed as `digest`, by name
     copy_of: int | None = None  # as PublishRecord's
+    unsealed: Unsealed | None = None  # as PublishRecord's
 
 
 @dataclass(frozen=True, slots=True)

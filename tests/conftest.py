@@ -14,6 +14,7 @@ from tests.lab.aws import FakeAws
 from tests.lab.host import Host
 from tests.lab.imds import FakeImds
 from tests.lab.lab import Lab
+from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
 pytest_plugins = ["tests.skips"]
@@ -62,6 +63,14 @@ def proxy(aws: FakeAws) -> Iterator[FaultProxy]:
     """A fault proxy in front of `aws`, on this machine's loopback."""
     with FaultProxy.local(aws.address) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """The one OpenBao server of this test run, unsealed; secrets that tests leave there stay."""
+    with OpenBao(tmp_path_factory.mktemp("openbao") / "bao") as server:
+        server.initialise()
+        yield server
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ USER = "secretsd"
 _NOSWAP = (6, 4)  # tmpfs's mount option
 _PEER_PIDFD = (6, 5)  # SO_PEERPIDFD
 _LITTLE_BYTES = 1024 * 1024
+_STATUS_CREDENTIALS = "243"  # EXIT_CREDENTIALS of systemd.exec(5)
+_NO_SEAL_KEY = (
+    "to start without sealed copies: rm /etc/systemd/system/secretsd.service.d/seal-key.conf; systemctl"
+    " daemon-reload; systemctl restart secretsd; then, with AWS in reach: secretsctl seal-setup --force"
+)
 
 
 def configuration(path: Path) -> tuple[Config, list[Check]]:
@@ -47,9 +52,11 @@ def daemon_that_does_not_answer(message: str, config_path: Path) -> Check:
     if config_path != INSTALLED_CONFIG:
         fix = f"start it: secretsd --config {config_path}"
         return fail("daemon", message, fix, ExitCode.TRY_AGAIN)
-    state = shown("secretsd.service", "ActiveState,SubState,Result,LoadState")
+    state = shown("secretsd.service", "ActiveState,SubState,Result,LoadState,ExecMainStatus")
     if state.get("LoadState") == "not-found":
         return fail("daemon", "secretsd.service does not exist", "apt install secretsd", ExitCode.TRY_AGAIN)
+    if state.get("ExecMainStatus") == _STATUS_CREDENTIALS and state.get("Result") == "exit-code":
+        return fail("daemon", "systemd cannot decrypt the seal key", _NO_SEAL_KEY, ExitCode.TRY_AGAIN)
     active, sub = state.get("ActiveState"), state.get("SubState")
     what = f"secretsd.service is {active} ({sub})" if active else "nor does systemd"
     fix = "systemctl start secretsd; if it does not stay: journalctl -u secretsd -n 50"

@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: status, plan, diff, history."""
+"""The commands that look and change nothing: status, plan, diff, history, cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from secretsd.cli import asking
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import FOR_OWNERS, Command, add_bundle, add_color, add_json
-from secretsd.cli.screens import diff, history, plan, status
+from secretsd.cli.screens import cost, diff, history, plan, status
 from secretsd.cli.text import printable
 from secretsd.errors import ExitCode, SecretsdError
 
@@ -67,6 +67,15 @@ def _diff(options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> int:
     return asking.show(asking.ask(options, "history", bundle=options.bundle), options, history.screen)
+
+
+def _cost_arguments(parser: Parser) -> None:
+    add_json(parser)
+    add_color(parser)
+
+
+def _cost(options: argparse.Namespace) -> int:
+    return asking.show(asking.ask(options, "cost"), options, cost.screen)
 
 
 COMMANDS = (
@@ -135,5 +144,22 @@ secretsctl history trading-bot""",
         codes={0: "done"},
         arguments=_one_bundle_arguments,
         run=_history,
+    ),
+    Command(
+        name="cost",
+        summary="calls of each source by day, and what a month of them costs",
+        description="""\
+Shows how many requests secretsd has sent for each source today, how many a day it sends on average of the
+last 7 days, and what a month of that costs at AWS's list prices; and what a longer refresh_interval, or a
+queue that tells of new versions, would save. With --json also each day of the last 40.
+
+Requests are counted by this host's secretsd while it runs, repetitions among them, and kept over restarts.
+Those of a worker that was killed over a source that hung are not in it. Nothing is asked of AWS.""",
+        examples="""\
+secretsctl cost
+secretsctl cost --json""",
+        codes={0: "secretsd has answered"},
+        arguments=_cost_arguments,
+        run=_cost,
     ),
 )

@@ -12,12 +12,14 @@ from secretsd.cli import (
     acting,
     asking,
     audit_restore,
+    aws_setup,
     bots,
     checking,
     drafting,
     keys,
     looking,
     render,
+    sealing,
     signing,
     unlocking,
     unwrapping,
@@ -36,7 +38,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
         "sign, with secretsd-signer",
         (*signing.COMMANDS, *keys.COMMANDS, *unwrapping.COMMANDS, *unlocking.COMMANDS),
     ),
-    ("set up", (*checking.COMMANDS, *drafting.COMMANDS)),
+    ("set up", (*checking.COMMANDS, *drafting.COMMANDS, *aws_setup.COMMANDS, *sealing.COMMANDS)),
 )
 
 _CODES = (

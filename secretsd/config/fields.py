@@ -37,6 +37,7 @@ _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _RATE = re.compile(r"([0-9]{1,9})/([smh])")
 _OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
+_COUNTER = re.compile(r"tpm:0x1[0-9a-f]{6}")  # the handles of NV indices begin with 01
 _MOST_SESSIONS = 512
 _LARGEST_MESSAGE_BYTES = 61440
 _LONGEST_TOKEN_TEXT_BYTES = 64
@@ -304,6 +305,11 @@ CredentialPlace = Annotated[
     str,
     Kind("credential:NAME or file:PATH"),
     _only(_is_place, "must be credential:NAME or file:/ABSOLUTE/PATH: the value itself never stands here"),
+]
+CounterPlace = Annotated[
+    str,
+    Kind("tpm:HANDLE"),
+    _only(_COUNTER.fullmatch, "must be tpm:0x1XXXXXX, an index of the TPM: secretsctl seal-setup --counter"),
 ]
 VaultAddress = Annotated[
     str,

@@ -18,6 +18,7 @@ from secretsd.config.fields import (
     AlertLimit,
     BundleName,
     CommandOrNone,
+    CounterPlace,
     CredentialPlace,
     Group,
     Interval,
@@ -100,6 +101,13 @@ class Daemon(Table):
         description="The key of sealed copies: credential:NAME of the service, or file:PATH. `secretsctl"
         " seal-setup` makes it, once, as root.",
         examples=["credential:secretsd-seal-key"],
+    )
+    seal_counter: CounterPlace | None = Field(
+        default=None,
+        description="The counter of the TPM that sealed copies are bound to: who restores an older disk then"
+        " brings back no older copy. `secretsctl seal-setup --counter` makes it. It needs `seal_key`.",
+        examples=["tpm:0x1800e5d"],
+        json_schema_extra=beside(seal_key="credential:secretsd-seal-key"),
     )
     alert_limit: AlertLimit = Field(
         default=20,

@@ -93,6 +93,8 @@ def _of_the_daemon(
 
 def _daemon(config: Config) -> Iterator[Problem]:
     daemon = config.daemon
+    if daemon.seal_counter is not None and daemon.seal_key is None:
+        yield Problem(("daemon", "seal_counter"), "'seal_counter' needs 'seal_key'")
     if daemon.state_dir == daemon.runtime_dir or daemon.runtime_dir in daemon.state_dir.parents:
         yield Problem(
             ("daemon", "state_dir"),

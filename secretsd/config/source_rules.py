@@ -13,7 +13,7 @@ from secretsd.config.sources import AwsSecretsManager, AwsSsm, EnvSource, FileSo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from secretsd.config.models import Bundle, Config
+    from secretsd.config.models import Bundle, Config, Secret
     from secretsd.config.positions import KeyPath
     from secretsd.config.sources import SourceConfig
 
@@ -30,18 +30,9 @@ def unfit_for_their_source(
         if source is None:
             continue
         place = (*path, "secrets", index)
-        for key in _MEANINGLESS[source.type]:
-            if key in secret.model_fields_set:
-                yield Problem((*place, key), f"{key!r} means nothing here: {_VERSIONS[source.type]}")
-        is_numbered = isinstance(source, AwsSsm) or (
-            isinstance(source, VaultSource) and source.kv_version == 2
-        )
-        if is_numbered and secret.version is not None and not _NUMBER.fullmatch(secret.version):
-            yield Problem((*place, "version"), "'version' must be a number from 1 on, in quotes: \"3\"")
-        if isinstance(source, VaultSource) and source.kv_version == 1 and secret.version is not None:
-            yield Problem(
-                (*place, "version"), "'version' means nothing here: kv_version = 1 keeps no versions"
-            )
+        yield from _unfit_versions(place, secret, source)
+        if isinstance(source, AwsSsm):
+            yield from _unfit_for_parameters(place, secret)
         if isinstance(source, VaultSource) and not is_path_below(secret.id):
             yield Problem(
                 (*place, "id"),
@@ -56,6 +47,36 @@ def unfit_for_their_source(
             yield Problem((*place, "id"), "'id' must be the name of a variable, such as \"BOT_SECRETS\"")
 
 
+def _unfit_versions(place: KeyPath, secret: Secret, source: SourceConfig) -> Iterator[Problem]:
+    for key in _MEANINGLESS[source.type]:
+        if key in secret.model_fields_set:
+            yield Problem((*place, key), f"{key!r} means nothing here: {_VERSIONS[source.type]}")
+    is_numbered = isinstance(source, AwsSsm) or (isinstance(source, VaultSource) and source.kv_version == 2)
+    if is_numbered and secret.version is not None and not _NUMBER.fullmatch(secret.version):
+        yield Problem((*place, "version"), "'version' must be a number from 1 on, in quotes: \"3\"")
+    if isinstance(source, VaultSource) and source.kv_version == 1 and secret.version is not None:
+        yield Problem((*place, "version"), "'version' means nothing here: kv_version = 1 keeps no versions")
+
+
+def _unfit_for_parameters(place: KeyPath, secret: Secret) -> Iterator[Problem]:
+    if not _PARAMETER.fullmatch(secret.id):
+        what = "'id' must be the name or the ARN of a parameter; 'version' and 'label' have keys of their own"
+        yield Problem((*place, "id"), what)
+    elif secret.id.startswith("/aws/reference/"):
+        what = "'id' leads to another service: give the secret a source of type 'aws-secretsmanager'"
+        yield Problem((*place, "id"), what)
+    if secret.label is not None and not _LABEL.fullmatch(secret.label):
+        what = (
+            '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start with no digit, aws or ssm'
+        )
+        yield Problem((*place, "label"), what)
+
+
+# PutParameter's rules of names and LabelParameterVersion's of labels, in the Systems Manager API Reference.
+_PARAMETER = re.compile(
+    r"(?:arn:[a-z0-9-]+:ssm:[a-z0-9-]+:[0-9]*:parameter/)?[A-Za-z0-9_.\-/]{1,1011}", re.ASCII
+)
+_LABEL = re.compile(r"(?!aws|ssm|[0-9])[a-z0-9_.\-]{1,100}", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _MEANINGLESS: Mapping[str, tuple[str, ...]] = {
     "aws-secretsmanager": ("label",),
@@ -108,15 +129,30 @@ def is_path_below(path: str) -> bool:
 
 
 def hidden_directories(config: Config) -> Iterator[Problem]:
-    """Directories that the installed service cannot see, whatever their mode."""
+    """What the installed service cannot see, whatever its mode."""
     if config.foreground:
         return
     for name, source in config.sources.items():
-        if isinstance(source, FileSource) and f"{source.directory}/".startswith(
-            tuple(f"{d}/" for d in _HIDDEN)
-        ):
-            yield Problem(
-                ("sources", name, "directory"),
-                "'directory' is hidden from secretsd.service by its sandbox: take one below /etc or /srv, or"
-                " run secretsd in the foreground with a runtime_dir of its own",
-            )
+        for key, path in _places(source):
+            if f"{path}/".startswith(tuple(f"{hidden}/" for hidden in _HIDDEN)):
+                yield Problem(
+                    ("sources", name, *key),
+                    f"{key[-1]!r} is hidden from secretsd.service by its sandbox: take one below /etc or"
+                    " /srv, or run secretsd in the foreground with a runtime_dir of its own",
+                )
+
+
+def _places(source: SourceConfig) -> Iterator[tuple[KeyPath, str]]:
+    """What a source reads on this host, by its key."""
+    match source:
+        case FileSource(directory=directory):
+            yield ("directory",), str(directory)
+        case VaultSource(address=address, ca_file=ca_file, login=login):
+            if address.startswith("unix://"):
+                yield ("address",), address.removeprefix("unix://")
+            if ca_file is not None:
+                yield ("ca_file",), str(ca_file)
+            for key in ("token", "secret_id"):
+                place = getattr(login, key, "")
+                if place.startswith("file:"):
+                    yield ("login", key), place.removeprefix("file:")

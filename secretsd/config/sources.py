@@ -92,7 +92,11 @@ class AwsSecretsManager(Table):
 
 
 class AwsSsm(Table):
-    """Parameters of the Parameter Store of AWS Systems Manager, of one account and region."""
+    """Parameters of the Parameter Store of AWS Systems Manager, of one account and region.
+
+    A SecureString comes decrypted, a String as it is, a StringList with its commas. The role needs
+    ssm:GetParameters on them, and kms:Decrypt on the key of a SecureString where it is a customer's.
+    """
 
     type: Literal["aws-ssm"] = Field(
         description="Read from the Parameter Store. An `id` is the name or the ARN of a parameter.",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
-from secretsd.control import check, doctor
+from secretsd.control import check, cost, doctor
 from secretsd.control.drafting import schema
 from secretsd.control.overruling import diff, history, hold, resume, rollback
 from secretsd.control.planning import describe_plan
@@ -34,6 +34,7 @@ class Commands:
             "plan": self._plan,
             "alert-test": self._alert_test,
             "doctor": self._doctor,
+            "cost": self._cost,
         }
         self._for_one: dict[str, Callable[[str, Request], Awaitable[Reply]]] = {
             "wait": self._wait,
@@ -145,6 +146,10 @@ class Commands:
     async def _doctor(self, _bundle: str | None, _request: Request) -> Reply:
         checks = await doctor.examine(self._conductor)
         return Reply(body={"config": str(self._conductor.config_path), "checks": check.encoded(checks)})
+
+    async def _cost(self, _bundle: str | None, _request: Request) -> Reply:
+        calls = self._conductor.bundles.sources.calls
+        return Reply(body=cost.document(self._conductor.config, calls.days, calls.today))
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
         return await self._conductor.changes.until(condition, deadline - time.monotonic())

@@ -12,6 +12,8 @@ from pathlib import Path
 from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
+from secretsd.control.push_report import push_check
+from secretsd.control.sealed_checks import sealed_checks
 from secretsd.control.source_checks import source_checks
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
@@ -32,11 +34,13 @@ async def examine(conductor: Conductor) -> list[Check]:
         *await _differs_from_its_files(conductor),
         *_rights(config),
         _state_dir(conductor),
+        *sealed_checks(config, conductor.states, now=time.time()),
         *_alerts(conductor),
         *await helper,
     ]
     for name, found in zip(names, findings, strict=True):
         checks += source_checks(name, config, found, now=time.time())
+    checks += [push_check(source, push) for source, push in sorted(conductor.pushes.states.items())]
     return checks
 
 

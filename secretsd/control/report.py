@@ -14,6 +14,7 @@ from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.config.on_change import OnChange
 from secretsd.config.sources import AwsSecretsManager
+from secretsd.control.push_report import push_warnings
 from secretsd.control.source_report import source_documents
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
@@ -35,7 +36,7 @@ def document(conductor: Conductor, names: Collection[str]) -> dict[str, object]:
             "memory": conductor.memory.name,
             "warnings": _warnings(conductor),
         },
-        "sources": source_documents(conductor.config, conductor.bundles.sources),
+        "sources": source_documents(conductor.config, conductor.bundles.sources, conductor.pushes.states),
         "bundles": {name: bundle_document(conductor, name) for name in sorted(names)},
     }
 
@@ -45,7 +46,9 @@ def _warnings(conductor: Conductor) -> list[str]:
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
     troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
-    texts = (conductor.memory.warning, *troubles, lost, *cautions(conductor.config))
+    unsealed = conductor.bundles.sealing.warnings()
+    pushes = push_warnings(conductor.pushes.states)
+    texts = (conductor.memory.warning, *troubles, *unsealed, lost, *pushes, *cautions(conductor.config))
     return [text for text in texts if text]
 
 
@@ -59,7 +62,7 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "confirmed_at": _iso(state.confirmed_at),
         "max_age_s": bundle.max_age_s,
         "too_old": is_too_old(bundle, state),
-        "next_refresh_s": round(max(0.0, state.next_due - time.monotonic()), 1),
+        "next_refresh_s": round(max(0.0, conductor.due_at(name) - time.monotonic()), 1),
         "owner": bundle.owner,
         "variables": list(record.variables) if record else [],
         "defaults": list(record.defaults) if record else [],
@@ -74,6 +77,9 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
             "last": list(state.drift.last),
             "repaired": not state.drift.is_open,
         },
+        "sealed": sealed_document(
+            state, bundle, has_counter=conductor.config.daemon.seal_counter is not None
+        ),
         "units": [_unit(entry, state) for entry in bundle.on_change],
     }
 
@@ -82,6 +88,24 @@ def is_too_old(bundle: Bundle, state: BundleState) -> bool:
     """Whether no unit is to start on what is published: its source has not confirmed it for too long."""
     age_s = state.age_s(time.monotonic())
     return bundle.max_age_s is not None and age_s is not None and age_s > bundle.max_age_s
+
+
+def sealed_document(state: BundleState, bundle: Bundle, *, has_counter: bool) -> dict[str, object] | None:
+    """The sealed copy that is published, or that a boot would take; None where none is configured."""
+    if bundle.sealed_copy is None:
+        return None
+    newest = state.sealed[max(state.sealed)] if state.sealed else None
+    confirmed_at = newest.confirmed_at if newest else None
+    until = confirmed_at + bundle.sealed_copy.max_age_s if confirmed_at is not None else None
+    if state.unsealed is not None:
+        confirmed_at, until = state.unsealed.confirmed_at, state.unsealed.until
+    return {
+        "in_use": state.unsealed is not None,
+        "confirmed_at": _iso(confirmed_at),
+        "until": _iso(until),
+        "problem": state.sealed_problem.message if state.sealed_problem else "",
+        "has_counter": has_counter,
+    }
 
 
 def stage_of(ref: SecretRef, config: Config) -> str | None:
@@ -202,8 +226,7 @@ def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, l
         return None
     if state.failures:
         code = worst([failure.exit_code for failure in state.failures])
-        kept = "the last good generation stays" if state.record else "nothing is published"
-        return code, [f"{name}: {kept}", *(line for each in state.failures for line in _reason(each))]
+        return code, [f"{name}: {state.kept()}", *(line for each in state.failures for line in _reason(each))]
     if state.ended < target:
         return ExitCode.TRY_AGAIN, [f"{name}: its refresh has not ended yet: see secretsctl status {name}"]
     return not_loaded(conductor, name)
@@ -250,7 +273,10 @@ def status_line(conductor: Conductor) -> str:
     published = sum(word != "missing" for word in words.values())
     parts = [f"{published} of {len(words)} bundles published"]
     for name, bundle in config.bundles.items():
-        if states[name].failures:
+        if unsealed := states[name].unsealed:
+            confirmed = _iso(unsealed.confirmed_at)
+            parts.append(f"{name}: from its sealed copy, which its source confirmed last at {confirmed}")
+        elif states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"
             parts.append(f"{name}: {states[name].failures[0].code}, {kept}")
         elif is_too_old(bundle, states[name]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secretsd.config.models import Config
+from secretsd.config.sources import VaultAwsLogin, VaultSource
 from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.errors import ExitCode, Failure, FailureClass
 from secretsd.model import SecretRef
@@ -17,10 +18,13 @@ _SET_THE_CLOCK = "timedatectl status; systemctl restart systemd-timesyncd or chr
 
 # Codes of failures that say nothing about the secret that they are told of.
 _CREDENTIALS = frozenset(
-    {"no-credentials", "unknown-credentials", "expired-credentials", "metadata-unreachable"}
+    {"no-credentials", "unknown-credentials", "expired-credentials", "login-rejected", "metadata-unreachable"}
 )
 _ENDPOINT = frozenset(
-    {"unreachable", "tls-failed", "bad-endpoint", "no-region", "no-answer", "incomplete-answer"}
+    {
+        *("unreachable", "tls-failed", "bad-endpoint", "no-region", "no-answer", "incomplete-answer"),
+        *("bad-ca-file", "vault-sealed", "vault-standby", "vault-uninitialised"),
+    }
 )
 _CLOCK = frozenset({"clock-skew"})
 _IF_IT_STAYS = "If it stays: "
@@ -33,7 +37,7 @@ def source_checks(source: str, config: Config, found: Findings, *, now: float) -
     """
     yield from _credentials(source, found, now)
     yield from _endpoint(source, found)
-    yield from _clock(source, found)
+    yield from _clock(source, found, signs=_signs(config, source))
     yield from _secrets(source, config, found)
 
 
@@ -82,14 +86,22 @@ def _endpoint(source: str, found: Findings) -> Iterator[Check]:
         yield ok(check, f"{found.view.endpoint} answers")
 
 
-def _clock(source: str, found: Findings) -> Iterator[Check]:
+def _signs(config: Config, source: str) -> bool:
+    """Whether requests carry a signature of AWS, which is good for five minutes only."""
+    table = config.sources[source]
+    return not isinstance(table, VaultSource) or isinstance(table.login, VaultAwsLogin)
+
+
+def _clock(source: str, found: Findings, *, signs: bool) -> Iterator[Check]:
     check, skew_s = f"clock {source}", found.view.skew_s
     if skew_s is None:
         if failure := _first(found, _CLOCK):
             yield failed(check, failure)
         return
     told = f"your clock is {spoken(abs(skew_s))} {'ahead of' if skew_s > 0 else 'behind'} its"
-    if abs(skew_s) > _SKEW_FAIL_S:
+    if abs(skew_s) > _SKEW_WARN_S and not signs:
+        yield warn(check, f"{told}: certificates and ages are judged by it", _SET_THE_CLOCK)
+    elif abs(skew_s) > _SKEW_FAIL_S:
         yield fail(check, f"{told}: it refuses what is 5 min off", _SET_THE_CLOCK, ExitCode.UNAVAILABLE)
     elif abs(skew_s) > _SKEW_WARN_S:
         yield warn(check, f"{told}: from 5 min on it refuses", _SET_THE_CLOCK)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from secretsd.config.models import Config
+from secretsd.control.push_report import push_document
 from secretsd.model import Stop
 from secretsd.refresh.breaker import Breaker
 from secretsd.refresh.endpoints import stops
+from secretsd.refresh.push_state import PushState
 from secretsd.refresh.source_book import SourceBook
 
 
-def source_documents(config: Config, book: SourceBook) -> dict[str, object]:
+def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:
     """A document for each configured source; times are ISO 8601 in UTC."""
-    return {name: _source(config, book, name) for name in sorted(config.sources)}
+    return {
+        name: {**_source(config, book, name), "push": push_document(pushes.get(name))}
+        for name in sorted(config.sources)
+    }
 
 
 def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:
     ways, known = stops(config.sources[name]), book.state(name)
     first = next((stop for stop in ways if stop.endpoint == known.use.endpoint), ways[0] if ways else None)
+    retries = book.is_out(config, name)
     is_away = first is not None and first is not ways[0]
     return {
         "type": config.sources[name].type,
@@ -27,11 +34,11 @@ def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:
         "home_region": ways[0].region if ways else None,
         "away_since": _iso(known.use.since) if is_away else None,
         "clock_skew_s": round(known.skew_s, 1) if known.skew_s is not None else None,
-        "endpoints": [_endpoint(stop, book.breakers.get(stop.endpoint)) for stop in ways],
+        "endpoints": [_endpoint(stop, book.breakers.get(stop.endpoint), retries) for stop in ways],
     }
 
 
-def _endpoint(stop: Stop, breaker: Breaker | None) -> dict[str, object]:
+def _endpoint(stop: Stop, breaker: Breaker | None, retries: bool) -> dict[str, object]:  # noqa: FBT001
     if breaker is None or breaker.is_closed:
         state, breaker = ("unknown" if breaker is None else "answers"), Breaker()
     else:
@@ -43,7 +50,7 @@ def _endpoint(stop: Stop, breaker: Breaker | None) -> dict[str, object]:
         "since": _iso(breaker.since),
         "code": breaker.code or None,
         "failures": breaker.failures,
-        "retry_s": None if breaker.is_closed else round(max(0.0, breaker.retry_at - time.monotonic()), 1),
+        "retry_s": round(max(0.0, breaker.retry_at - time.monotonic()), 1) if retries else None,
     }
 
 

@@ -80,11 +80,10 @@ def _not_refreshed(name: str, state: BundleState, after_s: float) -> Condition:
     event = _EVENTS[gravest.failure_class]
     others = len(state.failures) - 1
     more = f"; {others} more: secretsctl status {name}" if others else ""
-    kept = "the last good generation stays" if state.record else "nothing is published"
     return Condition(
         trouble=Trouble(name, REFRESH),
         event=event,
-        message=f"{gravest.message}; {kept}{more}",
+        message=f"{gravest.message}; {state.kept()}{more}",
         advice=gravest.advice,
         failure_class=gravest.failure_class.value,
         code=gravest.code,

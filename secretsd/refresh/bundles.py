@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
-from secretsd.errors import Failure, FailureClass, LocalIOError
-from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef, Showing
+from secretsd.errors import Failure, LocalIOError
+from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
 from secretsd.refresh import drift, published
 from secretsd.refresh.confirmations import Confirmations
 from secretsd.refresh.delivery import Deliveries
 from secretsd.refresh.floors import floors, highest
-from secretsd.refresh.hold import after_reboot, holds_any, pinned
+from secretsd.refresh.hold import after_reboot, holds_any, of_a_pinned_version, pinned
+from secretsd.refresh.messages import Verdict
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import (
     KeepHeld,
@@ -30,6 +30,7 @@ from secretsd.refresh.plan import (
     RemoveBundle,
     RestoreBundle,
     Step,
+    UnsealBundle,
     ends_hold,
     plan,
 )
@@ -37,9 +38,12 @@ from secretsd.refresh.publish import io_failure
 from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
+from secretsd.refresh.sealing import Sealing
 from secretsd.refresh.source_book import SourceBook
 from secretsd.refresh.starts import Starts
 from secretsd.refresh.state import BundleState, Changes, Intent
+from secretsd.refresh.takeover import as_noted, not_before_now
+from secretsd.refresh.unsealing import Unsealing
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,9 @@ class Bundles:
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
         self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook)
+        state_dir = Path(config.daemon.state_dir)
+        self.sealing = Sealing(state_dir, self._runtime_dir, self.states, self.changes)
+        self.unsealing = Unsealing(self.states, self.restores)
         self.starts = Starts(self.states, self.changes)
         self.confirmations = Confirmations(self._runtime_dir, self.states)
         self.ready = False  # before READY nobody is told
@@ -75,6 +82,7 @@ class Bundles:
             log.info("leftovers of an interrupted publish removed", extra={"entries": removed})
         for name in present | self.config.bundles.keys():
             self._take_on(name)
+        self.sealing.open(self.config.bundles)
 
     def adopt(self, config: Config) -> set[str]:
         """Lets go of the old configuration. Returns the bundles that are to be refreshed for that."""
@@ -84,6 +92,7 @@ class Bundles:
             self._take_on(name)
         for name in config.bundles:
             self.confirmations.note(name, config)
+        self.sealing.adopt(config.bundles)
         self.changes.announce()
         return {
             name
@@ -102,12 +111,13 @@ class Bundles:
         record, entry = self.shown(name), self.notebook.take(name)
         if record is None and entry.shown:
             # Somebody has removed the link while nobody watched: what it showed is still to be shown.
-            record = _not_before_now(published.read_record_of(self._runtime_dir, name, entry.shown))
-        record = _as_noted(record, entry.history)
+            record = not_before_now(published.read_record_of(self._runtime_dir, name, entry.shown))
+        record = as_noted(record, entry.history)
         given = max(entry.generation, published.highest_generation(self._runtime_dir, name))
         self.states[name] = BundleState(
             record=record, entry=entry, given=given, versions=record.versions if record else ()
         )
+        self.states[name].take_over(wall=time.time(), monotonic=time.monotonic())
         if record is not None and record.generation not in {each.generation for each in entry.history}:
             self.notebook.note_shown(name, record)
         self.confirmations.take_over(name)
@@ -185,12 +195,18 @@ class Bundles:
         """The bundles that a round works on now."""
         return self._flying.keys()
 
-    async def on_prepared(self, candidate: Candidate) -> int | None:
+    async def on_prepared(self, candidate: Candidate) -> Verdict:
         """As rounds.Listener."""
         name = candidate.bundle
         await self.restores.ended(name)
-        if name not in self.config.bundles:
-            return None
+        if (bundle := self.config.bundles.get(name)) is None:
+            return Verdict(name, None)
+        generation = await self._to_publish(name, candidate)
+        order = self.sealing.order(name, bundle, candidate, generation)
+        return Verdict(name, generation, order)
+
+    async def _to_publish(self, name: str, candidate: Candidate) -> int | None:
+        """The generation that the candidate is to become; None where what is published stays."""
         for step in self._plan(name, candidate):
             match step:
                 case PublishBundle(generation=generation, reason=reason):
@@ -202,11 +218,23 @@ class Bundles:
                     return generation
                 case KeepPublished() | KeepHeld() | KeepStale() | RestoreBundle() | RemoveBundle():
                     pass
-                case NotifyUnit():
+                case UnsealBundle() | NotifyUnit():
                     pass
                 case _:
                     assert_never(step)
         return None
+
+    async def on_opened(self, candidate: Candidate) -> None:
+        """As rounds.Listener."""
+        await self._settle_hold(candidate.bundle, candidate)
+
+    async def on_sealed(self, header: SealedHeader) -> None:
+        """As rounds.Listener."""
+        await self.sealing.on_sealed(header, self.config.bundles)
+
+    async def on_not_sealed(self, name: str, failure: Failure) -> None:
+        """As rounds.Listener."""
+        self.sealing.on_not_sealed(name, failure)
 
     async def _settle_hold(self, name: str, candidate: Candidate) -> None:
         """What becomes of an operator's word now that `candidate` is about to be shown."""
@@ -231,6 +259,10 @@ class Bundles:
         state = self.states[name]
         former = state.record
         state.show(record)
+        if former is None:
+            state.take_over(wall=time.time(), monotonic=time.monotonic())
+            self.confirmations.note(name, self.config)
+            self.unsealing.on_published(record)
         state.drift.is_open = False
         self.restores.succeeded(name)
         self.notebook.note_shown(name, record)
@@ -240,7 +272,7 @@ class Bundles:
 
     def shown(self, name: str) -> PublishRecord | None:
         """As rounds.Listener."""
-        return _not_before_now(published.read_record(self._runtime_dir, name))
+        return not_before_now(published.read_record(self._runtime_dir, name))
 
     async def on_ended(self, name: str, result: Result) -> None:
         """As rounds.Listener."""
@@ -263,7 +295,10 @@ class Bundles:
     async def _on_failure(self, name: str, failures: tuple[Failure, ...]) -> None:
         state = self.states[name]
         if state.entry.hold is not None and state.record is None:
-            failures = tuple(map(partial(_of_a_pinned_version, name), failures))
+            failures = tuple(map(partial(of_a_pinned_version, name), failures))
+        if state.record is None:
+            refused = self.unsealing.refusal(name, state) or state.refused_copy
+            failures += (refused,) if refused is not None and state.sealed else ()
         if failures != state.failures:
             for failure in failures:
                 fields = {"bundle": name, "class": failure.failure_class.value, "code": failure.code}
@@ -276,8 +311,8 @@ class Bundles:
                     await self._remove(name, reason)
                 case KeepStale() | KeepPublished() | KeepHeld() | PublishBundle() | NotifyUnit():
                     pass
-                case RestoreBundle():
-                    pass  # `restores` finds it, too, at the end of this round
+                case RestoreBundle() | UnsealBundle():
+                    pass  # `restores` and `unsealing` find it, too, at the end of this round
                 case _:
                     assert_never(step)
         with contextlib.suppress(OSError):
@@ -292,7 +327,10 @@ class Bundles:
 
     async def on_not_restored(self, name: str, failure: Failure) -> None:
         """As rounds.Listener."""
-        await self.restores.on_failed(name, failure)
+        if self.states[name].record is None:
+            self.unsealing.on_failed(name, failure)
+        else:
+            await self.restores.on_failed(name, failure)
 
     def end_restores(self, names: Collection[str]) -> None:
         self.restores.end(names)
@@ -321,6 +359,7 @@ class Bundles:
         state = self.states[name]
         # First: a start in between must not take for an accident what has begun to go.
         await self.notebook.note_removed(name)
+        self.sealing.remove(name)
         try:
             published.remove(self._runtime_dir, name)
         except OSError as error:
@@ -348,34 +387,6 @@ class Bundles:
     @property
     def _runtime_dir(self) -> Path:
         return Path(self.config.daemon.runtime_dir)
-
-
-def _of_a_pinned_version(name: str, failure: Failure) -> Failure:
-    """What to do about a version that an operator holds and that a reboot has made us ask for."""
-    if failure.failure_class is not FailureClass.REFUSAL:
-        return failure
-    advice = f"this version is held, and gone: secretsctl resume {name} publishes what the source has now"
-    return replace(failure, advice=advice)
-
-
-def _not_before_now(record: PublishRecord | None) -> PublishRecord | None:
-    """The record of a bundle that perhaps nobody was told of.
-
-    Who published it may have been stopped before it read the clock. Now is late enough: a unit that has not
-    loaded this generation is rather told twice than never.
-    """
-    return replace(record, published_monotonic=time.monotonic()) if record else None
-
-
-def _as_noted(record: PublishRecord | None, history: Sequence[Showing]) -> PublishRecord | None:
-    """With the time that the run which published it has read, if that was written down.
-
-    What it has restarted since is not restarted once more.
-    """
-    noted = {each.generation: each.published_monotonic for each in history}
-    if record is None or (moment := noted.get(record.generation)) is None:
-        return record
-    return replace(record, published_monotonic=min(moment, record.published_monotonic))
 
 
 def _warn_of(config: Config) -> None:

@@ -21,9 +21,11 @@ from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.examination import Findings
 from secretsd.refresh.memory import MemoryKind, memory_kind
-from secretsd.refresh.plan import Step, plan
+from secretsd.refresh.plan import Anew, Step, plan
+from secretsd.refresh.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along
+from secretsd.refresh.source_book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
 from secretsd.refresh.watch import Watch
@@ -62,6 +64,7 @@ class Conductor:
         self._requested: set[str] = set()
         self._wake = asyncio.Event()
         self._next_look = 0.0  # monotonic seconds
+        self.pushes = Pushes(self.bundles, self.request_refresh, self._wake.set)
         self.watch = Watch(Path(config.daemon.runtime_dir), self._hear)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_heard = False
@@ -93,6 +96,7 @@ class Conductor:
         if self.memory.warning:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
         self.bundles.open()
+        self.bundles.sources.calls.open(Path(self.config.daemon.state_dir))
 
     async def run(self) -> None:
         """Refreshes whatever is due and restores whatever was altered, for ever.
@@ -104,6 +108,7 @@ class Conductor:
             while True:
                 self._wake.clear()
                 self._land_flights()
+                self.pushes.keep_up(self.config)
                 await self.bundles.remove_unwanted()
                 await self._restore()
                 self._requested |= self.bundles.restores.take_needy() & self.config.bundles.keys()
@@ -114,6 +119,7 @@ class Conductor:
             self.watch.stop()
 
     async def stop(self) -> None:
+        await self.pushes.stop()
         await self.bundles.deliveries.stop()
         await self.bundles.starts.stop()
         flights = [*self._flights.values(), *([self._restoring] if self._restoring else [])]
@@ -121,6 +127,7 @@ class Conductor:
             flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
         await self.bundles.notebook.close()
+        await self.bundles.sources.calls.close()
         await self._rounds.workers.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)
@@ -179,7 +186,7 @@ class Conductor:
         config, rehearsal = self.config, Rehearsal()
         for group in self._groups(names).values():
             wanted = {name: config.bundles[name] for name in group}
-            await self._rounds.run(config, wanted, rehearsal, self.bundles.floors(group))
+            await self._rounds.run(config, wanted, rehearsal, self._terms(group, by_hand=True))
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
@@ -195,7 +202,7 @@ class Conductor:
         """What a refresh of the bundle would publish now. Fetches, publishes nothing."""
         rehearsal = Rehearsal()
         wanted = {name: self.config.bundles[name]}
-        await self._rounds.run(self.config, wanted, rehearsal, self.bundles.floors(wanted))
+        await self._rounds.run(self.config, wanted, rehearsal, self._terms(wanted, by_hand=True))
         return rehearsal.results[name]
 
     async def survey(self, name: str, bundle: Bundle) -> Survey | tuple[Failure, ...]:
@@ -225,6 +232,7 @@ class Conductor:
         return {sources: group for sources, group in groups.items() if sources not in self._flights}
 
     def _take_off(self, sources: Sources, names: frozenset[str]) -> None:
+        terms = self._terms(names, by_hand=bool(self._requested & names))
         self._requested -= names
         with contextlib.suppress(LocalIOError):
             # Somebody may have taken away what every publish needs; what cannot be mended fails there.
@@ -232,10 +240,13 @@ class Conductor:
         self.bundles.begin(names, dice=random.random())
         # Now: by the time that the task begins, a reload may have let go of some.
         config, wanted = self.config, {name: self.bundles.wanted(name) for name in sorted(names)}
-        flight = self._rounds.run(config, wanted, self.bundles, self.bundles.floors(names))
+        flight = self._rounds.run(config, wanted, self.bundles, terms)
         task = asyncio.create_task(flight, name=f"round of {', '.join(sorted(sources))}")
         task.add_done_callback(lambda _: self._wake.set())
         self._flights[sources] = _Flight(names, task)
+
+    def _terms(self, names: Collection[str], *, by_hand: bool) -> Terms:
+        return Terms(self.bundles.floors(names), by_hand)
 
     async def _restore(self) -> None:
         """Looks at every bundle if it is time to; one worker restores all that are to be."""
@@ -244,7 +255,8 @@ class Conductor:
         if now < self._next_look or self._restoring is not None:
             return
         config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
-        steps = restores.due(config.bundles)
+        unseals = self.bundles.unsealing.due(config.bundles)
+        steps: dict[str, Anew] = {**restores.due(config.bundles), **unseals}
         is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:
@@ -280,12 +292,12 @@ class Conductor:
 
     def _due(self) -> set[str]:
         now = time.monotonic()
-        return {name for name in self.states.keys() & self.config.bundles.keys() if self._due_at(name) <= now}
+        return {name for name in self.states.keys() & self.config.bundles.keys() if self.due_at(name) <= now}
 
-    def _due_at(self, name: str) -> float:
+    def due_at(self, name: str) -> float:
         """Monotonic seconds. One round has found out that an endpoint is silent: others wait with it."""
         retry_at = self.bundles.sources.retry_at(self.config, self.config.bundles[name])
-        return max(self.states[name].next_due, retry_at)
+        return max(self.pushes.due_at(name), retry_at)
 
     def _going_along(self, sources: Sources) -> frozenset[str]:
         """Bundles that one batch serves with those that are due."""
@@ -293,13 +305,13 @@ class Conductor:
         willing = {
             name
             for name in config.bundles
-            if goes_along(due=self.states[name].next_due, now=now, interval_s=config.interval_s(name))
+            if goes_along(due=self.due_at(name), now=now, interval_s=config.interval_s(name))
         }
         return self._grounded(willing).get(sources, frozenset())
 
     async def _sleep(self) -> None:
         waiting = self._grounded(self.config.bundles.keys()).values()
-        dues = [self._due_at(name) for names in waiting for name in names]
+        dues = [self.due_at(name) for names in waiting for name in names]
         # While a restore is under way its end is what wakes.
         looks = [self._next_look] if self._restoring is None else []
         delay_s = max(0.0, min([*looks, *dues]) - time.monotonic()) if looks or dues else None

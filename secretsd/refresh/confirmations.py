@@ -19,6 +19,7 @@ from secretsd.refresh.state import BundleState
 
 _READABLE = 0o644
 _OPEN = 0o711
+_ROUNDED_S = 0.001  # times are written with milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Confirmations:
         state, found = self._states[name], read(self._runtime_dir, name)
         if found is not None and state.record is not None and found.digest == state.record.digest:
             state.confirmed_at, state.confirmed_monotonic = found.at, found.monotonic
+            if state.unsealed is not None and found.at - state.unsealed.confirmed_at > _ROUNDED_S:
+                state.unsealed = None  # its source has confirmed since what came from a sealed copy
 
     def note(self, name: str, config: Config) -> None:
         """Writes down what the state says, with the limit that the configuration sets now."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from secretsd.config.models import Bundle
+from secretsd.errors import Failure, FailureClass
 from secretsd.model import Hold, PublishRecord, SecretRef, SecretVersion, Showing
 
 _Key = tuple[str, str, str]
@@ -109,9 +110,24 @@ def holds_any(hold: Hold, versions: Sequence[SecretVersion]) -> bool:
     return any((_key(version.ref), version.version_id) in held for version in versions)
 
 
+def holds_all(hold: Hold, versions: Sequence[SecretVersion]) -> bool:
+    """Whether every version that is held is among `versions`."""
+    given = {(_key(version.ref), version.version_id) for version in versions}
+    return all((_key(version.ref), version.version_id) in given for version in hold.pinned)
+
+
 def after_reboot(hold: Hold, digest: str) -> Hold:
     """The same word about the same content, whose digest is keyed anew on each boot."""
     return replace(hold, digest=digest)
+
+
+def of_a_pinned_version(name: str, failure: Failure) -> Failure:
+    """What to do about a version that an operator holds and that a reboot has made us ask for."""
+    # A version that was pruned is no refusal to sources that tell it from a secret that is gone.
+    if failure.failure_class is not FailureClass.REFUSAL and failure.code != "secret-empty":
+        return failure
+    advice = f"this version is held, and gone: secretsctl resume {name} publishes what the source has now"
+    return replace(failure, advice=advice)
 
 
 def _key(ref: SecretRef) -> _Key:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secretsd.model import VaultToken
+
 if TYPE_CHECKING:
     from secretsd.model import Identity
 
@@ -13,11 +15,11 @@ REFRESH_MARGIN_S = 900.0
 
 
 def needs_refresh(identity: Identity | None, now: float) -> bool:
-    """Whether the next worker should ask the metadata service instead of taking `identity`.
+    """Whether the next worker should ask for a new identity, or for a longer life of this one.
 
-    True for none at all, and when less than a third of the lifetime or less than 15 minutes remain. `now`
-    is in seconds since the epoch. An identity that needs a refresh is still good until it expires: keep it
-    when the metadata service does not answer.
+    True for none at all; for a role when less than a third of the lifetime or less than 15 minutes remain;
+    for a token of Vault, whose life may be minutes, in its second half. `now` is in seconds since the epoch.
+    An identity that needs a refresh is still good until it expires: keep it when nobody answers.
     """
     if identity is None:
         return True
@@ -25,4 +27,6 @@ def needs_refresh(identity: Identity | None, now: float) -> bool:
     if identity.obtained_at is None:
         return remaining_s < REFRESH_MARGIN_S
     lifetime_s = identity.expires_at - identity.obtained_at
+    if isinstance(identity, VaultToken):
+        return remaining_s < lifetime_s / 2
     return remaining_s < max(REFRESH_MARGIN_S, lifetime_s / 3)

@@ -25,12 +25,13 @@ from secretsd.model import (
     PublishRecord,
     Rejected,
     Route,
+    SealedHeader,
     SecretRef,
     SourceView,
     Survey,
 )
 from secretsd.refresh.endpoints import stops
-from secretsd.refresh.plan import RestoreBundle
+from secretsd.refresh.plan import RestoreBundle, UnsealBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,18 @@ class SourceJob:
 
 
 @dataclass(frozen=True, slots=True)
+class SealPlace:
+    """Where sealed copies lie, and where their key is: "credential:NAME" or "file:PATH".
+
+    `counter` is "tpm:HANDLE", None for a host without one.
+    """
+
+    state_dir: str
+    key: str
+    counter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A worker's whole life."""
 
@@ -60,6 +73,9 @@ class Job:
     bundles: dict[str, Bundle]
     restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
+    seal: SealPlace | None = None  # None where no bundle is to be sealed
+    # Bundles to be published from their sealed copies; none of them is fetched.
+    unseals: Mapping[str, UnsealBundle] = field(default_factory=dict)
     survey: bool = False  # only say what kinds of values there are: nothing is validated or published
 
 
@@ -127,6 +143,27 @@ class PublishFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed copy of a bundle is on the disk."""
+
+    header: SealedHeader
+    kind: Literal["sealed"] = "sealed"
+
+    @property
+    def bundle(self) -> str:
+        return self.header.bundle
+
+
+@dataclass(frozen=True, slots=True)
+class NotSealed:
+    """A bundle's sealed copy could not be made; what is published has nothing to do with it."""
+
+    bundle: str
+    failure: Failure
+    kind: Literal["not-sealed"] = "not-sealed"
+
+
+@dataclass(frozen=True, slots=True)
 class Surveyed:
     """Names and kinds of what a bundle's secrets hold."""
 
@@ -160,11 +197,20 @@ class Crashed:
 
 
 @dataclass(frozen=True, slots=True)
+class SealOrder:
+    """To make the sealed copy of a generation: of what was fetched, or, renewed, of what the copy holds."""
+
+    generation: int
+    is_renewal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The conductor's answer to `Prepared`: publish as this generation, or leave it (None)."""
+    """The conductor's answer to `Prepared`: publish as this generation, or leave it (None); then seal."""
 
     bundle: str
     generation: int | None
+    seal: SealOrder | None = None
 
 
 WorkerMessage = (
@@ -174,6 +220,8 @@ WorkerMessage = (
     | Failed
     | Published
     | PublishFailed
+    | Sealed
+    | NotSealed
     | Surveyed
     | SecretSeen
     | SourceSeen

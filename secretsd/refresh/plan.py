@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from secretsd.config.models import Bundle
 from secretsd.config.on_change import OnChange
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, Hold, PublishRecord, Rejected
+from secretsd.model import Candidate, Hold, PublishRecord, Rejected, Showing
 from secretsd.refresh.hold import supersedes
+from secretsd.refresh.sealed.choice import Copies, choose
 
 ALTERED = "its published files were altered"
 ROLLED_BACK = "it was rolled back"
+UNSEALED = "from its sealed copy: its source does not help"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,16 @@ class RestoreBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsealBundle:
+    """Publish a sealed copy, since nothing is published and the source does not help."""
+
+    bundle: str
+    copy_of: int  # the generation whose copy it is
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveBundle:
     """Take the bundle's files away."""
 
@@ -79,7 +91,8 @@ class NotifyUnit:
     action: str
 
 
-Step = PublishBundle | KeepPublished | KeepHeld | KeepStale | RestoreBundle | RemoveBundle | NotifyUnit
+Anew = RestoreBundle | UnsealBundle  # shown without the source
+Step = PublishBundle | KeepPublished | KeepHeld | KeepStale | Anew | RemoveBundle | NotifyUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,8 @@ class Observed:
     last_generation: int = 0  # no higher number was ever given, on this boot or before
     result: Candidate | Rejected | None = None  # what this refresh brought, if there was one
     hold: Hold | None = None
+    history: tuple[Showing, ...] = ()  # oldest first
+    sealed: Copies = field(default_factory=dict)
     loaded: Mapping[str, int] = field(default_factory=dict)  # unit -> the generation it runs on
     retry_at: Mapping[str, float] = field(
         default_factory=dict
@@ -109,7 +124,7 @@ def plan(desired: Mapping[str, Bundle], observed: Mapping[str, Observed], now: f
 
 
 def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Iterator[Step]:
-    showing: PublishBundle | RestoreBundle | None = None
+    showing: PublishBundle | Anew | None = None
     match seen.result:
         case Candidate() as candidate:
             if reason := _reason_to_publish(seen, candidate):
@@ -123,6 +138,7 @@ def _plan_bundle(name: str, bundle: Bundle, seen: Observed, now: float) -> Itera
                 yield RemoveBundle(name, "the source refused it, and on_refusal is withdraw")
                 return
             yield KeepStale(name, failures)
+            showing = _to_unseal(name, seen, failures)
         case None:
             pass
     showing = showing or _to_restore(name, seen)
@@ -158,7 +174,17 @@ def _to_restore(name: str, seen: Observed) -> RestoreBundle | None:
     return None
 
 
-def _shows_same(showing: PublishBundle | RestoreBundle, seen: Observed) -> bool:
+def _to_unseal(name: str, seen: Observed, failures: tuple[Failure, ...]) -> UnsealBundle | None:
+    """Nothing is published, most likely since a boot, and no source of the bundle has mended that."""
+    if seen.published is not None:
+        return None
+    copy_of = choose(name, seen.sealed, seen.hold, seen.history)
+    if not isinstance(copy_of, int):
+        return None
+    return UnsealBundle(name, copy_of, seen.last_generation + 1, f"{UNSEALED} ({failures[0].code})")
+
+
+def _shows_same(showing: PublishBundle | Anew, seen: Observed) -> bool:
     """Whether what is to be shown has the content of what is published."""
     if seen.published is None:
         return False

@@ -192,6 +192,7 @@ def _record(candidate: Candidate, generation: int, written: tuple[PublishedFile,
         files=written,
         variable_digests=candidate.variable_digests,
         copy_of=candidate.copy_of,
+        unsealed=candidate.unsealed,
     )
 
 

@@ -13,6 +13,8 @@ from secretsd.model import EndpointSeen, Route, Stop
 
 PROBES_TO_RETURN = 3
 PROBE_PAUSE_S = 60.0
+# The code of an endpoint that answered so slowly that its worker was killed, before any other was asked.
+SILENT = "no-answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,13 @@ class RegionInUse:
     probe_at: float = 0.0  # monotonic seconds
 
 
-def route(stops: Sequence[Stop], use: RegionInUse, *, now: float, cautious: bool) -> Route:
+def route(stops: Sequence[Stop], use: RegionInUse, *, now: float) -> Route:
     """The stops in the order to ask them; `now` is monotonic, in seconds."""
     first = next((stop for stop in stops if stop.endpoint == use.endpoint), None)
     if first is None or first is stops[0]:
-        return Route(tuple(stops), None, cautious)
+        return Route(tuple(stops))
     others = tuple(stop for stop in stops if stop is not first)
-    return Route((first, *others), stops[0] if now >= use.probe_at else None, cautious)
+    return Route((first, *others), stops[0] if now >= use.probe_at else None)
 
 
 def after(
@@ -45,6 +47,8 @@ def after(
     current = use.endpoint if any(stop.endpoint == use.endpoint for stop in stops) else home
     if did.get(current or home) == "fails":
         answering = [stop.endpoint for stop in stops if did.get(stop.endpoint) == "answers"]
+        if not answering and any(each.code == SILENT for each in seen):
+            answering = _behind(stops, current or home)
         if not answering:
             return use
         if answering[0] == home:
@@ -60,3 +64,10 @@ def after(
         case "fails":
             return replace(use, good_probes=0, probe_at=now + PROBE_PAUSE_S)
     return use
+
+
+def _behind(stops: Sequence[Stop], endpoint: str) -> list[str]:
+    """The endpoint after this one, in a circle; none where it is the only one."""
+    names = [stop.endpoint for stop in stops]
+    at = names.index(endpoint)
+    return (names[at + 1 :] + names[:at])[:1]

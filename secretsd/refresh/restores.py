@@ -13,7 +13,7 @@ from secretsd.config.models import Bundle
 from secretsd.errors import Failure
 from secretsd.refresh import drift, tree
 from secretsd.refresh.notebook import Notebook
-from secretsd.refresh.plan import ALTERED, ROLLED_BACK, RestoreBundle, plan
+from secretsd.refresh.plan import ALTERED, ROLLED_BACK, Anew, RestoreBundle, plan
 from secretsd.refresh.published import NO_COPY
 from secretsd.refresh.state import BundleState, Changes, Drift, Intent
 
@@ -104,7 +104,7 @@ class Restores:
         waiting = any(state.drift.is_open or _is_to_roll_back(state) for state in self._states.values())
         return waiting or bool(self._under_way)
 
-    async def begin(self, steps: Mapping[str, RestoreBundle]) -> None:
+    async def begin(self, steps: Mapping[str, Anew]) -> None:
         """Their numbers are durable when this returns."""
         now = time.monotonic()
         self._under_way |= steps.keys()
@@ -150,14 +150,17 @@ class Restores:
     def is_under_way(self, name: str) -> bool:
         return name in self._under_way
 
+    def is_free(self, name: str) -> bool:
+        """Whether no worker is about to show another generation of the bundle, or to take it away."""
+        return name not in self.publishing and name not in self._under_way
+
     async def ended(self, name: str) -> None:
         """Returns when no restore of the bundle is under way."""
         await self._changes.until(lambda: name not in self._under_way, _LONGEST_RESTORE_S)
 
     async def settled(self, name: str) -> None:
         """Returns when no worker is about to show another generation of the bundle."""
-        busy = (self.publishing, self._under_way)
-        await self._changes.until(lambda: not any(name in names for names in busy), _LONGEST_RESTORE_S)
+        await self._changes.until(lambda: self.is_free(name), _LONGEST_RESTORE_S)
 
 
 def _is_to_roll_back(state: BundleState) -> bool:

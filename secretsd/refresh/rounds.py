@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
-from secretsd.refresh.plan import RestoreBundle
-from secretsd.refresh.source_book import SourceBook
+from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
+from secretsd.refresh.source_book import SourceBook, Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)
@@ -24,21 +23,29 @@ WORKER_DEADLINE_S = 9.0
 _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
-Floors = Mapping[SecretRef, Floor]
-_NO_FLOORS: Floors = MappingProxyType({})
+_ANY_TERMS = Terms()
 
 
 class Listener(Protocol):
     """Who decides what a round does, and hears what came of it."""
 
-    async def on_prepared(self, candidate: Candidate) -> int | None:
-        """The generation to publish the candidate as; None leaves what is published."""
+    async def on_prepared(self, candidate: Candidate) -> messages.Verdict:
+        """What is to be done with the candidate."""
+
+    async def on_opened(self, candidate: Candidate) -> None:
+        """A sealed copy was opened and is about to be published."""
 
     async def on_published(self, record: PublishRecord) -> None:
         """A bundle was published; `on_ended` follows, except after a restore."""
 
+    async def on_sealed(self, header: SealedHeader) -> None:
+        """A sealed copy was made."""
+
+    async def on_not_sealed(self, name: str, failure: Failure) -> None:
+        """A sealed copy could not be made."""
+
     async def on_not_restored(self, name: str, failure: Failure) -> None:
-        """A bundle could not be shown anew from its copy."""
+        """A bundle could not be shown anew from a copy."""
 
     async def on_ended(self, name: str, result: Result) -> None:
         """A bundle's part of the round is over; called once for each."""
@@ -53,8 +60,17 @@ class Rehearsal:
     def __init__(self) -> None:
         self.results: dict[str, Candidate | Rejected] = {}
 
-    async def on_prepared(self, _candidate: Candidate) -> None:
-        return None
+    async def on_prepared(self, candidate: Candidate) -> messages.Verdict:
+        return messages.Verdict(candidate.bundle, None)
+
+    async def on_opened(self, _candidate: Candidate) -> None:
+        raise AssertionError("a rehearsal opens nothing")
+
+    async def on_sealed(self, _header: SealedHeader) -> None:
+        raise AssertionError("a rehearsal seals nothing")
+
+    async def on_not_sealed(self, _name: str, _failure: Failure) -> None:
+        raise AssertionError("a rehearsal seals nothing")
 
     async def on_published(self, _record: PublishRecord) -> None:
         raise AssertionError("a rehearsal publishes nothing")
@@ -79,21 +95,24 @@ class Rounds:
     def expect(self, config: Config) -> None:
         """The next rounds are of `config`."""
         self.workers.warm_for({source.type for source in config.sources.values()})
+        self.sources.calls.follow(config.sources)
 
     async def run(
-        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, floors: Floors = _NO_FLOORS
+        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, terms: Terms = _ANY_TERMS
     ) -> None:
         """Refreshes `bundles`, by name, with one worker."""
-        await _Round(self, config, bundles, listener, floors).run()
+        await _Round(self, config, bundles, listener, terms).run()
 
-    async def restore(self, config: Config, steps: Mapping[str, RestoreBundle], listener: Listener) -> None:
+    async def restore(self, config: Config, steps: Mapping[str, Anew], listener: Listener) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
             sources={},
             bundles={name: config.bundles[name] for name in steps},
-            restores=dict(steps),
+            restores={name: step for name, step in steps.items() if isinstance(step, RestoreBundle)},
+            unseals={name: step for name, step in steps.items() if isinstance(step, UnsealBundle)},
+            seal=_seal_place(config),
             foreground=config.foreground,
         )
         unheard = dict(steps)
@@ -110,14 +129,15 @@ class Rounds:
             else:
                 await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
-    def job(self, config: Config, bundles: Mapping[str, Bundle], floors: Floors = _NO_FLOORS) -> messages.Job:
+    def job(self, config: Config, bundles: Mapping[str, Bundle], terms: Terms = _ANY_TERMS) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
         return messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
             budget_s=_WORKER_BUDGET_S,
-            sources={ref.source: self.sources.job(config, ref.source, asked, floors) for ref in asked},
+            sources={ref.source: self.sources.job(config, ref.source, asked, terms) for ref in asked},
             bundles=dict(bundles),
             restores={},
+            seal=_seal_place(config),
             foreground=config.foreground,
         )
 
@@ -125,20 +145,32 @@ class Rounds:
         """What `source` grants of all that the bundles want of it; publishes nothing."""
         wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
         refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
-        job = self.sources.job(config, source, refs, {})
+        job = self.sources.job(config, source, refs, Terms(by_hand=True))
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
         if found.identity is not None:
-            self.sources.keep_identity(source, found.identity)
+            self.sources.keep_identity(config, source, found.identity)
         if found.asked is not None:
             self.sources.heard(config, found.asked)
         return found
 
 
-async def _hear_restores(
-    channel: WorkerChannel, unheard: dict[str, RestoreBundle], listener: Listener
-) -> None:
+def _seal_place(config: Config) -> messages.SealPlace | None:
+    daemon = config.daemon
+    if daemon.seal_key is None:
+        return None
+    return messages.SealPlace(str(daemon.state_dir), daemon.seal_key, daemon.seal_counter)
+
+
+async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:
     async for message in channel.messages():
         match message:
+            case messages.Prepared(candidate=candidate) if candidate.bundle in unheard:
+                await listener.on_opened(candidate)
+                number = unheard[candidate.bundle].generation
+                await channel.send_verdict(messages.Verdict(candidate.bundle, number))
+            case messages.Failed(rejected=Rejected(bundle=name, failures=[failure, *_])) if name in unheard:
+                del unheard[name]
+                await listener.on_not_restored(name, failure)
             case messages.Published(record=record) if record.bundle in unheard:
                 del unheard[record.bundle]
                 await listener.on_published(record)
@@ -160,16 +192,17 @@ class _Round:
         config: Config,
         bundles: Mapping[str, Bundle],
         listener: Listener,
-        floors: Floors,
+        terms: Terms,
     ) -> None:
         self._rounds = rounds
         self._config = config
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
-        self._job = rounds.job(config, bundles, floors)
-        self._unheard = {name: job.route.stops for name, job in self._job.sources.items() if job.route.stops}
+        self._job = rounds.job(config, bundles, terms)
+        self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
+        self._sealing: set[str] = set()
 
     async def run(self) -> None:
         lost = local_failure("its worker ended before it was done")
@@ -179,14 +212,18 @@ class _Round:
                 await self._converse(channel)
         except TimeoutError:
             lost = OVERDUE
-            for source, stops in self._unheard.items():
-                self._rounds.sources.lost(self._config, source, stops[0].endpoint)
+            for source, route in self._unheard.items():
+                # A probe comes last: once every bundle has its answer, nothing else can hang.
+                silent = route.probe if route.probe is not None and not self._open else route.stops[0]
+                self._rounds.sources.lost(self._config, source, silent.endpoint)
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
         for name in list(self._open):
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))
+        for name in self._sealing:
+            await self._listener.on_not_sealed(name, local_failure("its worker was lost as it sealed"))
 
     async def _end_if_shown(self, name: str) -> bool:
         """Whether the worker had shown the bundle before it died without a word."""
@@ -204,7 +241,7 @@ class _Round:
                 case messages.IdentityResolved(source=source, identity=identity) if (
                     source in self._job.sources
                 ):
-                    self._rounds.sources.keep_identity(source, identity)
+                    self._rounds.sources.keep_identity(self._config, source, identity)
                 case messages.SourceAsked(source=source) as told if source in self._job.sources:
                     self._unheard.pop(source, None)
                     self._rounds.sources.heard(self._config, told)
@@ -220,17 +257,28 @@ class _Round:
                 case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
                     del self._publishing[name]
                     await self._end(name, (failure,))
+                case messages.Sealed() | messages.NotSealed() as told if told.bundle in self._sealing:
+                    self._sealing.discard(told.bundle)
+                    await self._hear_of_sealing(told)
                 case messages.Crashed(exception=exception):
                     raise WorkerLostError(f"its worker met a bug: {exception}")
                 case _:
                     raise ValueError("its worker spoke of what it was not asked for")
 
+    async def _hear_of_sealing(self, told: messages.Sealed | messages.NotSealed) -> None:
+        if isinstance(told, messages.Sealed):
+            await self._listener.on_sealed(told.header)
+        else:
+            await self._listener.on_not_sealed(told.bundle, told.failure)
+
     async def _answer(self, channel: WorkerChannel, candidate: Candidate) -> None:
-        generation = await self._listener.on_prepared(candidate)
-        if generation is not None:
-            self._publishing[candidate.bundle] = (generation, candidate)
-        await channel.send_verdict(messages.Verdict(candidate.bundle, generation))
-        if generation is None:
+        verdict = await self._listener.on_prepared(candidate)
+        if verdict.generation is not None:
+            self._publishing[candidate.bundle] = (verdict.generation, candidate)
+        if verdict.seal is not None:
+            self._sealing.add(candidate.bundle)
+        await channel.send_verdict(verdict)
+        if verdict.generation is None:
             await self._end(candidate.bundle, candidate)
 
     async def _end(self, name: str, result: Result) -> None:

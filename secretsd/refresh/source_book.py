@@ -1,6 +1,7 @@
 """What the conductor knows of its sources: who we are there, what they grant, which endpoint answers.
 
-It has no bundle's secret, and dies with the daemon: after a start every endpoint is believed to answer.
+It has no bundle's secret, and but for the counts of calls it dies with the daemon: after a start every
+endpoint is believed to answer.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secretsd.config.models import Bundle, Config
+from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
 from secretsd.refresh import messages, regions
 from secretsd.refresh.breaker import Breaker
+from secretsd.refresh.call_book import CallBook
 from secretsd.refresh.endpoints import stops
 from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.regions import RegionInUse
@@ -26,14 +28,22 @@ log = logging.getLogger(__name__)
 _LONGEST_RETRY_S = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a round asks its sources."""
+
+    floors: Mapping[SecretRef, Floor] = field(default_factory=dict)
+    by_hand: bool = False  # somebody wants what is true now: the home region first, wherever we are
+
+
 @dataclass(slots=True)
 class SourceState:
     """One source, by its name in the configuration."""
 
     identity: Identity | None = None
+    identity_of: SourceConfig | None = None  # the table that it was had by: another one may mean another role
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
-    calls: Counter[str] = field(default_factory=Counter)  # since this start of the daemon, by operation
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
 
 
@@ -43,47 +53,56 @@ class SourceBook:
     def __init__(self) -> None:
         self.sources: dict[str, SourceState] = {}
         self.breakers: dict[str, Breaker] = {}  # by endpoint: two sources may ask the same one
+        self.calls = CallBook()
 
     def state(self, source: str) -> SourceState:
         return self.sources.setdefault(source, SourceState())
 
     def job(
-        self, config: Config, source: str, asked: Collection[SecretRef], floors: Mapping[SecretRef, Floor]
+        self, config: Config, source: str, asked: Collection[SecretRef], terms: Terms
     ) -> messages.SourceJob:
         """What a worker needs to fetch `asked` from `source`."""
         table, known = config.sources[source], self.state(source)
         ways = stops(table)
         if not ways:
             return messages.SourceJob(table)
-        route = regions.route(ways, known.use, now=time.monotonic(), cautious=False)
+        use = RegionInUse() if terms.by_hand else known.use
+        route = regions.route(ways, use, now=time.monotonic())
         first = self.breakers.get(route.stops[0].endpoint, Breaker())
+        identity = known.identity if known.identity_of == table else None
         return messages.SourceJob(
             config=table,
-            route=regions.route(ways, known.use, now=time.monotonic(), cautious=first.wants_caution),
-            floors={ref: floors[ref] for ref in asked if ref in floors},
-            identity=known.identity,
-            renew_identity=known.identity is None or needs_refresh(known.identity, time.time()),
+            route=replace(route, cautious=first.wants_caution),
+            floors={ref: terms.floors[ref] for ref in asked if ref in terms.floors},
+            identity=identity,
+            renew_identity=needs_refresh(identity, time.time()),
             witness=min(known.granted - set(asked), key=str, default=None),
         )
 
     # --- what workers tell -----------------------------------------------------------------------------
 
-    def keep_identity(self, source: str, identity: Identity) -> None:
-        self.state(source).identity = identity
+    def keep_identity(self, config: Config, source: str, identity: Identity) -> None:
+        """For the next worker, as long as the source's table stays as it is in `config`."""
+        known = self.state(source)
+        known.identity, known.identity_of = identity, config.sources.get(source)
 
     def heard(self, config: Config, told: messages.SourceAsked) -> None:
         """What asking a source took."""
         if told.source not in config.sources:
             return
         known = self.state(told.source)
-        known.calls.update(told.calls)
+        self.calls.count(told.source, told.calls)
         if told.skew_s is not None:
             known.skew_s = told.skew_s
         self._see(config, told.source, told.endpoints)
 
+    def count_calls(self, source: str, calls: Mapping[str, int]) -> None:
+        """Requests that were sent for a source beside its fetches, by operation."""
+        self.calls.count(source, calls)
+
     def lost(self, config: Config, source: str, endpoint: str) -> None:
-        """A worker was killed before `source` had answered: the endpoint that it began with was silent."""
-        self._see(config, source, (EndpointSeen(endpoint, "fails", "no-answer"),))
+        """A worker was killed while `source` waited for this endpoint."""
+        self._see(config, source, (EndpointSeen(endpoint, "fails", regions.SILENT),))
 
     def _see(self, config: Config, source: str, seen: Collection[EndpointSeen]) -> None:
         now, wall, known = time.monotonic(), time.time(), self.state(source)
@@ -124,6 +143,10 @@ class SourceBook:
         """Before this monotonic time nobody asks by himself for `bundle`; 0 where its sources answer."""
         names = {secret.source for secret in bundle.secrets} & config.sources.keys()
         return max((self._source_retry_at(config, name) for name in names), default=0.0)
+
+    def is_out(self, config: Config, source: str) -> bool:
+        """Whether no endpoint of the source answers."""
+        return self._source_retry_at(config, source) > 0
 
     def _source_retry_at(self, config: Config, source: str) -> float:
         ways = [self.breakers.get(stop.endpoint, Breaker()) for stop in stops(config.sources[source])]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from secretsd.errors import Failure
-from secretsd.model import Candidate, PublishRecord, Rejected, SecretVersion, UnitReport
+from secretsd.model import Candidate, PublishRecord, Rejected, SecretVersion, UnitReport, Unsealed
 from secretsd.refresh.gates import WaitUntil
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import Observed
+from secretsd.refresh.sealed.choice import Copies
 
 
 @dataclass(slots=True)
@@ -91,6 +92,10 @@ class BundleState:
     same_content: set[int] = field(default_factory=set)  # former generations with what is shown now
     intent: Intent | None = None  # of the generation that was given last
     held_back: tuple[SecretVersion, ...] = ()  # what the source has while an operator holds something else
+    sealed: Copies = field(default_factory=dict)  # the copies on the disk, by generation
+    sealed_problem: Failure | None = None  # why the last copy was not made
+    unsealed: Unsealed | None = None  # what is published came from a copy, and no source has confirmed it
+    refused_copy: Failure | None = None  # why nothing could be published from a copy
 
     def delivery(self, unit: str) -> Delivery:
         return self.deliveries.setdefault(unit, Delivery())
@@ -103,6 +108,8 @@ class BundleState:
             last_generation=self.given,
             result=result,
             hold=self.entry.hold,
+            history=self.entry.history,
+            sealed=self.sealed,
             loaded=self.entry.loaded,
             retry_at={
                 unit: delivery.retry_at
@@ -129,11 +136,25 @@ class BundleState:
         else:
             self.held_back = candidate.versions
         self.ignored = candidate.ignored
+        self.unsealed = self.refused_copy = None
         self.confirmed_at = wall
         self.confirmed_monotonic = monotonic
         self.failures = ()
         self.failing_since = None
         self.failed_attempts = 0
+
+    def take_over(self, *, wall: float, monotonic: float) -> None:
+        """What is published may have come from a sealed copy: its age is then that of the copy."""
+        self.unsealed = self.record.unsealed if self.record else None
+        if self.unsealed is not None:
+            self.confirmed_at = self.unsealed.confirmed_at
+            self.confirmed_monotonic = monotonic - (wall - self.unsealed.confirmed_at)
+
+    def kept(self) -> str:
+        """What stays while the bundle cannot be refreshed, in words."""
+        if self.record is None:
+            return "nothing is published"
+        return "what came from the sealed copy stays" if self.unsealed else "the last good generation stays"
 
     def show(self, record: PublishRecord) -> None:
         """`record` is what is published from now on."""
@@ -157,7 +178,7 @@ class BundleState:
         self.drift.is_open = False
         self.versions = self.held_back = ()
         self.ignored = {}
-        self.confirmed_at = self.confirmed_monotonic = None
+        self.confirmed_at = self.confirmed_monotonic = self.unsealed = None
 
     def fail(self, failures: tuple[Failure, ...], *, wall: float) -> None:
         self.failures = failures

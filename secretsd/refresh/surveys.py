@@ -11,6 +11,7 @@ from secretsd.errors import Failure
 from secretsd.model import Rejected, Survey
 from secretsd.refresh import messages
 from secretsd.refresh.rounds import OVERDUE, WORKER_DEADLINE_S, Rounds, local_failure
+from secretsd.refresh.source_book import Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ async def survey(rounds: Rounds, config: Config, name: str, bundle: Bundle) -> S
 
     Nothing is published, and nothing of this is remembered.
     """
-    job = replace(rounds.job(config, {name: bundle}), survey=True)
+    job = replace(rounds.job(config, {name: bundle}, Terms(by_hand=True)), survey=True)
     try:
         async with asyncio.timeout(WORKER_DEADLINE_S), rounds.workers.worker() as channel:
             await channel.send_job(job)
@@ -40,7 +41,7 @@ async def _hear(
     async for message in channel.messages():
         match message:
             case messages.IdentityResolved(source=source, identity=identity) if source in job.sources:
-                rounds.sources.keep_identity(source, identity)
+                rounds.sources.keep_identity(config, source, identity)
             case messages.SourceAsked(source=source) as told if source in job.sources:
                 rounds.sources.heard(config, told)
             case messages.Surveyed(survey=found) if found.bundle == name:

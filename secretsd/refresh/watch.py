@@ -87,7 +87,7 @@ class Watch:
             )
         elif self._observer is None and now >= self._deaf_until:
             self._start(now)
-        elif self._ear.is_lost:
+        elif self._ear.is_lost or (self._observer is not None and not _is_alive(self._observer)):
             self.stop()
             self._start(now)
 
@@ -129,6 +129,11 @@ class Watch:
         if observer is not None:
             # Not joined: its threads end by themselves, and the event loop does not wait for them.
             observer.stop()
+
+
+def _is_alive(observer: BaseObserver) -> bool:
+    """Whether all its threads run. What one that has died on an error watched stays watched, unheard."""
+    return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
 
 def watched_inodes() -> set[int]:

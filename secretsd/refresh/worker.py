@@ -5,22 +5,20 @@ Nothing that holds a value leaves: the conductor gets names, version ids, keyed 
 
 from __future__ import annotations
 
-import os
-import pwd
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
-from secretsd.config.models import Bundle, Output
+from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass, FailureError
-from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion
+from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion, Unsealed
 from secretsd.refresh import messages, published
 from secretsd.refresh.examine import examine
-from secretsd.refresh.formats.interface import UnwritableError
-from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.publish import (
     Owner,
     RenderedFile,
@@ -29,10 +27,11 @@ from secretsd.refresh.publish import (
     publish,
     variable_digests,
 )
+from secretsd.refresh.rendering import RejectedError, owner_of, render_all
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 from secretsd.refresh.survey import survey
-from secretsd.refresh.validate import Variables, validate
+from secretsd.refresh.validate import validate
 
 # Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
 _BUNDLE_S = 2.0
@@ -49,9 +48,20 @@ def run(channel: socket.socket) -> None:
             refresh = _Refresh(job, reader, writer)
             refresh.run()
             refresh.restore()
+            refresh.unseal()
+            refresh.seal()
         except Exception as error:  # noqa: BLE001 - nothing else would say that there is a bug
             writer.write(messages.encode_message(messages.Crashed(type(error).__name__)))
             writer.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What a bundle is made of; `copy_of` and `unsealed` where it comes from a sealed copy."""
+
+    fetched: Mapping[SecretRef, FetchedSecret]
+    copy_of: int | None = None
+    unsealed: Unsealed | None = None
 
 
 class _TooSlowError(Exception):
@@ -75,10 +85,12 @@ class _Refresh:
         self.reader = reader
         self.writer = writer
         self.results: dict[SecretRef, FetchedSecret | FetchFailure] = {}
+        self.deadline = time.monotonic() + job.budget_s
+        self.sealing: list[tuple[str, messages.SealOrder, _Material]] = []
         self.waiting = {
             name: {secret.ref for secret in bundle.secrets}
             for name, bundle in job.bundles.items()
-            if name not in job.restores
+            if name not in job.restores and name not in job.unseals
         }
 
     def run(self) -> None:
@@ -96,7 +108,7 @@ class _Refresh:
         for name, step in self.job.restores.items():
             try:
                 record, files = published.read_copy(runtime_dir, name, step.copy_of)
-                owner = _owner(self.job.bundles[name], foreground=self.job.foreground)
+                owner = owner_of(self.job.bundles[name], foreground=self.job.foreground)
             except FailureError as error:
                 self._send(messages.PublishFailed(name, error.failure))
                 continue
@@ -109,17 +121,23 @@ class _Refresh:
                 ignored={},
                 variable_digests=record.variable_digests,
                 copy_of=record.copy_of or step.copy_of,
+                unsealed=record.unsealed,
             )
             self._publish(candidate, step.generation, files, owner)
 
+    def unseal(self) -> None:
+        """Publishes bundles from their sealed copies, the ordinary way but for where they come from."""
+        for name, step in self.job.unseals.items():
+            bundle = self.job.bundles[name]
+            self._make(name, bundle, partial(self._opened, name, bundle, step.copy_of))
+
     def _fetch_all(self) -> Iterator[FetchedSecret | FetchFailure]:
-        deadline = time.monotonic() + self.job.budget_s
         for name, source_job in self.job.sources.items():
             wanted = {s.ref: None for b in self.job.bundles.values() for s in b.secrets if s.source == name}
             refs = list(wanted)
             source = registry.open_source(name, source_job)
             try:
-                yield from source.fetch(refs, deadline=deadline)
+                yield from source.fetch(refs, deadline=self.deadline)
             except MemoryError:
                 yield from (FetchFailure(ref, _too_big(ref)) for ref in refs if ref not in self.results)
             if isinstance(source, RemoteSource):
@@ -131,16 +149,20 @@ class _Refresh:
         self._send(messages.SourceAsked(name, source.calls, source.endpoints, source.view.skew_s))
 
     def _finish(self, name: str, bundle: Bundle) -> None:
+        self._make(name, bundle, lambda: _Material(self._fetched(bundle)))
+
+    def _make(self, name: str, bundle: Bundle, get: Callable[[], _Material]) -> None:
         signal.setitimer(signal.ITIMER_REAL, _BUNDLE_S)
         try:
-            candidate, files, owner = self._prepare(name, bundle)
+            material = get()
+            candidate, files, owner = self._prepare(name, bundle, material)
         except _TooSlowError:
             self._send(messages.Failed(Rejected(name, (_slow_failure(name),))))
             return
         except FailureError as error:
             self._send(messages.Failed(Rejected(name, (error.failure,))))
             return
-        except _RejectedError as error:
+        except RejectedError as error:
             self._send(messages.Failed(Rejected(name, error.failures)))
             return
         except Exception as error:  # noqa: BLE001 - one bundle's bug must not stop the others
@@ -150,13 +172,56 @@ class _Refresh:
             signal.setitimer(signal.ITIMER_REAL, 0)
         self._send(messages.Prepared(candidate))
         verdict = messages.decode_verdict(self.reader.readline())
-        if verdict.generation is not None:
-            self._publish(candidate, verdict.generation, files, owner)
+        if verdict.generation is not None and not self._publish(candidate, verdict.generation, files, owner):
+            return
+        if verdict.seal is not None:
+            self.sealing.append((name, verdict.seal, material))
+
+    def seal(self) -> None:
+        """Last, when every bundle is shown: a disk that is full, or hangs, then holds up none.
+
+        What a slow disk leaves no time for is ordered again in the next round.
+        """
+        for name, order, material in self.sealing:
+            is_in_time = time.monotonic() < self.deadline
+            self._send(
+                self._sealed(name, order, material)
+                if is_in_time
+                else messages.NotSealed(name, _no_time_to_seal(name))
+            )
+
+    def _sealed(
+        self, name: str, order: messages.SealOrder, material: _Material
+    ) -> messages.Sealed | messages.NotSealed:
+        # Here, not above: few hosts have sealed copies, and the rest need not carry a cryptographic library.
+        from secretsd.refresh.sealed import copies
+
+        try:
+            if order.is_renewal:
+                header = copies.renew(self._seal_place(), name, order.generation, now=time.time())
+            else:
+                fetched = material.fetched.values()
+                header = copies.make(self._seal_place(), name, order.generation, fetched, now=time.time())
+        except FailureError as error:
+            return messages.NotSealed(name, error.failure)
+        return messages.Sealed(header)
+
+    def _opened(self, name: str, bundle: Bundle, generation: int) -> _Material:
+        """Raises: FailureError."""
+        from secretsd.refresh.sealed import copies  # as above
+
+        opened = copies.take(self._seal_place(), name, bundle, generation, now=time.time())
+        return _Material(opened.fetched, opened.generation, opened.unsealed)
+
+    def _seal_place(self) -> messages.SealPlace:
+        if self.job.seal is None:
+            raise ValueError("a job without a place for sealed copies")
+        return self.job.seal
 
     def _survey(self, name: str, bundle: Bundle) -> None:
         try:
             found = messages.Surveyed(survey(name, bundle, self._fetched(bundle)))
-        except _RejectedError as error:
+        except RejectedError as error:
             self._send(messages.Failed(Rejected(name, error.failures)))
         except Exception as error:  # noqa: BLE001 - its text may quote a value
             self._send(messages.Failed(Rejected(name, (_bug(name, error),))))
@@ -164,20 +229,22 @@ class _Refresh:
             self._send(found)
 
     def _fetched(self, bundle: Bundle) -> dict[SecretRef, FetchedSecret]:
-        """Every secret of the bundle. Raises: _RejectedError."""
+        """Every secret of the bundle. Raises: RejectedError."""
         results = {secret.ref: self.results[secret.ref] for secret in bundle.secrets}
         failures = tuple(result.failure for result in results.values() if isinstance(result, FetchFailure))
         if failures:
-            raise _RejectedError(failures)
+            raise RejectedError(failures)
         return {ref: result for ref, result in results.items() if isinstance(result, FetchedSecret)}
 
-    def _prepare(self, name: str, bundle: Bundle) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
-        fetched = self._fetched(bundle)
+    def _prepare(
+        self, name: str, bundle: Bundle, material: _Material
+    ) -> tuple[Candidate, tuple[RenderedFile, ...], Owner]:
+        fetched = material.fetched
         variables = validate(bundle, fetched)
         if isinstance(variables, tuple):
-            raise _RejectedError(variables)
-        files = _render_all(bundle, variables)
-        owner = _owner(bundle, foreground=self.job.foreground)
+            raise RejectedError(variables)
+        files = render_all(bundle, variables)
+        owner = owner_of(bundle, foreground=self.job.foreground)
         key = self._digest_key()
         candidate = Candidate(
             bundle=name,
@@ -187,18 +254,22 @@ class _Refresh:
             defaults=variables.defaults,
             ignored=variables.ignored,
             variable_digests=variable_digests(key, name, variables.values),
+            copy_of=material.copy_of,
+            unsealed=material.unsealed,
         )
         return candidate, files, owner
 
     def _publish(
         self, candidate: Candidate, generation: int, files: tuple[RenderedFile, ...], owner: Owner
-    ) -> None:
+    ) -> bool:
+        """Whether the bundle is shown."""
         try:
             record = publish(Path(self.job.runtime_dir), candidate, generation, files, owner)
         except FailureError as error:
             self._send(messages.PublishFailed(candidate.bundle, error.failure))
-        else:
-            self._send(messages.Published(record))
+            return False
+        self._send(messages.Published(record))
+        return True
 
     def _digest_key(self) -> bytes:
         try:
@@ -211,66 +282,21 @@ class _Refresh:
         self.writer.flush()
 
 
-class _RejectedError(Exception):
-    def __init__(self, failures: tuple[Failure, ...]) -> None:
-        super().__init__()
-        self.failures = failures
-
-
-def _render_all(bundle: Bundle, variables: Variables) -> tuple[RenderedFile, ...]:
-    """Raises: _RejectedError with what each of the outputs cannot hold."""
-    files: list[RenderedFile] = []
-    failures: list[Failure] = []
-    for output in bundle.outputs:
-        try:
-            contents = FORMATS[output.format].render(variables.values)
-        except UnwritableError as error:
-            failures += [_unwritable(output, variables, name, why) for name, why in error.reasons.items()]
-        else:
-            base = PurePosixPath(output.path)
-            files += [RenderedFile(str(base / below), content) for below, content in contents.items()]
-    if failures:
-        raise _RejectedError(tuple(failures))
-    return tuple(files)
-
-
-def _unwritable(output: Output, variables: Variables, name: str, why: str) -> Failure:
-    origin = variables.origins.get(name)
-    return Failure(
-        code="unwritable",
-        failure_class=FailureClass.DATA,
-        message=f"{name} from {origin or 'its default'} {why} (format {output.format}, output {output.path})",
-        advice="change the secret's value, or publish it in another format",
-        secret=origin,
-        variable=name,
-    )
-
-
-def _owner(bundle: Bundle, *, foreground: bool) -> Owner:
-    if bundle.owner is None:
-        return Owner()
-    try:
-        entry = pwd.getpwnam(bundle.owner)
-    except KeyError:
-        raise FailureError(
-            Failure(
-                code="unknown-owner",
-                failure_class=FailureClass.IO,
-                message=f"the user {bundle.owner} does not exist on this host",
-                advice=f"create the user {bundle.owner}, or name another owner",
-            )
-        ) from None
-    if foreground and entry.pw_uid == os.geteuid():
-        return Owner()
-    return Owner(entry.pw_uid, entry.pw_gid)
-
-
 def _slow_failure(bundle: str) -> Failure:
     return Failure(
         code="too-slow",
         failure_class=FailureClass.DATA,
         message=f"checking bundle {bundle} took longer than {_BUNDLE_S:.0f} s",
         advice="simplify the patterns of its variables: nested repetition can take forever",
+    )
+
+
+def _no_time_to_seal(bundle: str) -> Failure:
+    return Failure(
+        code="sealed-later",
+        failure_class=FailureClass.IO,
+        message=f"the sealed copy of {bundle} was not written: the disk is too slow for one round",
+        advice="it is written in one of the next rounds; look at the disk of state_dir",
     )
 
 

@@ -8,12 +8,9 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Collection
-from pathlib import Path
 
-import secretsd
-from secretsd.refresh import messages
+from secretsd.refresh import child, messages
 from secretsd.refresh.messages import Examination, Job, Verdict, WorkerMessage
 
 log = logging.getLogger(__name__)
@@ -22,9 +19,6 @@ _REQUEST = b"W"
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _ZYGOTE_START_S = 8.0
 _KILL_S = 1.0
-
-# The package's parent goes in by hand: isolated mode (-I) knows neither the environment nor the folder.
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop()); from secretsd.refresh.zygote import main; main()"
 
 
 class WorkerLostError(Exception):
@@ -134,13 +128,8 @@ class Workers:
     async def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-        package_parent = Path(secretsd.__file__).parents[1]
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-c", _BOOT),
-                *(str(os.getpid()), ",".join(sorted(self._kinds)), str(package_parent)),
-                stdin=theirs.fileno(),
-            )
+            self._process = await child.start("refresh.zygote", theirs, ",".join(sorted(self._kinds)))
         finally:
             theirs.close()
         self._control, self._warm = ours, self._kinds

@@ -91,6 +91,7 @@ def bundle(**fields: object) -> Document:
         "units": [unit()],
         "hold": None,
         "drift": {"count": 0, "last_at": None, "last": [], "repaired": True},
+        "sealed": None,
         **fields,
     }
 
@@ -101,6 +102,17 @@ def drift(**fields: object) -> Document:
         "last_at": ago(minutes=9),
         "last": ["env: mode is 0644, was published as 0600"],
         "repaired": True,
+        **fields,
+    }
+
+
+def sealed(**fields: object) -> Document:
+    return {
+        "in_use": True,
+        "confirmed_at": ago(hours=5),
+        "until": later(days=6),
+        "problem": "",
+        "has_counter": False,
         **fields,
     }
 
@@ -132,8 +144,33 @@ def source(**fields: object) -> Document:
         "away_since": None,
         "clock_skew_s": 0.2,
         "endpoints": [endpoint()],
+        "push": None,
         **fields,
     }
+
+
+def push(**fields: object) -> Document:
+    return {
+        "healthy": True,
+        "since": ago(days=2),
+        "last_message_at": ago(hours=3),
+        "hints": 12,
+        "ignored": 1,
+        "malformed": 0,
+        "restarts": 0,
+        "failure": None,
+        **fields,
+    }
+
+
+def silent_push(**fields: object) -> Document:
+    told = {
+        "code": "queue-missing",
+        "failure_class": "identity",
+        "message": "there is no queue https://sqs.us-east-1.amazonaws.com/111122223333/secretsd",
+        "advice": "create it",
+    }
+    return push(healthy=False, since=ago(minutes=9), last_message_at=None, failure=told, **fields)
 
 
 def status(bundles: dict[str, Document] | None = None, **daemon: object) -> Document:
@@ -160,13 +197,15 @@ def everything() -> Document:
     """A status in which each key that can be there is there."""
     bundles = {
         "trading-bot": failing(hold=rollback(), drift=drift(), units=[unit(until=later(hours=3))]),
-        "market-maker": bundle(),
+        "market-maker": bundle(sealed=sealed()),
         "arbitrage": bundle(state="published", units=[unit(), unit(unit="arb.service", state="failed")]),
         "new-bot": failing(
             state="missing", generation=None, published_at=None, confirmed_at=None, secrets=[], units=[]
         ),
     }
-    return status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document = status(bundles, warnings=["files may reach a disk: mount /run/secretsd with noswap"])
+    document["sources"] = {"aws": source(push=push()), "other": source(push=silent_push())}
+    return document
 
 
 def notify_step(unit: str, **more: object) -> Document:
@@ -194,6 +233,13 @@ PLAN: Document = {
             "copy_of": 3,
             "generation": 4,
             "reason": "its published files were altered",
+        },
+        {
+            "step": "UnsealBundle",
+            "bundle": "booted",
+            "copy_of": 6,
+            "generation": 7,
+            "reason": "from its sealed copy: its source does not help (unreachable)",
         },
         {"step": "KeepHeld", "bundle": "held"},
         {"step": "RemoveBundle", "bundle": "gone", "reason": "the configuration no longer names it"},
@@ -273,12 +319,65 @@ SCHEMA: Document = {
     "left_out": [{"key": "nested", "secret": "prod/bybit/api", "reason": "nested"}],
 }
 
+COST: Document = {
+    "schema": 1,
+    "prices": {"as_of": "2026-11", "region": "us-east-1", "month_days": 30},
+    "sources": {
+        "aws": {
+            "type": "aws-secretsmanager",
+            "secrets": 20,
+            "replicas": 20,
+            "secrets_usd": 16.0,
+            "refresh_interval_s": 60.0,
+            "calls_today": {"BatchGetSecretValue": 20_160, "GetSecretValue": 1},
+            "seen_s": 9 * 3600,
+            "calls_a_day": 28_800.4,
+            "calls_a_month": 864_012,
+            "calls_usd": 4.32,
+            "savings": [
+                {"way": "interval", "refresh_interval_s": 900.0, "usd": 3.96},
+                {"way": "push", "refresh_interval_s": 1800.0, "usd": -0.01},
+            ],
+            "days": {"2026-03-01": {"seen_s": 9 * 3600, "calls": {"BatchGetSecretValue": 20_160}}},
+        },
+        "files": {
+            "type": "file",
+            "secrets": 1,
+            "replicas": 0,
+            "secrets_usd": 0.0,
+            "refresh_interval_s": None,
+            "calls_today": {},
+            "seen_s": 0,
+            "calls_a_day": None,
+            "calls_a_month": None,
+            "calls_usd": 0.0,
+            "savings": [],
+            "days": {},
+        },
+        "new": {
+            "type": "aws-secretsmanager",
+            "secrets": 1,
+            "replicas": 0,
+            "secrets_usd": 0.4,
+            "refresh_interval_s": 300,
+            "calls_today": {"GetSecretValue": 3},
+            "seen_s": 720,
+            "calls_a_day": None,
+            "calls_a_month": None,
+            "calls_usd": None,
+            "savings": [],
+            "days": {"2026-03-01": {"seen_s": 720, "calls": {"GetSecretValue": 3}}},
+        },
+    },
+}
+
 ANSWERS: dict[str, Document] = {
     "status": everything(),
     "plan": PLAN,
     "diff": DIFF,
     "history": HISTORY,
     "schema": SCHEMA,
+    "cost": COST,
 }
 
 PEM = "-----BEGIN PUBLIC KEY-----\nbm90IGEgcmVhbCBrZXk=\n-----END PUBLIC KEY-----\n"

@@ -40,6 +40,7 @@ def ctl(daemon: FakeDaemon, *arguments: str) -> tuple[int, str, str]:
         (["plan"], {"command": "plan"}),
         (["diff", "bot"], {"command": "diff", "bundle": "bot"}),
         (["history", "bot"], {"command": "history", "bundle": "bot"}),
+        (["cost", "--json"], {"command": "cost"}),
         (["reload"], {"command": "reload", "timeout": "60s"}),
         (["reload", "bot", "--timeout=2m"], {"command": "reload", "bundle": "bot", "timeout": "2m"}),
         (["rollback", "bot"], {"command": "rollback", "bundle": "bot", "timeout": "60s"}),
@@ -98,9 +99,9 @@ def test_a_refusal_is_one_line_and_never_a_document(daemon: FakeDaemon, name: st
     assert ctl(daemon, name, "bot", "--json") == (77, "", "secretsctl: uid 4 may not: ask root\n")
 
 
-@pytest.mark.parametrize("name", ["status", "plan", "diff", "history"])
+@pytest.mark.parametrize("name", ["status", "plan", "diff", "history", "cost"])
 def test_json_is_the_daemons_document_with_its_version(daemon: FakeDaemon, name: str) -> None:
-    arguments = [name] if name in ("status", "plan") else [name, "trading-bot"]
+    arguments = [name] if name in ("status", "plan", "cost") else [name, "trading-bot"]
     code, out, _ = ctl(daemon, *arguments, "--json")
     assert code == 0
     assert json.loads(out) == documents.ANSWERS[name]

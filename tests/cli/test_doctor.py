@@ -47,6 +47,9 @@ WELL = {
 BUNDLE = Bundle.model_validate({"owner": "bot", "secrets": [{"source": "aws", "id": "x", "variable": "A"}]})
 
 
+AWS = Config.model_validate({"sources": {"aws": {"type": "aws-secretsmanager"}}})
+
+
 def judged(state: UnitState = STATE, action: str = "reload", **more: str) -> list[Check]:
     entry = OnChange.model_validate({"unit": UNIT, "action": action})
     return list(unit_checks.judge("bot", BUNDLE, entry, state, {**WELL, **more}, "/run/secretsd"))
@@ -173,13 +176,13 @@ def test_checks_come_through_the_socket_whole_and_programs_see_four_keys() -> No
 )
 def test_the_clock(skew_s: float, state: str, detail: str) -> None:
     found = Findings({}, SourceView(skew_s=skew_s))
-    clock = {check.check: check for check in source_checks("aws", Config(), found, now=0.0)}["clock aws"]
+    clock = {check.check: check for check in source_checks("aws", AWS, found, now=0.0)}["clock aws"]
     assert (clock.state, clock.detail) == (state, detail)
 
 
 def test_role_credentials_say_how_long_they_live() -> None:
     found = Findings({}, SourceView(method="iam-role", expires_at=20_460.0))
-    (check,) = source_checks("aws", Config(), found, now=60.0)
+    (check,) = source_checks("aws", AWS, found, now=60.0)
     assert check.detail == "found: iam-role, for 5 h 40 min more, and renewed before that"
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from secretsd.cli.screens import diff, history, plan, status
+from secretsd.cli.screens import cost, diff, history, plan, status
 from secretsd.cli.text import View, clean, width
 from tests.cli import documents
 from tests.cli.documents import NOW, Document, bundle, failing, failure, later, unit
@@ -36,6 +36,8 @@ def overview(view: View = PLAIN, **bundles: Document) -> str:
         ({"failures": [failure()], "state": "published"}, "published, failing"),
         ({"failures": [failure()], "hold": documents.hold()}, "loaded, held, failing"),
         ({"state": "missing", "generation": None, "published_at": None}, "missing"),
+        ({"failures": [failure()], "sealed": documents.sealed()}, "loaded, sealed, failing"),
+        ({"sealed": documents.sealed(in_use=False)}, "loaded"),
     ],
 )
 def test_the_state_says_what_is_loaded_held_and_failing(fields: Document, words: str) -> None:
@@ -105,6 +107,24 @@ def test_a_hold_says_since_when_by_whom_why_and_what_waits() -> None:
     )
 
 
+def test_what_came_from_a_sealed_copy_says_how_old_it_is_and_what_it_does_not_hold_against() -> None:
+    screen = status.one_bundle(documents.status({"bot": failing(sealed=documents.sealed())}), PLAIN)
+    assert "it is what is published: no source has answered since; confirmed 5h ago" in screen
+    assert "a boot takes it until 2026-03-07 12:00:00" in screen
+    assert "restoring an older state of this disk would bring back an older copy" in screen
+    assert "what came from the sealed copy stays" in screen
+
+
+def test_a_sealed_copy_that_is_not_there_or_was_not_made_says_so() -> None:
+    none = documents.sealed(in_use=False, confirmed_at=None, until=None)
+    screen = status.one_bundle(documents.status({"bot": bundle(sealed=none)}), PLAIN)
+    assert "there is none yet" in screen
+    failed = {**none, "problem": "the disk is full"}
+    screen = status.one_bundle(documents.status({"bot": bundle(sealed=failed)}), PLAIN)
+    assert "not made: the disk is full" in screen
+    assert "there is none yet" not in screen
+
+
 def test_a_hold_over_a_reboot_names_no_generation_before_there_is_one() -> None:
     for hold in (documents.rollback(), {**documents.rollback(), "kind": "hold"}):
         screen = overview(bot=bundle(hold={**hold, "generation": None}))
@@ -145,6 +165,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
         plan.screen(documents.PLAN, view),
         diff.screen(documents.DIFF, view),
         history.screen(documents.HISTORY, view),
+        cost.screen(documents.COST, view),
     ]
     if columns >= 80:
         screens.append(status.one_bundle(documents.everything(), view))
@@ -201,7 +222,7 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_goes() -> None:
 def test_a_plan_has_a_line_for_each_step() -> None:
     screen = plan.screen(documents.PLAN, PLAIN)
     assert [line.split()[0] for line in screen.splitlines() if not line.startswith(" ")] == [
-        *("publish", "notify", "notify", "notify", "keep", "keep", "restore", "hold", "remove")
+        *("publish", "notify", "notify", "notify", "keep", "keep", "restore", "unseal", "hold", "remove")
     ]
     assert "fix: correct the secret" in screen
     assert "mm.service of maker generation 8: reload\n" in screen
@@ -273,3 +294,29 @@ def test_what_is_too_old_to_start_on_is_said_in_one_word_and_with_its_limit() ->
     assert "loaded, too old" in status.all_bundles(documents.status({"bot": old}), PLAIN)
     shown = status.one_bundle(documents.status({"bot": old}), PLAIN)
     assert "(max_age 3d: no unit starts on it any more)" in shown
+
+
+def test_cost_says_what_is_paid_for_how_sure_that_is_and_what_would_be_less() -> None:
+    lines = cost.screen(documents.COST, PLAIN).splitlines()
+    assert lines[1].split("  ") == [
+        *("aws", "", " aws-secretsmanager", "20,161", "28,800", "864,012", "$4.32"),
+        "$16.00 for 20 + 20 replicas",
+    ]
+    assert lines[2].split() == ["files", "file", "0", "-", "-", "$0.00", "1"]
+    assert lines[3].split()[2:] == ["3", "-", "-", "-", "$0.40", "for", "1"]
+    assert lines[4:8] == [
+        "aws: its calls were counted for 9h only; a day and a month are reckoned from that",
+        'aws: with refresh_interval = "15m" instead of 1m its calls cost $3.96 less a month',
+        "aws: with push (new versions in about a second, a refresh every 30m) its calls cost $0.01 more a"
+        " month",
+        "new: its calls were counted for 12m: what a day takes is told after an hour",
+    ]
+    assert "us-east-1 of 2026-11" in lines[-1]
+
+
+def test_a_cost_that_is_no_different_is_called_the_same_and_no_source_has_a_screen_too() -> None:
+    document = copy.deepcopy(documents.COST)
+    document["sources"]["aws"]["savings"][1]["usd"] = 0.0
+    assert "a refresh every 30m) it costs the same" in cost.screen(document, PLAIN)
+    assert cost.screen({"sources": {}}, PLAIN).startswith("no sources")
+    assert cost.screen({"sources": {"aws": {}}}, PLAIN)

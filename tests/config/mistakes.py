@@ -14,6 +14,8 @@ WINDOW_FORM = (
 )
 
 SIGNER = "[signer]\nmodule = '/m.so'\ntoken = 't'\npin = 'credential:p'\n"  # lines 12 to 15
+PARAMETER_ID = "'id' must be the name or the ARN of a parameter; 'version' and 'label' have keys of their own"
+LABEL = '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start with no digit, aws or ssm'
 NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
@@ -137,6 +139,15 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             f"{14 + 3 * n}: 'directory' is hidden from secretsd.service by its sandbox: take one below"
             " /etc or /srv, or run secretsd in the foreground with a runtime_dir of its own"
             for n, _ in enumerate(HIDDEN)
+        ],
+    ),
+    "places of a vault that the service cannot see": (
+        "[sources.b]\ntype = 'vault'\naddress = 'unix:///tmp/api.sock'\nca_file = '/root/ca.pem'\n"
+        "login = { method = 'token', token = 'file:/home/me/token' }\n",
+        [
+            f"{line}: {key!r} is hidden from secretsd.service by its sandbox: take one below /etc or /srv, or"
+            " run secretsd in the foreground with a runtime_dir of its own"
+            for line, key in ((14, "address"), (15, "ca_file"), (16, "token"))
         ],
     ),
     "what only a source of AWS has": (
@@ -537,6 +548,34 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "26: 'before' must be an array",
             "30: an element of 'before' must be a string",
             "34: 'before' must not contain control characters",
+        ],
+    ),
+    "parameters": (
+        "[sources.ssm]\ntype = 'aws-ssm'\n[bundles.c]\nowner = 'root'\n"
+        + "".join(
+            f"[[bundles.c.secrets]]\nsource = 'ssm'\nvariable = 'V{number}'\n{keys}\n"
+            for number, keys in enumerate(
+                (
+                    "id = '/bot/key:3'",
+                    "id = 'a b'",
+                    "id = '/aws/reference/secretsmanager/x'",
+                    "id = '/bot/key'\nversion = '0'",
+                    "id = '/bot/key'\nversion = 'live'",
+                    "id = '/bot/key'\nlabel = 'AWSCURRENT'",
+                    "id = '/bot/key'\nlabel = '3'",
+                    "id = '/bot/key'\nstage = 'AWSPENDING'",
+                )
+            )
+        ),
+        [
+            f"19: {PARAMETER_ID}",
+            f"23: {PARAMETER_ID}",
+            "27: 'id' leads to another service: give the secret a source of type 'aws-secretsmanager'",
+            "32: 'version' must be a number from 1 on, in quotes: \"3\"",
+            "37: 'version' must be a number from 1 on, in quotes: \"3\"",
+            f"42: {LABEL}",
+            f"47: {LABEL}",
+            "52: 'stage' means nothing here: the Parameter Store has labels and versions",
         ],
     ),
     "before as root": (

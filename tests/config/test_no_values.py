@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 MARKER = "zQ7-pasted-secret-Xw"
 FULL = (
-    GOOD.replace("[daemon]", '[daemon]\nseal_key = "credential:secretsd-seal-key"')
+    GOOD.replace(
+        "[daemon]", '[daemon]\nseal_key = "credential:secretsd-seal-key"\nseal_counter = "tpm:0x1800e5d"'
+    )
     + r"""
 version = "11111111-2222-3333-4444-555555555555"
 [[bundles.bot.secrets]]

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -97,8 +98,16 @@ class FakeAws:
         """What a program on this machine needs to use this AWS and no other."""
         return {**FAKE_CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
 
-    def client(self, *, url: str | None = None, region: str = REGION, read_timeout_s: float = 5.0) -> Any:
-        """A Secrets Manager client that never retries; `url` may be a proxy's."""
+    def client(
+        self,
+        service: str = "secretsmanager",
+        *,
+        url: str | None = None,
+        region: str = REGION,
+        read_timeout_s: float = 5.0,
+        ca_file: Path | None = None,
+    ) -> Any:
+        """A client that never retries; `url` may be a proxy's, and `ca_file` the proxy's authority's."""
         session = boto3.session.Session(
             aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
@@ -107,7 +116,8 @@ class FakeAws:
         config = Config(
             connect_timeout=2, read_timeout=read_timeout_s, retries={"max_attempts": 0}, proxies={}
         )
-        return session.client("secretsmanager", endpoint_url=url or self.url, config=config)
+        verify = None if ca_file is None else str(ca_file)
+        return session.client(service, endpoint_url=url or self.url, config=config, verify=verify)
 
     def reset(self) -> None:
         """Forgets everything: the account is new again."""

@@ -1,4 +1,4 @@
-"""Real answers of Secrets Manager, bent into the shapes that `WrongJson` and `RefuseIds` name. Pure."""
+"""Real answers of a service, bent into the shapes that `WrongJson` and `RefuseIds` name. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ _STANDALONE = {
 }
 
 
+# How each service calls the value of a secret and its version.
+_VALUES = ("SecretString", "SecretBinary", "Value")
+_VERSIONS = ("VersionId", "Version")
+
+
 def bend(body: bytes, shape: WrongJson) -> bytes:
-    """`body`, an answer to GetSecretValue or BatchGetSecretValue, in the wrong shape."""
+    """`body`, an answer with secrets in it, in the wrong shape; one without any is left as it is."""
     if shape in _STANDALONE:
         return _STANDALONE[shape]
     answer: dict[str, Any] = json.loads(body)
@@ -24,31 +29,49 @@ def bend(body: bytes, shape: WrongJson) -> bytes:
         answer["SecretValues"] = {"0": answer.get("SecretValues")}
     elif shape is WrongJson.ERRORS_IS_TEXT:
         answer["Errors"] = "none"
+    elif isinstance(answer.get("data"), dict):
+        _bend_vault(answer["data"], shape)
     else:
-        for entry in answer.get("SecretValues", [answer]):
+        for entry in answer.get("SecretValues", answer.get("Parameters", [answer])):
             _bend_entry(entry, shape)
     return json.dumps(answer).encode()
 
 
 def _bend_entry(entry: dict[str, Any], shape: WrongJson) -> None:
     match shape:
-        case WrongJson.VALUE_IS_NUMBER:
-            entry["SecretString"] = 12345
-        case WrongJson.VALUE_IS_OBJECT:
-            entry["SecretString"] = {"A": "not-a-string"}
+        case WrongJson.VALUE_IS_NUMBER | WrongJson.VALUE_IS_OBJECT:
+            for name in entry.keys() & {"SecretString", "Value"}:
+                entry[name] = 12345 if shape is WrongJson.VALUE_IS_NUMBER else {"A": "not-a-string"}
         case WrongJson.NO_VALUE:
-            entry.pop("SecretString", None)
-            entry.pop("SecretBinary", None)
+            _without(entry, *_VALUES)
         case WrongJson.NO_ARN:
-            entry.pop("ARN", None)
+            _without(entry, "ARN")
         case WrongJson.NO_VERSION:
-            entry.pop("VersionId", None)
+            _without(entry, *_VERSIONS)
         case WrongJson.NO_STAGES:
-            entry.pop("VersionStages", None)
+            _without(entry, "VersionStages")
         case WrongJson.OTHER_STAGE:
             entry["VersionStages"] = ["AWSPREVIOUS"]
         case _:
             raise ValueError(f"{shape} is not about one secret")
+
+
+def _bend_vault(data: dict[str, Any], shape: WrongJson) -> None:
+    """The data of a read of the key-value engine, version 2."""
+    match shape:
+        case WrongJson.VALUE_IS_NUMBER:
+            data["data"] = 12345
+        case WrongJson.NO_VALUE:
+            _without(data, "data")
+        case WrongJson.NO_VERSION:
+            _without(data.get("metadata", {}), "version")
+        case _:
+            raise ValueError(f"{shape} is not about the key-value engine")
+
+
+def _without(entry: dict[str, Any], *names: str) -> None:
+    for name in names:
+        entry.pop(name, None)
 
 
 def without_refused(request: dict[str, Any], fault: RefuseIds) -> tuple[dict[str, Any], list[dict[str, str]]]:

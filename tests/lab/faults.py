@@ -1,7 +1,7 @@
-"""What can go wrong between secretsd and AWS, as values that a test hands to a `FaultProxy`.
+"""What can go wrong between secretsd and a source, as values that a test hands to a `FaultProxy`.
 
 Messages and codes are those that AWS sends (Secrets Manager API reference, "Common errors"; IAM user guide,
-"Troubleshoot access denied error messages").
+"Troubleshoot access denied error messages") and OpenBao does (its HTTP API's "HTTP status codes"; by trial).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from tests.lab.tls import Certificate
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error answer of AWS: HTTP status, error code, message; `skew_s` shifts the Date header."""
+    """An error answer: HTTP status, error code (AWS has one), message; `skew_s` shifts the Date header."""
 
     status: int
     code: str
@@ -41,6 +43,30 @@ DENY_ALL = Refusal(
     "User: arn:aws:sts::123456789012:assumed-role/lab-role/i-0fake is not authorized to perform this action "
     "because no identity-based policy allows it",
 )
+VAULT_THROTTLED = Refusal(429, "", "request path: rate limit quota exceeded")
+VAULT_SERVER_ERROR = Refusal(500, "", "internal error")
+VAULT_SEALED = Refusal(503, "", "Vault is sealed")
+# Nothing tells a token that has ended from a policy that does not allow: the server says this to both.
+VAULT_DENIED = Refusal(403, "", "permission denied")
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """Refused as a request whose date is `ahead_s` seconds ahead of the service's clock; negative: behind."""
+
+    ahead_s: float = 903.0  # 15 min 3 s
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChecked:
+    """No fault of the service's: a request whose date is more than 5 minutes off is refused, as AWS does."""
+
+
+class Away(Enum):
+    """Nobody answers at the service's address."""
+
+    REFUSED = "refused"  # the host does, and refuses the connection
+    BLACK_HOLE = "black-hole"  # not even the connection is answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +159,19 @@ class WrongJson(Enum):
     ERRORS_IS_TEXT = "errors-is-text"  # Errors of a batch
 
 
-Fault = Refusal | RefuseIds | Reset | Cut | CutWhole | Drip | Hang | Huge | WrongJson
+# A `Certificate` as a fault needs a proxy that speaks TLS; it is what the proxy shows from now on.
+Fault = (
+    Refusal
+    | RefuseIds
+    | ClockSkew
+    | ClockChecked
+    | Away
+    | Certificate
+    | Reset
+    | Cut
+    | CutWhole
+    | Drip
+    | Hang
+    | Huge
+    | WrongJson
+)

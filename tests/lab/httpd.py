@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.server
 import socket
+import ssl
 import struct
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -48,8 +50,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def handle(self) -> None:
-        # A client that goes away in the middle is what half of the tests do.
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        # A client that goes away in the middle, or at the certificate, is what half of the tests do.
+        with contextlib.suppress(ConnectionError, TimeoutError, ssl.SSLError):
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.connection.do_handshake()
             super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
@@ -59,10 +63,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, handler: type[Handler]) -> None:
+    def __init__(
+        self, listener: socket.socket, handler: type[Handler], tls: Callable[[], ssl.SSLContext | None]
+    ) -> None:
         super().__init__(listener.getsockname()[:2], handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+        self._tls = tls
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
 
@@ -73,6 +80,13 @@ class _Server(http.server.ThreadingHTTPServer):
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, address = super().get_request()
+        if (context := self._tls()) is not None:
+            # The handshake is for the connection's own thread: it may never end.
+            connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def hang_up(self) -> None:
         """Ends every connection."""
@@ -90,10 +104,21 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class Httpd:
-    """Serves `handler` at `address` of `network`; can be stopped (connection refused) and started again."""
+    """Serves `handler` at `address` of `network`; can be stopped (connection refused) and started again.
 
-    def __init__(self, network: Network, address: Address, handler: type[Handler]) -> None:
+    `tls` gives the context of each new connection; None for plain HTTP.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        address: Address,
+        handler: type[Handler],
+        *,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:
         self._network = network
+        self._tls = tls
         self._handler = handler
         self.address = address
         self._server: _Server | None = None
@@ -105,7 +130,7 @@ class Httpd:
             return
         listener = self._network.listen(self.address)
         self.address = listener.getsockname()[:2]
-        server = _Server(listener, self._handler)
+        server = _Server(listener, self._handler, self._tls)
         self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self._server = server

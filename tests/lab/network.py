@@ -7,10 +7,11 @@ process, and the server stays an object of the test that can be told what to do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,3 +68,18 @@ class NamespaceNetwork:
         finally:
             os.close(namespace)
         return make()
+
+
+@contextlib.contextmanager
+def black_hole(network: Network, address: Address) -> Iterator[None]:
+    """Nobody answers at `address`, as behind a firewall that drops: a connection is neither made nor refused.
+
+    Linux drops what asks for a connection where the queue of a listening socket is full.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(network.listen(address))
+        listener.listen(0)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                stack.enter_context(network.connect(address, timeout_s=0.2))
+        yield

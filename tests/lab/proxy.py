@@ -1,52 +1,23 @@
-"""The fault proxy: stands between secretsd and the fake AWS, counts the calls, and breaks them as told.
-
-It also holds callers to the limits that AWS has and moto has not.
-"""
+"""The fault proxy: stands between secretsd and a source of secrets, counts the calls, breaks them as told."""
 
 from __future__ import annotations
 
 import contextlib
-import email.utils
-import http.client
-import json
+import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-from tests.lab.bent import bend, with_errors, without_refused
-from tests.lab.faults import Cut, CutWhole, Drip, Fault, Hang, Huge, Refusal, RefuseIds, Reset, WrongJson
+from tests.lab.breaking import Call, ProxyHandler
+from tests.lab.dialects import AwsJson, Dialect
+from tests.lab.faults import Away, Fault
 from tests.lab.httpd import Handler, Httpd
-from tests.lab.network import Address, LocalNetwork, Network
+from tests.lab.network import Address, LocalNetwork, Network, black_hole
+from tests.lab.tls import Authority, Certificate
 
 # Where lab machines find AWS.
 LAB_ADDRESS = ("127.0.0.1", 5000)
-_BATCH = "BatchGetSecretValue"
-# API reference of BatchGetSecretValue: SecretIdList has 1 to 20 items.
-_MAX_BATCH_IDS = 20
-_JSON = {"Content-Type": "application/x-amz-json-1.1"}
-_CHUNK_BYTES = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request that arrived: its operation, the secrets it names, and when (monotonic seconds)."""
-
-    operation: str
-    secret_ids: tuple[str, ...]
-    at: float
-    access_key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the fake AWS said."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 class FaultProxy(Httpd):
@@ -54,12 +25,24 @@ class FaultProxy(Httpd):
 
     In a lab machine's network it listens at `LAB_ADDRESS`. All methods may be called at any time from any
     thread; a fault counts for the requests that arrive after it was set, and clearing it ends a `Hang`.
+    With an `authority` it speaks TLS, with its good certificate unless a fault names another.
     """
 
-    def __init__(self, upstream: Address, network: Network, address: Address = LAB_ADDRESS) -> None:
-        handler = type("_BoundProxyHandler", (_ProxyHandler,), {"proxy": self})
-        super().__init__(network, address, cast("type[Handler]", handler))
+    def __init__(
+        self,
+        upstream: Address,
+        network: Network,
+        address: Address = LAB_ADDRESS,
+        *,
+        dialect: Dialect | None = None,
+        authority: Authority | None = None,
+    ) -> None:
+        handler = type("_BoundProxyHandler", (ProxyHandler,), {"proxy": self})
+        super().__init__(network, address, cast("type[Handler]", handler), tls=self._context)
         self.upstream = upstream
+        self.dialect = dialect or AwsJson()
+        self._authority = authority
+        self._nobody = contextlib.ExitStack()
         self._lock = threading.Lock()
         self._fault: Fault | None = None
         self._left: int | None = None
@@ -69,30 +52,47 @@ class FaultProxy(Httpd):
         self.last_body_bytes = 0
 
     @classmethod
-    def local(cls, upstream: Address) -> FaultProxy:
+    def local(
+        cls, upstream: Address, *, dialect: Dialect | None = None, authority: Authority | None = None
+    ) -> FaultProxy:
         """One on this machine's loopback; AWS_ENDPOINT_URL is its `url`."""
-        return cls(upstream, LocalNetwork(), ("127.0.0.1", 0))
+        return cls(upstream, LocalNetwork(), ("127.0.0.1", 0), dialect=dialect, authority=authority)
 
     @property
     def url(self) -> str:
-        return f"http://{self.address[0]}:{self.address[1]}"
+        scheme = "http" if self._authority is None else "https"
+        return f"{scheme}://{self.address[0]}:{self.address[1]}"
 
     # Faults
 
     def set(self, fault: Fault, *, times: int | None = None, only: str | None = None) -> None:
         """From now on (or for the next `times` calls, or in calls of operation `only`) this goes wrong."""
         with self._lock:
+            was_away = isinstance(self._fault, Away)
             self._fault, self._left = fault, times
             self._only = frozenset() if only is None else frozenset({only})
             self._cleared.set()
             self._cleared = threading.Event()
+        if isinstance(fault, Away):
+            self.stop()
+            if fault is Away.BLACK_HOLE:
+                self._nobody.enter_context(black_hole(self._network, self.address))
+        elif was_away:
+            self._come_back()
 
     def clear(self) -> None:
         """All is well again."""
         with self._lock:
+            was_away = isinstance(self._fault, Away)
             self._fault = None
             self._cleared.set()
             self._cleared = threading.Event()
+        if was_away:
+            self._come_back()
+
+    def _come_back(self) -> None:
+        self._nobody.close()
+        self.start()
 
     @contextlib.contextmanager
     def broken(self, fault: Fault, *, only: str | None = None) -> Iterator[None]:
@@ -108,7 +108,15 @@ class FaultProxy(Httpd):
         with self._lock:
             self._cleared.set()
             self._cleared = threading.Event()
+        self._nobody.close()
         super().stop()
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._authority is None:
+            return None
+        with self._lock:
+            shown = self._fault if isinstance(self._fault, Certificate) else Certificate.GOOD
+        return self._authority.context(shown)
 
     # Counts
 
@@ -142,147 +150,3 @@ class FaultProxy(Httpd):
                 if self._left == 0:
                     self._fault, self._left = None, None
             return fault, self._cleared
-
-
-class _ProxyHandler(Handler):
-    proxy: FaultProxy
-
-    def do_POST(self) -> None:  # noqa: N802 - the base class's naming
-        body = self.request_body()
-        request = _object(body)
-        call = Call(self._operation(), _secret_ids(request), time.monotonic(), self._access_key_id())
-        fault, cleared = self.proxy.arrive(call)
-        if call.operation == _BATCH and len(call.secret_ids) > _MAX_BATCH_IDS:
-            self._refuse(_too_many(len(call.secret_ids)))
-            return
-        match fault:
-            case None:
-                self._send(self._forward(body))
-            case Refusal():
-                self._refuse(fault)
-            case Hang():
-                cleared.wait()
-                self.close_connection = True
-            case Huge():
-                self._send_huge(fault.size_bytes)
-            case RefuseIds():
-                self._refuse_ids(fault, call, request, body)
-            case _:
-                self._break(fault, self._forward(body), cleared)
-
-    def _break(
-        self,
-        fault: Reset | Cut | CutWhole | Drip | WrongJson,
-        answer: Answer,
-        cleared: threading.Event,
-    ) -> None:
-        match fault:
-            case WrongJson():
-                bent = bend(answer.body, fault) if answer.status == 200 else answer.body
-                self._send(Answer(answer.status, answer.headers, bent))
-            case CutWhole():
-                self._send(Answer(answer.status, answer.headers, answer.body[: fault.after_bytes]))
-            case Cut():
-                self._send_part(answer, fault.after_bytes)
-                self.close_connection = True
-            case Reset():
-                self._send_part(answer, fault.after_bytes)
-                # The part is to arrive first: a reset overtakes what is still on its way.
-                time.sleep(0.05)
-                self.reset()
-            case Drip():
-                self._drip(answer, fault.interval_s, cleared)
-
-    def _refuse_ids(self, fault: RefuseIds, call: Call, request: dict[str, Any], body: bytes) -> None:
-        if call.operation != _BATCH:
-            if any(fault.hits(each) for each in call.secret_ids):
-                self._refuse(Refusal(400, fault.code, fault.message))
-            else:
-                self._send(self._forward(body))
-            return
-        rest, errors = without_refused(request, fault)
-        if rest["SecretIdList"]:
-            answer = self._forward(json.dumps(rest).encode())
-        else:
-            answer = Answer(200, dict(_JSON), b'{"SecretValues": []}')
-        if answer.status == 200:
-            answer = Answer(200, answer.headers, with_errors(answer.body, errors))
-        self._send(answer)
-
-    # Answers
-
-    def _refuse(self, refusal: Refusal) -> None:
-        body = json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
-        date = email.utils.formatdate(time.time() + refusal.skew_s, usegmt=True)
-        self.reply(refusal.status, body, {**_JSON, "Date": date, "x-amzn-RequestId": "fake-request-id"})
-
-    def _send(self, answer: Answer) -> None:
-        self.proxy.last_body_bytes = len(answer.body)
-        self.reply(answer.status, answer.body, answer.headers)
-
-    def _send_part(self, answer: Answer, size: int) -> None:
-        self.begin(answer.status, answer.headers, content_length=len(answer.body))
-        self.wfile.write(answer.body[:size])
-
-    def _drip(self, answer: Answer, interval_s: float, cleared: threading.Event) -> None:
-        self.begin(answer.status, answer.headers, content_length=len(answer.body))
-        for at in range(len(answer.body)):
-            self.wfile.write(answer.body[at : at + 1])
-            if cleared.wait(interval_s):
-                self.close_connection = True
-                return
-
-    def _send_huge(self, size: int) -> None:
-        head, tail = b'{"SecretValues": [], "Filler": "', b'"}'
-        self.begin(200, dict(_JSON), content_length=size)
-        self.wfile.write(head)
-        left = size - len(head) - len(tail)
-        while left > 0:
-            self.wfile.write(b"A" * min(left, _CHUNK_BYTES))
-            left -= _CHUNK_BYTES
-        self.wfile.write(tail)
-
-    # The request
-
-    def _forward(self, body: bytes) -> Answer:
-        host, port = self.proxy.upstream
-        upstream = http.client.HTTPConnection(host, port, timeout=30)
-        try:
-            headers = {**dict(self.headers.items()), "Content-Length": str(len(body)), "Connection": "close"}
-            upstream.request("POST", self.path, body, headers)
-            response = upstream.getresponse()
-            kept = {name: value for name, value in response.getheaders() if name.lower().startswith("x-amz")}
-            return Answer(response.status, _JSON | kept, response.read())
-        finally:
-            upstream.close()
-
-    def _operation(self) -> str:
-        return self.headers.get("X-Amz-Target", "unknown").rpartition(".")[2]
-
-    def _access_key_id(self) -> str:
-        # AWS4-HMAC-SHA256, then Credential=KEY/DATE/REGION/SERVICE/aws4_request, then the rest.
-        credential = self.headers.get("Authorization", "").partition("Credential=")[2]
-        return credential.partition("/")[0]
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
-        parsed = json.loads(body)
-        if isinstance(parsed, dict):
-            return parsed
-    return {}
-
-
-def _secret_ids(request: dict[str, Any]) -> tuple[str, ...]:
-    if "SecretIdList" in request:
-        return tuple(request["SecretIdList"])
-    return (request["SecretId"],) if "SecretId" in request else ()
-
-
-def _too_many(count: int) -> Refusal:
-    return Refusal(
-        400,
-        "ValidationException",
-        f"1 validation error detected: Value at 'secretIdList' has {count} members and failed to satisfy "
-        "constraint: Member must have length less than or equal to 20",
-    )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +17,26 @@ from botocore.exceptions import (
     EndpointConnectionError,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSLError,
 )
 
 from tests.lab import faults
 from tests.lab.aws import FakeAws
-from tests.lab.faults import Cut, CutWhole, Drip, Hang, Huge, Refusal, Reset, WrongJson
+from tests.lab.dialects import Vault
+from tests.lab.faults import (
+    Away,
+    ClockSkew,
+    Cut,
+    CutWhole,
+    Drip,
+    Hang,
+    Huge,
+    Refusal,
+    Reset,
+    WrongJson,
+)
 from tests.lab.proxy import FaultProxy
+from tests.lab.tls import Authority, Certificate
 
 BROKEN_CONNECTION = (ConnectionClosedError, ResponseStreamingError, EndpointConnectionError)
 
@@ -230,3 +248,59 @@ def received(connection: socket.socket) -> bytes:
     while part := connection.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+@pytest.fixture
+def tls_proxy(aws: FakeAws, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy.local(aws.address, authority=Authority(tmp_path)) as proxy:
+        yield proxy
+
+
+def test_over_tls_all_is_well_with_the_good_certificate_and_each_bad_one_is_turned_away(
+    aws: FakeAws, tls_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    aws.create("a", "fake-value")
+    client = aws.client(url=tls_proxy.url, ca_file=tmp_path / "ca.pem")
+    for bad, complaint in (
+        (Certificate.UNTRUSTED, "unable to get local issuer certificate"),
+        (Certificate.EXPIRED, "certificate has expired"),
+        (Certificate.WRONG_NAME, "doesn.t match"),
+    ):
+        assert read(client)["SecretString"] == "fake-value"
+        with tls_proxy.broken(bad), pytest.raises(SSLError, match=complaint):
+            read(aws.client(url=tls_proxy.url, ca_file=tmp_path / "ca.pem"))
+    assert read(client)["SecretString"] == "fake-value"
+    # Python's ssl tells a reset as an end, and botocore an end as a success.
+    with tls_proxy.broken(Reset()):
+        assert "SecretString" not in read(client)
+
+
+def test_nobody_there_refuses_or_says_nothing_at_all(aws: FakeAws, client: Any, proxy: FaultProxy) -> None:
+    with proxy.broken(Away.REFUSED), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(proxy.address, timeout=2)
+    with proxy.broken(Away.BLACK_HOLE), pytest.raises(TimeoutError):
+        socket.create_connection(proxy.address, timeout=0.5)
+    assert read(client)["Name"] == "a"
+
+
+@pytest.mark.parametrize("ahead_s", [903.0, -903.0])
+def test_a_request_too_far_from_the_services_clock_is_refused_in_the_services_words(
+    client: Any, proxy: FaultProxy, ahead_s: float
+) -> None:
+    with proxy.broken(ClockSkew(ahead_s)), pytest.raises(ClientError) as refused:
+        read(client)
+    assert code_of(refused) == "InvalidSignatureException"
+    expected = "not yet current" if ahead_s > 0 else "expired"
+    assert refused.value.response["Error"]["Message"].startswith(f"Signature {expected}: ")
+
+
+def test_other_services_pass_through_and_say_no_in_their_own_words(aws: FakeAws) -> None:
+    with FaultProxy.local(aws.address, dialect=Vault()) as proxy:
+        address = f"{proxy.url}/v1/secret/data/a?version=1"
+        with proxy.broken(faults.VAULT_SEALED), pytest.raises(urllib.error.HTTPError) as sealed:
+            urllib.request.urlopen(address, timeout=2)
+        assert (sealed.value.code, sealed.value.read()) == (503, b'{"errors": ["Vault is sealed"]}')
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(address, timeout=2)  # moto knows no such path
+        assert proxy.counts == {"GET /v1/secret/data/a": 2}
+        assert proxy.calls[0].secret_ids == ("a",)

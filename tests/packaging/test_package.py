@@ -9,8 +9,12 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from secretsd.refresh.sources.aws.services import SERVICES
+from secretsd.refresh.sources.aws.session import ServiceName
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +76,12 @@ def test_only_the_marker_that_every_cpython_fulfils_is_taken_off_a_requirement()
     ):
         text = f"thing==1 ; {marker} \\\n    --hash=x"
         assert pattern.sub("", text) == text
+
+
+def test_the_package_brings_the_data_of_every_service_that_a_client_is_made_of() -> None:
+    packed = runpy.run_path(str(ROOT / "packaging" / "build-deb"))["BOTOCORE_DATA"]
+    assert set(get_args(ServiceName)) <= packed
+    assert {service.client_name for service in SERVICES.values()} <= set(get_args(ServiceName))
 
 
 def test_every_file_of_the_tools_agrees_on_python() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -58,6 +60,9 @@ class Home:
         self.runtime_dir = directory / "run"
         self.state_dir = directory / "state"
         self.state_dir.mkdir()
+        self.key = directory / "seal-key"
+        self.key.touch(0o600)
+        self.key.write_bytes(bytes(range(32)))
         self.socket = str(directory / "n")
         self.configure(a_bundle())
 
@@ -66,12 +71,23 @@ class Home:
 [daemon]
 runtime_dir = "{self.runtime_dir}"
 state_dir = "{self.state_dir}"
+seal_key = "file:{self.key}"
 notify_socket = "{self.socket}"
 refresh_interval = "1h"
 [sources.aws]
 type = "aws-secretsmanager"
 {"".join(bundles)}
 """)
+
+    @property
+    def copies(self) -> list[str]:
+        """The generations of which there is a sealed copy of the bundle "bot"."""
+        directory = self.state_dir / "sealed" / "bot"
+        return sorted(os.listdir(directory)) if directory.exists() else []
+
+    def reboot(self) -> None:
+        """Memory is gone, the disk stays."""
+        shutil.rmtree(self.runtime_dir)
 
     def helper(self) -> FakeHelper:
         return FakeHelper(self.socket)

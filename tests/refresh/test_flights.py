@@ -336,6 +336,7 @@ def test_an_outage_that_one_round_has_found_holds_back_the_others_and_an_operato
 
     async def scenario() -> None:
         async with Daemon(home) as daemon:
+            await daemon.until(lambda: not daemon.conductor.bundles.flying)
             book, config = daemon.conductor.bundles.sources, daemon.conductor.config
             book.heard(config, silent("unreachable", "unreachable"))
             at = book.breakers["secretsmanager"].retry_at

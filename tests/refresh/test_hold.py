@@ -6,8 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from secretsd.errors import Failure, FailureClass
 from secretsd.model import Hold, PublishRecord, SecretRef, SecretVersion, Showing
-from secretsd.refresh.hold import new_rollback, pinned, rollback_target, supersedes
+from secretsd.refresh.hold import (
+    new_rollback,
+    of_a_pinned_version,
+    pinned,
+    rollback_target,
+    supersedes,
+)
 from tests.refresh.fakes import bundle
 
 REF = SecretRef("aws", "prod/bot")
@@ -112,3 +119,21 @@ def test_a_generation_of_which_only_a_copy_is_kept_can_still_be_named() -> None:
     shown = rollback_target(kept, kept[5], history, 1)
     assert shown == "generation 1 has the content that is published, as 5"
     assert isinstance(rollback_target(kept, kept[6], history, 3), str), "and no other"
+
+
+@pytest.mark.parametrize(
+    ("code", "failure_class", "is_gone"),
+    [
+        ("secret-missing", FailureClass.REFUSAL, True),
+        ("secret-empty", FailureClass.DATA, True),  # its secret is there, and not this version of it
+        ("unreachable", FailureClass.TRANSIENT, False),
+        ("rule-broken", FailureClass.DATA, False),
+    ],
+)
+def test_a_held_version_that_is_gone_is_told_with_the_way_out(
+    code: str, failure_class: FailureClass, is_gone: bool
+) -> None:
+    failure = Failure(code, failure_class, "it did not come", "do this", "prod/bot")
+    told = of_a_pinned_version("bot", failure)
+    assert ("secretsctl resume bot" in told.advice) is is_gone
+    assert (told == failure) is not is_gone

@@ -12,7 +12,7 @@ import pytest
 
 from secretsd.config.models import Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SecretRef
+from secretsd.model import Candidate, CloudIdentity, PublishRecord, Rejected, SealedHeader, SecretRef
 from secretsd.refresh import messages, rounds
 from secretsd.refresh.messages import Job, Verdict, WorkerMessage
 from secretsd.refresh.rounds import Result, Rounds
@@ -93,10 +93,22 @@ class Results:
         self.published: list[PublishRecord] = []
         self.asked: list[str] = []
         self.not_repaired: dict[str, str] = {}
+        self.opened: list[Candidate] = []
+        self.sealed: list[SealedHeader] = []
+        self.not_sealed: dict[str, str] = {}
 
-    async def on_prepared(self, candidate: Candidate) -> int | None:
+    async def on_prepared(self, candidate: Candidate) -> Verdict:
         self.asked.append(candidate.bundle)
-        return self.generation
+        return Verdict(candidate.bundle, self.generation)
+
+    async def on_opened(self, candidate: Candidate) -> None:
+        self.opened.append(candidate)
+
+    async def on_sealed(self, header: SealedHeader) -> None:
+        self.sealed.append(header)
+
+    async def on_not_sealed(self, name: str, failure: Failure) -> None:
+        self.not_sealed[name] = failure.code
 
     async def on_published(self, record: PublishRecord) -> None:
         self.published.append(record)
@@ -261,12 +273,25 @@ def test_role_credentials_are_handed_to_the_next_worker_and_dropped_when_refused
     assert given == [(None, True), (IDENTITY, False), (IDENTITY, False), (None, True)]
 
 
+def test_a_token_of_another_login_is_not_handed_on_after_a_reload(tmp_path: Path) -> None:
+    before = configured(tmp_path, a=["aws"])
+    other = before.sources["aws"].model_copy(update={"region": "eu-west-1"})
+    after = before.model_copy(update={"sources": {**before.sources, "aws": other}})
+    workers = ScriptedWorkers(good)
+    kept = Rounds(workers)
+    kept.sources.keep_identity(before, "aws", IDENTITY)
+    for config in (before, after, before):
+        asyncio.run(Results().of(kept, config))
+    given = [job.sources["aws"].identity for job in workers.jobs]
+    assert given == [IDENTITY, None, IDENTITY]
+
+
 def test_credentials_near_their_end_are_renewed_while_they_still_serve(tmp_path: Path) -> None:
     config = configured(tmp_path, a=["aws"])
     workers = ScriptedWorkers(good)
     kept = Rounds(workers)
     ending = CloudIdentity("fake-key", "fake-secret", None, time.time() + 60, "iam-role")
-    kept.sources.keep_identity("aws", ending)
+    kept.sources.keep_identity(config, "aws", ending)
     asyncio.run(Results().of(kept, config))
     source = workers.jobs[0].sources["aws"]
     assert (source.identity, source.renew_identity) == (ending, True)

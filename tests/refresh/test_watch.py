@@ -7,11 +7,13 @@ import logging
 import mmap
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers.api import BaseObserver
 
 from secretsd.refresh import conductor, tree, watch
 from secretsd.refresh.watch import Watch, watched_inodes
@@ -295,3 +297,26 @@ def test_a_watch_that_cannot_begin_leaves_nothing_open_however_often_it_is_tried
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_watch_whose_thread_has_died_listens_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / tree.GENERATIONS).mkdir()
+    heard = threading.Event()
+    watch = Watch(tmp_path, heard.set)
+    begun: list[BaseObserver] = []
+
+    def begin() -> BaseObserver:
+        begun.append(begin_for_real())
+        return begun[-1]
+
+    begin_for_real = watch._begun
+    monkeypatch.setattr(watch, "_begun", begin)
+    watch.keep_up(0.0)
+    for emitter in begun[0].emitters:
+        emitter.stop()
+        emitter.join(5.0)
+    watch.keep_up(1.0)
+    assert len(begun) == 2
+    (tmp_path / "a-change").touch()
+    assert heard.wait(5.0)
+    watch.stop()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.sources import AwsSecretsManager
-from secretsd.refresh import messages, workers
+from secretsd.refresh import child, messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 from tests.refresh.fakes import bundle, prepare
@@ -60,6 +60,13 @@ async def refreshed(channel: WorkerChannel, job: Job, generation: int | None = 1
     return kinds
 
 
+def a_pool() -> Workers:
+    """As the conductor has it for the job's source: a worker that had to import the SDK would be slow."""
+    pool = Workers()
+    pool.warm_for({"aws-secretsmanager"})
+    return pool
+
+
 def zygote_of(pool: Workers) -> int:
     assert pool._process is not None
     return pool._process.pid
@@ -87,7 +94,7 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
     aws.answer_in_turn(ok(entry("prod/bot", f'{{"TOKEN": "{MARKER}"}}')))
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         async with pool.worker() as channel:
             assert await refreshed(channel, job) == ["prepared", "published"]
         first = zygote_of(pool)
@@ -109,13 +116,40 @@ def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
     asyncio.run(scenario())
 
 
+def test_another_type_of_source_gets_a_zygote_that_is_warm_for_it_once_no_worker_would_die(
+    job: Job, aws: ScriptedAws
+) -> None:
+    aws.answer_in_turn(ok(entry("prod/bot", f'{{"TOKEN": "{MARKER}"}}')))
+
+    async def scenario() -> None:
+        pool = a_pool()
+        async with pool.worker() as busy:
+            first = zygote_of(pool)
+            pool.warm_for({"aws-secretsmanager", "aws-ssm"})
+            async with pool.worker() as channel:
+                assert await refreshed(channel, job, None) == ["prepared"]
+            assert zygote_of(pool) == first, "the worker that runs would have died with it"
+            assert await refreshed(busy, job, None) == ["prepared"]
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        second = zygote_of(pool)
+        assert second != first
+        pool.warm_for({"aws-ssm"})
+        async with pool.worker() as channel:
+            assert await refreshed(channel, job, None) == ["prepared"]
+        assert zygote_of(pool) == second, "it is warm for that, too"
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_hangs_dies_at_the_deadline_and_the_zygote_lives(job: Job, aws: ScriptedAws) -> None:
     aws.answer_in_turn(
         ok(entry("prod/bot", '{"TOKEN": "x"}'), delay_s=5.0), ok(entry("prod/bot", '{"TOKEN": "x"}'))
     )
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         async with pool.worker():
             pass  # the zygote is warm now
         before = time.monotonic()
@@ -142,7 +176,7 @@ def test_a_body_that_was_made_to_be_huge_does_not_grow_the_worker_past_its_limit
     aws.answer_in_turn(huge)
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         async with asyncio.timeout(8), pool.worker() as channel:
             kinds = await refreshed(channel, job)
         assert "prepared" not in kinds
@@ -158,7 +192,7 @@ def test_no_secret_stays_in_the_zygote(job: Job, aws: ScriptedAws) -> None:
     aws.answer_in_turn(ok(entry("prod/bot", f'{{"TOKEN": "{MARKER}"}}')))
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         for _ in range(3):
             async with pool.worker() as channel:
                 assert await refreshed(channel, job, None) == ["prepared"]
@@ -189,7 +223,7 @@ def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_g
     )
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         async with asyncio.timeout(8), pool.worker() as channel:
             before = time.monotonic()
             said = await refreshed(channel, replace(job, bundles=bundles))
@@ -203,10 +237,10 @@ def test_a_pattern_that_takes_for_ever_fails_its_own_bundle_and_its_neighbours_g
 
 
 def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "raise SystemExit(3)")
+    monkeypatch.setattr(child, "_BOOT", "raise SystemExit(3)")
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         with pytest.raises(WorkerLostError, match="does not start"):
             async with asyncio.timeout(5), pool.worker():
                 pass
@@ -216,11 +250,11 @@ def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
 
 
 def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
     monkeypatch.setattr(workers, "_ZYGOTE_START_S", 0.05)
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         before = time.monotonic()
         with pytest.raises(WorkerLostError):
             async with pool.worker():
@@ -235,10 +269,10 @@ def test_a_zygote_that_says_nothing_is_killed_and_not_waited_for(monkeypatch: py
 def test_giving_up_while_a_zygote_starts_leaves_no_process_and_no_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_BOOT", "import time; time.sleep(60)")
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
         await asyncio.to_thread(time.monotonic)  # the loop's own descriptors are open now
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
@@ -256,7 +290,7 @@ def test_workers_that_are_asked_for_together_share_one_zygote(job: Job, aws: Scr
     aws.answer_in_turn(ok(entry("prod/bot", '{"TOKEN": "x"}')))
 
     async def scenario() -> None:
-        pool = Workers()
+        pool = a_pool()
 
         async def one() -> tuple[int, list[str]]:
             async with pool.worker() as channel:

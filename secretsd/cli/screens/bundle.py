@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from secretsd.cli.text import GREEN, NO_BREAK, RED, YELLOW, View
-from secretsd.cli.times import relative
+from secretsd.cli.times import absolute, relative
 
 Bundle = Mapping[str, Any]
 
 # The worst first: the order of rows, and of the summary.
 _RANKS = (
     *("missing", "altered", "too old", "failing", "not loaded"),
-    *("published", "notified", "rolled back", "held", "loaded"),
+    *("sealed", "published", "notified", "rolled back", "held", "loaded"),
 )
 _COLORS = {
     **dict.fromkeys(("missing", "altered", "too old", "failing", "not loaded"), RED),
-    **dict.fromkeys(("published", "notified", "rolled back", "held"), YELLOW),
+    **dict.fromkeys(("sealed", "published", "notified", "rolled back", "held"), YELLOW),
     "loaded": GREEN,
 }
 _QUIET = ("loaded", "inactive", "not told")  # states of a unit that nobody has to look at
@@ -25,16 +25,40 @@ _COLORS_OF_UNITS = {"loaded": GREEN, "inactive": "", "not told": "", "failed": R
 
 
 def state(bundle: Bundle) -> str:
-    """The bundle's state in words: "loaded", "published, failing", "loaded, held"."""
+    """The bundle's state in words: "loaded", "published, sealed, failing", "loaded, held"."""
     words = [str(bundle.get("state", "?"))]
     hold = bundle.get("hold")
     if hold:
         words.append("rolled back" if hold.get("kind") == "rollback" else "held")
+    if is_from_sealed_copy(bundle):
+        words.append("sealed")
     if bundle.get("failures"):
         words.append("failing")
     if bundle.get("too_old"):
         words.append("too old")
     return ", ".join(words)
+
+
+def is_from_sealed_copy(bundle: Bundle) -> bool:
+    """Whether what is published came from the sealed copy, and no source has confirmed it since."""
+    return bool((bundle.get("sealed") or {}).get("in_use"))
+
+
+def sealed_in_words(bundle: Bundle, view: View) -> list[str]:
+    """The sealed copy, how old it is and until when a boot takes it; nothing where none is configured."""
+    sealed = bundle.get("sealed")
+    if sealed is None:
+        return []
+    words = [f"not made: {sealed['problem']}"] if sealed.get("problem") else []
+    if not sealed.get("confirmed_at"):
+        return words or ["there is none yet: it is made when the source has answered"]
+    confirmed, until = relative(sealed["confirmed_at"], view.now), absolute(sealed.get("until"))
+    use = "it is what is published: no source has answered since" if sealed.get("in_use") else "kept"
+    words.append(f"{use}; confirmed {confirmed}, a boot takes it until {until}")
+    if not sealed.get("has_counter"):
+        # The one attack that it does not hold against, said where somebody who relies on it looks.
+        words.append("restoring an older state of this disk would bring back an older copy")
+    return words
 
 
 def worst(bundle: Bundle) -> str:

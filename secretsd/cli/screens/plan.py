@@ -27,6 +27,9 @@ def _step(step: Mapping[str, Any], view: View) -> list[str]:
         case "RestoreBundle":
             text = f"{bundle} from the copy of generation {step.get('copy_of')}: {reason}"
             return _line("restore", YELLOW, text, view)
+        case "UnsealBundle":
+            text = f"{bundle} from the sealed copy of generation {step.get('copy_of')}: {reason}"
+            return _line("unseal", YELLOW, text, view)
         case "KeepHeld":
             text = f"{bundle}: an operator holds it: secretsctl resume {bundle} lets the source decide again"
             return _line("hold", YELLOW, text, view)

@@ -25,7 +25,9 @@ def sources_in_trouble(document: Mapping[str, Any], view: View) -> list[str]:
 def _words(name: str, source: Source, view: View) -> Iterator[str]:
     if away_since := source.get("away_since"):
         home, where = source.get("home_region"), f"asked in {source.get('region')}"
-        yield f"source {name}: {where} since {relative(away_since, view.now)}, {home} does not answer"
+        states = [each.get("state") for each in source.get("endpoints") or () if each.get("region") == home]
+        home_does = "does not answer" if "fails" in states else "answers again and is being watched"
+        yield f"source {name}: {where} since {relative(away_since, view.now)}, {home} {home_does}"
     for endpoint in source.get("endpoints") or ():
         if endpoint.get("state") == "fails":
             yield f"source {name}: {_failing(endpoint, view)}"

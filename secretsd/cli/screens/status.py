@@ -123,7 +123,11 @@ def _failures(bundles: Mapping[str, Bundle], view: View) -> list[str]:
 
 
 def _kept(bundle: Bundle) -> str:
-    return "the last good generation stays" if bundle.get("generation") else "nothing is published"
+    if not bundle.get("generation"):
+        return "nothing is published"
+    if of.is_from_sealed_copy(bundle):
+        return "what came from the sealed copy stays"
+    return "the last good generation stays"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -184,6 +188,7 @@ def _facts(bundle: Bundle, view: View) -> Iterator[tuple[str, str]]:
     for label, words in (
         ("hold", of.hold_in_words(bundle, view)),
         ("drift", of.drift_in_words(bundle, view)),
+        ("sealed copy", of.sealed_in_words(bundle, view)),
     ):
         for number, text in enumerate(words):
             yield "" if number else label, text

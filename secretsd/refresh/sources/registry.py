@@ -1,29 +1,27 @@
-"""The source that a table of the configuration describes. Only the worker and its zygote import this."""
+"""The source that a table of the configuration describes. Only the worker and its zygote import this.
+
+The kinds that need a library of their own are imported where one is configured: a host without Vault does not
+pay for hvac, nor one without AWS for botocore.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
 from secretsd.config import sources as tables
-from secretsd.model import CloudIdentity
-from secretsd.refresh.sources.aws import session as aws_session
-from secretsd.refresh.sources.aws.regions import RegionalSource
-from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
-from secretsd.refresh.sources.aws.source import AwsSource
-from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
+from secretsd.model import CloudIdentity, VaultToken
 from secretsd.refresh.sources.environment import EnvironmentSource
 from secretsd.refresh.sources.files import FileSource
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from secretsd.model import Identity, Stop
     from secretsd.refresh.messages import SourceJob
-    from secretsd.refresh.sources.aws.service import Service
+    from secretsd.refresh.sources.aws.source import AwsSource
     from secretsd.refresh.sources.interface import Source
 
-
-_AWS: Mapping[str, Service] = {"aws-secretsmanager": SECRETS_MANAGER, "aws-ssm": PARAMETER_STORE}
+_AWS = ("aws-secretsmanager", "aws-ssm")
 
 
 def preload(kinds: Collection[str]) -> None:
@@ -31,16 +29,24 @@ def preload(kinds: Collection[str]) -> None:
 
     Reads no real credential, starts no thread, opens no connection.
     """
-    aws_session.preload([service.client_name for kind, service in _AWS.items() if kind in kinds])
+    if aws := [kind for kind in _AWS if kind in kinds]:
+        from secretsd.refresh.sources.aws import regions, services, session  # noqa: F401 - warmed
+
+        session.preload([services.SERVICES[kind].client_name for kind in aws])
+    if "vault" in kinds:
+        from secretsd.refresh.sources.vault import session as vault_session
+        from secretsd.refresh.sources.vault import source  # noqa: F401 - warmed
+
+        vault_session.preload()
 
 
 def open_source(name: str, job: SourceJob) -> Source:
     """The source that `job` describes; contacts nothing yet."""
     match job.config:
         case tables.AwsSecretsManager() | tables.AwsSsm():
-            return _of_aws(_AWS[job.config.type], job)
+            return _of_aws(job.config.type, job)
         case tables.VaultSource():
-            raise NotImplementedError(job.config.type)
+            return _of_vault(job.config, job)
         case tables.FileSource(directory=directory):
             return FileSource(name, directory=directory)
         case tables.EnvSource():
@@ -48,11 +54,28 @@ def open_source(name: str, job: SourceJob) -> Source:
     assert_never(job.config)
 
 
-def _of_aws(service: Service, job: SourceJob) -> Source:
+def _of_vault(table: tables.VaultSource, job: SourceJob) -> Source:
+    from secretsd.refresh.sources.vault.source import VaultSource
+
+    return VaultSource(
+        table,
+        identity=job.identity if isinstance(job.identity, VaultToken) else None,
+        witness=job.witness,
+        renew_identity=job.renew_identity,
+        endpoint=job.route.stops[0].endpoint,
+        cautious=job.route.cautious,
+    )
+
+
+def _of_aws(kind: str, job: SourceJob) -> Source:
+    from secretsd.refresh.sources.aws.regions import RegionalSource
+    from secretsd.refresh.sources.aws.services import SERVICES
+    from secretsd.refresh.sources.aws.source import AwsSource
+
     def open_stop(stop: Stop, identity: Identity | None, cautious: bool) -> AwsSource:  # noqa: FBT001
         is_renewed = identity is not job.identity  # by an earlier stop of this fetch
         return AwsSource(
-            service,
+            SERVICES[kind],
             region=stop.region,
             endpoint_url=stop.url,
             identity=identity if isinstance(identity, CloudIdentity) else None,

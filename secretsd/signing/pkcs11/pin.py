@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
+from secretsd.credentials import UnreadableError, read_credential
 from secretsd.signing.errors import SigningError
 
 _LONGEST_BYTES = 1024
@@ -15,37 +13,21 @@ def read_pin(place: str) -> str:
 
     Raises: SigningError pin-missing.
     """
-    kind, _, rest = place.partition(":")
-    if kind == "credential":
-        path, remedy = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), rest), how_to_change(place)
-        if not os.path.isabs(path):
-            remedy = f'LoadCredential={rest} in the unit, or pin = "file:PATH" where there is none'
-    else:
-        path, remedy = rest, how_to_change(place)
+    _, _, rest = place.partition(":")
+    remedy = how_to_change(place)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", remedy) from None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise _missing("the PIN's place is no file", remedy)
-        if kind == "file" and mode & 0o077:
-            raise _missing(
-                "the PIN's file may be read by others than its owner",
-                f"chmod 600 {path}; then: secretsctl unlock",
-            )
-        content = os.read(descriptor, _LONGEST_BYTES + 1)
-    except OSError as error:
-        raise _missing(f"the PIN cannot be read: {os.strerror(error.errno or 0)}", remedy) from None
-    finally:
-        os.close(descriptor)
-    try:
+        content = read_credential(place, longest_bytes=_LONGEST_BYTES)
         pin = content.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except UnreadableError as error:
+        if error.code == "no-service":
+            remedy = f'LoadCredential={rest} in the unit, or pin = "file:PATH" where there is none'
+        elif error.code == "open-mode":
+            remedy = f"chmod 600 {rest}; then: secretsctl unlock"
+        raise _missing(f"the PIN's place {error}", remedy) from None
     except UnicodeDecodeError:
         pin = ""
-    if not pin or len(content) > _LONGEST_BYTES:
-        raise _missing("the PIN's file is empty, too long or not text", remedy)
+    if not pin:
+        raise _missing("the PIN's file is empty or not text", remedy)
     return pin
 
 

@@ -1,4 +1,4 @@
-"""A Secrets Manager on loopback that answers whatever a test wants, lies included."""
+"""A Secrets Manager and a Parameter Store on loopback that answers whatever a test wants, lies included."""
 
 from __future__ import annotations
 
@@ -58,8 +58,32 @@ def entry(name: str, text: str | None = None, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in {**whole, **changes}.items() if value is not None}
 
 
+def parameter(name: str, text: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A parameter as the Parameter Store shows it, with its selector; a change to None removes the field."""
+    bare, selector = split_selector(name)
+    whole = {
+        "ARN": f"arn:aws:ssm:us-east-1:123456789012:parameter/{bare.lstrip('/')}",
+        "Name": bare,
+        "Type": "SecureString",
+        "Value": f"fake-value-of-{name}" if text is None else text,
+        "Version": int(selector) if selector.isdigit() else 7,
+        "Selector": f":{selector}" if selector else None,
+        "LastModifiedDate": 1_700_000_000.0,
+        "DataType": "text",
+    }
+    return {key: value for key, value in {**whole, **changes}.items() if value is not None}
+
+
+def split_selector(name: str) -> tuple[str, str]:
+    """What is asked for, and at which version or label: "a:3" is ("a", "3"); an ARN has colons of its own."""
+    head, colon, tail = name.rpartition(":")
+    return (name, "") if not colon or "/" in tail else (head, tail)
+
+
 def honest(operation: str, params: dict[str, Any]) -> Answer:
     """Every secret exists and its value names it."""
+    if operation == "GetParameters":
+        return ok({"Parameters": [parameter(name) for name in params["Names"]], "InvalidParameters": []})
     if operation == "BatchGetSecretValue":
         return ok({"SecretValues": [entry(name) for name in params["SecretIdList"]], "Errors": []})
     return ok(entry(params["SecretId"], VersionStages=[params.get("VersionStage", "AWSCURRENT")]))

@@ -10,7 +10,7 @@ from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import Open, refs, soon
-from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok
+from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 
 LENGTHS = pytest.mark.parametrize("length_is_true", [True, False], ids=["true length", "reduced length"])
 
@@ -58,6 +58,36 @@ def test_a_batch_cut_at_any_byte_is_asked_for_again(
         found = list(source.fetch(refs("a", "b"), deadline=soon()))
         assert len(aws.requests) == 2, at
         assert [outcome.payload for outcome in found if isinstance(outcome, FetchedSecret)] == [b"fake"] * 2
+
+
+@LENGTHS
+def test_parameters_cut_at_any_byte_are_asked_for_again(
+    aws: ScriptedAws, open_store: Open, length_is_true: bool
+) -> None:
+    small = [parameter(name, "fake", LastModifiedDate=None, DataType=None) for name in ("/a", "/b")]
+    whole = ok({"Parameters": small, "InvalidParameters": []})
+    source = open_store()
+    for at in range(len(whole.body)):
+        aws.requests.clear()
+        aws.answer_in_turn(cut(whole, at, length_is_true=length_is_true), whole)
+        found = list(source.fetch(refs("/a", "/b"), deadline=soon()))
+        assert len(aws.requests) == 2, at
+        assert [outcome.payload for outcome in found if isinstance(outcome, FetchedSecret)] == [b"fake"] * 2
+
+
+def test_a_list_of_missing_parameters_cut_at_any_byte_refuses_nothing(
+    aws: ScriptedAws, open_store: Open
+) -> None:
+    refusal = ok({"Parameters": [], "InvalidParameters": ["/a"]})
+    source = open_store()
+    for at in range(len(refusal.body)):
+        aws.answer_in_turn(cut(refusal, at, length_is_true=False), ok({"Parameters": [parameter("/a")]}))
+        (found,) = source.fetch(refs("/a"), deadline=soon())
+        assert isinstance(found, FetchedSecret), at
+    aws.answer_in_turn(refusal)
+    (found,) = source.fetch(refs("/a"), deadline=soon())
+    assert isinstance(found, FetchFailure)
+    assert found.failure.code == "secret-missing"
 
 
 @pytest.mark.parametrize("at", [0, 1, 60, 200])

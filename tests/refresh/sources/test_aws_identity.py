@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from secretsd.errors import FailureClass
-from secretsd.model import CloudIdentity, FetchedSecret
+from secretsd.model import CloudIdentity, FetchedSecret, Identity, VaultToken
 from secretsd.refresh.identity import needs_refresh
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import new_session
@@ -151,9 +151,12 @@ def identity(expires_at: float, obtained_at: float | None = None) -> CloudIdenti
         (identity(6 * HOUR), 5.7 * HOUR, False),
         (identity(6 * HOUR), 5.8 * HOUR, True),
         (identity(6 * HOUR, 0.0), 7 * HOUR, True),
+        (VaultToken("t", HOUR, "approle", 0.0), 0.45 * HOUR, False),
+        (VaultToken("t", HOUR, "approle", 0.0), 0.55 * HOUR, True),
+        (VaultToken("t", 600.0, "approle", 0.0), 200.0, False),  # a life of ten minutes is no hurry
     ],
 )
 def test_an_identity_is_renewed_well_before_it_expires(
-    known: CloudIdentity | None, now: float, expected: bool
+    known: Identity | None, now: float, expected: bool
 ) -> None:
     assert needs_refresh(known, now) is expected

@@ -12,11 +12,14 @@ from moto.server import ThreadedMotoServer
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
 from secretsd.refresh.sources.aws.source import AwsSource
+from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
 from secretsd.refresh.sources.interface import FetchFailure
 from tests.refresh.sources.conftest import IDENTITY, refs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from secretsd.refresh.sources.aws.service import Service
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +31,40 @@ def moto_url() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def manager(moto_url: str) -> Any:
+def client_of(service: str, url: str) -> Any:
     boto3.client("s3")  # warms the loader of boto3's default session; contacts nothing
-    client = boto3.client(
-        "secretsmanager",
+    make: Any = boto3.client
+    return make(
+        service,
         region_name="us-east-1",
-        endpoint_url=moto_url,
+        endpoint_url=url,
         aws_access_key_id="fake",
         aws_secret_access_key="fake",
     )
+
+
+@pytest.fixture
+def manager(moto_url: str) -> Any:
+    client = client_of("secretsmanager", moto_url)
     for known in client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True):
         for secret in known["SecretList"]:
             client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     return client
 
 
-def fetch(url: str, asked: list[SecretRef]) -> tuple[dict[SecretRef, Any], AwsSource]:
-    source = AwsSource(SECRETS_MANAGER, region="us-east-1", endpoint_url=url, identity=IDENTITY, witness=None)
+@pytest.fixture
+def store(moto_url: str) -> Any:
+    client = client_of("ssm", moto_url)
+    for page in client.get_paginator("describe_parameters").paginate():
+        for known in page["Parameters"]:
+            client.delete_parameter(Name=known["Name"])
+    return client
+
+
+def fetch(
+    url: str, asked: list[SecretRef], service: Service = SECRETS_MANAGER
+) -> tuple[dict[SecretRef, Any], AwsSource]:
+    source = AwsSource(service, region="us-east-1", endpoint_url=url, identity=IDENTITY, witness=None)
     found = list(source.fetch(asked, deadline=time.monotonic() + 8.0))
     assert len(found) == len(set(asked))
     return {outcome.ref: outcome for outcome in found}, source
@@ -104,3 +123,54 @@ def test_stages_versions_binaries_and_arns_of_one_secret(moto_url: str, manager:
     ]
     assert abs(found[asked[0]].created_at - time.time()) < 60
     assert found[asked[6]].is_binary
+
+
+def test_a_hundred_parameters_take_ten_calls(moto_url: str, store: Any) -> None:
+    names = [f"/bundle/{number}" for number in range(100)]
+    for name in names:
+        store.put_parameter(Name=name, Value=f"fake-{name}", Type="SecureString")
+    found, source = fetch(moto_url, refs(*names), PARAMETER_STORE)
+    assert {ref.id: outcome.payload for ref, outcome in found.items()} == {
+        name: f"fake-{name}".encode() for name in names
+    }
+    assert source.calls == {"GetParameters": 10}
+
+
+def test_versions_labels_types_and_arns_of_parameters(moto_url: str, store: Any) -> None:
+    for number in (1, 2, 3):
+        store.put_parameter(Name="/bot/key", Value=f"fake-{number}", Type="SecureString", Overwrite=True)
+    store.label_parameter_version(Name="/bot/key", ParameterVersion=2, Labels=["live"])
+    store.put_parameter(Name="list", Value="fake,two", Type="StringList")
+    store.put_parameter(Name="plain", Value="fake-plain", Type="String")
+    arn = store.get_parameter(Name="/bot/key")["Parameter"]["ARN"]
+    asked = [
+        SecretRef("ssm", "/bot/key"),
+        SecretRef("ssm", "/bot/key", version="1"),
+        SecretRef("ssm", "/bot/key", "live"),
+        SecretRef("ssm", arn),
+        SecretRef("ssm", arn, version="2"),
+        SecretRef("ssm", "list"),
+        SecretRef("ssm", "plain"),
+    ]
+    found, _ = fetch(moto_url, asked, PARAMETER_STORE)
+    assert [found[ref].payload for ref in asked] == [
+        b"fake-3", b"fake-1", b"fake-2", b"fake-3", b"fake-2", b"fake,two", b"fake-plain",
+    ]  # fmt: skip
+    assert [found[ref].version_id for ref in asked] == ["3", "1", "2", "3", "2", "1", "1"]
+    assert abs(found[asked[0]].created_at - time.time()) < 60
+
+
+def test_what_the_store_does_not_have_does_not_fail_the_rest(moto_url: str, store: Any) -> None:
+    for number in range(15):
+        store.put_parameter(Name=f"/p/{number}", Value="fake", Type="SecureString")
+    bad = [
+        SecretRef("ssm", "/missing"),
+        SecretRef("ssm", "/missing", version="2"),
+        SecretRef("ssm", "/p/1", version="9"),
+        SecretRef("ssm", "/p/2", "nowhere"),
+    ]
+    found, _ = fetch(moto_url, [*refs(*(f"/p/{number}" for number in range(15))), *bad], PARAMETER_STORE)
+    assert [found.pop(ref).failure.code for ref in bad] == [
+        "secret-missing", "secret-missing", "secret-empty", "secret-empty",
+    ]  # fmt: skip
+    assert all(isinstance(outcome, FetchedSecret) for outcome in found.values())

@@ -18,7 +18,7 @@ from secretsd.refresh.sources.aws import session as aws_session
 from secretsd.refresh.sources.aws.calls import Calls
 from secretsd.refresh.sources.faults import CallFailedError
 from tests.refresh.sources.conftest import Open, refs, soon
-from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok
+from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 
 MARKER = "fake-MARKER-7f3a"
 SECRETIVE = CloudIdentity("k", f"{MARKER}-key", f"{MARKER}-token", 4e9, "iam-role")
@@ -82,6 +82,35 @@ def test_no_result_and_no_log_holds_a_value(
         MARKER if answer.status == 200 or not answer.body.startswith(b'{"__type": "fake') else f"{MARKER}-"
     )
     assert known not in shown
+    assert "control-record" in log.getvalue()
+
+
+LYING_STORE = [
+    ok({"Parameters": [parameter("a", MARKER)]}),
+    ok({"Parameters": [parameter("a", Value={"k": MARKER})]}),
+    ok({"Parameters": [parameter("a", MARKER + "\ud800")]}),
+    ok({"Parameters": [parameter("a", MARKER * 9000)]}),
+    ok({"Parameters": [parameter("a", MARKER, LastModifiedDate=MARKER)]}),
+    ok({"Parameters": [parameter("a", MARKER, Selector=MARKER, Type=MARKER, Version=MARKER)]}),
+    ok({"Parameters": [], "InvalidParameters": [MARKER]}),
+    ok({"Parameters": MARKER, "InvalidParameters": {MARKER: MARKER}}),
+    error("InvalidKeyId", MARKER),
+    Answer(200, MARKER.encode()),
+]
+
+
+@pytest.mark.parametrize("answer", LYING_STORE, ids=[str(number) for number in range(len(LYING_STORE))])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_no_result_and_no_log_of_the_parameter_store_holds_a_value(
+    aws: ScriptedAws, open_store: Open, log: io.StringIO, answer: Answer, in_batch: bool
+) -> None:
+    logging.getLogger("tests.control").debug("control-record")
+    aws.answer_in_turn(answer)
+    source = open_store(identity=SECRETIVE)
+    found = list(source.fetch(refs("a", "b") if in_batch else refs("a"), deadline=soon()))
+    shown = repr(found) + "".join(map(str, found)) + repr(source) + repr(vars(source)) + log.getvalue()
+    shown += repr(pickle.dumps([outcome for outcome in found if not isinstance(outcome, FetchedSecret)]))
+    assert MARKER not in shown
     assert "control-record" in log.getvalue()
 
 

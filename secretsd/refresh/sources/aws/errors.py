@@ -46,9 +46,10 @@ NO_SUCH_OPERATION = replace(UNEXPECTED, detail="UnknownOperationException")
 ENDPOINT_FAILS = frozenset(
     fault.code for fault in (THROTTLED, SERVER_ERROR, INCOMPLETE, NO_ANSWER, NO_CONNECTION, TLS_FAILED)
 )
-# Codes for which a replica in another region is asked: 5xx, timeouts, no network. Never a refusal, nor
-# what the other region would say, too.
-FAILS_OVER = frozenset(fault.code for fault in (SERVER_ERROR, NO_ANSWER, NO_CONNECTION))
+# Codes for which a replica in another region is asked: 5xx, timeouts, no network, and what is no answer, as
+# which a connection that is reset inside TLS shows, too. Never a refusal, nor what the other region would
+# say, too.
+FAILS_OVER = frozenset(fault.code for fault in (SERVER_ERROR, INCOMPLETE, NO_ANSWER, NO_CONNECTION))
 
 _BY_AWS_CODE: Mapping[str, Fault] = {
     **dict.fromkeys(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from secretsd.model import FetchedSecret
+from secretsd.refresh.secret_ids import is_arn_without_suffix
 from secretsd.refresh.sources.aws.answers import Entry, entries, payload_of_bytes, payload_of_text
 from secretsd.refresh.sources.aws.errors import DENIED, INCOMPLETE, fault_of_code
 from secretsd.refresh.sources.aws.secretsmanager_texts import TEXTS
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from secretsd.refresh.sources.aws.session import ServiceName
 
 MAX_BATCH = 20  # SecretIdList's limit; moto accepts more, AWS does not
-
-# "Secrets Manager includes the secret name in the ARN, followed by six random characters."
-_RANDOM_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 
 
 class SecretsManager:
@@ -127,7 +124,7 @@ def is_about(ref: SecretRef, entry: Entry) -> bool:
     arn, name = entry.get("ARN"), entry.get("Name")
     if not (isinstance(arn, str) and arn and isinstance(name, str) and name):
         return False
-    return ref.id in (name, arn) or _is_arn_without_suffix(ref.id, arn)
+    return ref.id in (name, arn) or is_arn_without_suffix(ref.id, arn)
 
 
 def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
@@ -135,9 +132,9 @@ def tells_error_of(ref: SecretRef, entry: Entry) -> bool:
     given = entry.get("SecretId")
     if not isinstance(given, str) or not given:
         return False
-    if ref.id == given or _is_arn_without_suffix(ref.id, given):
+    if ref.id == given or is_arn_without_suffix(ref.id, given):
         return True
-    return given.startswith("arn:") and _is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
+    return given.startswith("arn:") and is_arn_without_suffix(f"{given.rpartition(':')[0]}:{ref.id}", given)
 
 
 def _has_version(ref: SecretRef, entry: Entry) -> bool:
@@ -156,14 +153,6 @@ def _payload(entry: Entry) -> bytes | Fault:
     if isinstance(binary, bytes) and text is None:
         return payload_of_bytes(binary)
     raise CallFailedError(INCOMPLETE)
-
-
-def _is_arn_without_suffix(short: str, arn: str) -> bool:
-    return (
-        short.startswith("arn:")
-        and arn.startswith(short)
-        and _RANDOM_SUFFIX.fullmatch(arn[len(short) :]) is not None
-    )
 
 
 SECRETS_MANAGER = SecretsManager()

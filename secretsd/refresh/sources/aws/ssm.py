@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 MAX_BATCH = 10  # the limit of Names
 
-_TYPES = frozenset({"SecureString", "String", "StringList"})
+_TYPES = ("SecureString", "String", "StringList")  # no set: what is looked for in it can be of any kind
 
 
 class ParameterStore:

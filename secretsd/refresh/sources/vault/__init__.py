@@ -1,0 +1,1 @@
+"""The source `vault`: OpenBao and HashiCorp Vault, through hvac."""

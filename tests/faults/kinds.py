@@ -1,0 +1,122 @@
+"""The columns of the outage table: every kind of source that is asked over a network, behind a fault proxy.
+
+A source has one bundle of two secrets, and the bundle has its name. All speak TLS, as the real ones do.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.lab.aws import FakeAws
+from tests.lab.proxy import FaultProxy
+
+# Stands in every value: it may be in the published files, and nowhere else.
+CANARY = "fake-canary-2f91"
+PARTS = ("one", "two")
+
+_BUNDLE = """
+[[bundles.{name}.outputs]]
+path = "env"
+format = "env"
+"""
+_SECRET = """
+[[bundles.{name}.secrets]]
+source = "{name}"
+id = "{secret_id}"
+variables = {{ {variable} = "value" }}
+"""
+
+
+class Kind(Protocol):
+    """One source, its bundle, and the service behind it as its owner sees it."""
+
+    name: str
+    proxy: FaultProxy  # what a fault befalls
+
+    def source(self, url: str) -> str:
+        """Its table, with the service at `url`."""
+        ...
+
+    def secret_id(self, part: str) -> str: ...
+
+    def rotate(self, number: int) -> None:
+        """Gives both secrets a new version."""
+        ...
+
+
+def bundle(kind: Kind) -> str:
+    """The tables of its bundle."""
+    secrets = (
+        _SECRET.format(name=kind.name, secret_id=kind.secret_id(part), variable=part.upper())
+        for part in PARTS
+    )
+    return f"[bundles.{kind.name}]\n" + "".join(secrets) + _BUNDLE.format(name=kind.name)
+
+
+def value(kind: Kind, number: int) -> str:
+    """What both secrets hold after the rotation of that number."""
+    return f"{CANARY}-{kind.name}-{number}"
+
+
+@dataclass(slots=True)
+class SecretsManager:
+    """Secrets of one region, and with `replica` of another one that follows, or has stopped to."""
+
+    name: str
+    home: FakeAws
+    proxy: FaultProxy
+    replica: FakeAws | None = None
+    replica_url: str = ""
+    is_followed: bool = True  # by the replica; else it stays where it is after the first rotation
+
+    def source(self, url: str) -> str:
+        lines = ['type = "aws-secretsmanager"', 'region = "us-east-1"', f'endpoint_url = "{url}"']
+        if self.replica is not None:
+            lines += [
+                'failover_regions = ["us-west-2"]',
+                f'failover_endpoint_urls = {{ us-west-2 = "{self.replica_url}" }}',
+            ]
+        return "\n".join([f"[sources.{self.name}]", *lines, ""])
+
+    def secret_id(self, part: str) -> str:
+        return f"{self.name}/{part}"
+
+    def rotate(self, number: int) -> None:
+        for part in PARTS:
+            token = str(uuid.uuid4())  # a replica's versions have the ids of the primary's
+            _put(self.home.client(), self.secret_id(part), value(self, number), token)
+            if self.replica is not None and (self.is_followed or number == 0):
+                client = self.replica.client(region="us-west-2")
+                _put(client, self.secret_id(part), value(self, number), token)
+
+
+def _put(client: Any, secret_id: str, text: str, token: str) -> None:
+    content = {"SecretString": json.dumps({"value": text}), "ClientRequestToken": token}
+    try:
+        client.put_secret_value(SecretId=secret_id, **content)
+    except client.exceptions.ResourceNotFoundException:
+        client.create_secret(Name=secret_id, **content)
+
+
+@dataclass(slots=True)
+class ParameterStore:
+    """SecureString parameters."""
+
+    name: str
+    aws: FakeAws
+    proxy: FaultProxy
+
+    def source(self, url: str) -> str:
+        return f'[sources.{self.name}]\ntype = "aws-ssm"\nregion = "us-east-1"\nendpoint_url = "{url}"\n'
+
+    def secret_id(self, part: str) -> str:
+        return f"/{self.name}/{part}"
+
+    def rotate(self, number: int) -> None:
+        client = self.aws.client("ssm")
+        for part in PARTS:
+            text = json.dumps({"value": value(self, number)})
+            client.put_parameter(Name=self.secret_id(part), Value=text, Type="SecureString", Overwrite=True)

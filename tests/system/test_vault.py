@@ -1,0 +1,80 @@
+"""The installed package with a real OpenBao server: TLS, AppRole, and a seal in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.openbao import OpenBao
+from tests.system.machine import Machine, eventually, on_bookworm
+
+pytestmark = pytest.mark.system
+
+_SOURCE = """
+[sources.aws]
+type = "vault"
+address = "{address}"
+ca_file = "/etc/secretsd/vault-ca.pem"
+login = {{ method = "approle", role_id = "{role_id}", secret_id = "credential:vault-secret-id" }}
+"""
+_FILE = "cat /run/secretsd/bot/env"
+
+
+@pytest.fixture
+def server(machine: Machine, tmp_path: Path) -> Iterator[OpenBao]:
+    """The server that the machine's only source reads, by a role that may read bot/production."""
+    prefix = ("nsenter", "-t", str(machine.host.leader), "-n")
+    with OpenBao(tmp_path / "bao", prefix) as server:
+        server.initialise()
+        server.allow("bot", "secret/data/bot/*")
+        role_id, secret_id = server.new_role("bot", "bot")
+        machine.configure()
+        source = _SOURCE.format(address=server.tls_address, role_id=role_id)
+        machine.host.put("/etc/secretsd/secretsd.toml", f'[daemon]\nrefresh_interval = "1h"\n{source}')
+        machine.host.put("/etc/secretsd/vault-ca.pem", server.ca_file.read_bytes())
+        machine.host.sh("mkdir -p -m 700 /etc/credstore")
+        machine.host.put("/etc/credstore/vault-secret-id", secret_id, mode=0o600)
+        machine.drop_in("secretsd", "LoadCredential=vault-secret-id")
+        yield server
+
+
+@on_bookworm
+def test_a_rotation_reaches_the_bot_and_a_seal_stops_nothing(machine: Machine, server: OpenBao) -> None:
+    machine.add_bot("bot", None)
+    server.put("bot/production", {"API_KEY": "fake-key-1"})
+    machine.restart_secretsd()
+    machine.host.systemctl("start", "bot")
+    assert machine.seen("bot") == ["start fake-key-1"]
+    secret = machine.status("bot")["secrets"][0]
+    assert secret["version_id"] == "1"
+
+    server.put("bot/production", {"API_KEY": "fake-key-2"})
+    assert machine.reload_secretsd() == 0
+    assert machine.seen("bot")[-1] == "reload fake-key-2"
+
+    server.seal()
+    exit_code, output = machine.secretsctl("reload")
+    assert exit_code == 69, output
+    (failure,) = machine.status("bot")["failures"]
+    assert (failure["failure_class"], failure["code"]) == ("transient", "vault-sealed")
+    assert "bao operator unseal" in failure["advice"]
+    machine.restart_secretsd()
+    machine.host.systemctl("restart", "bot")
+    assert machine.seen("bot")[-1] == "start fake-key-2", "a bot starts on the last good files"
+
+    server.unseal()
+    server.put("bot/production", {"API_KEY": "fake-key-3"})
+    eventually(lambda: machine.reload_secretsd() == 0, "the unsealed server is asked again")
+    assert machine.seen("bot")[-1] == "reload fake-key-3"
+    rolled = machine.secretsctl("rollback", "bot", "--reason", "fake-reason")
+    assert rolled[0] == 0, rolled[1]
+    assert "fake-key-2" in machine.host.sh(_FILE)
+    assert machine.status("bot")["secrets"][0]["version_id"] == "2"
+
+    exit_code, output = machine.secretsctl("doctor")
+    assert "found: approle" in output, output
+    assert f"{server.tls_address} answers" in output
+    everything = machine.host.journal() + output
+    assert "fake-key" not in everything
