@@ -138,7 +138,7 @@ PURE = (
     *("refresh.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
     *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.texts"),
-    *("shipping.batches", "shipping.verification", "shipping.interface"),
+    *("shipping.batches", "shipping.verification", "shipping.interface", "shipping.templates"),
 )
 WORLD = frozenset(
     {

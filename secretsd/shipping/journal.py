@@ -81,7 +81,7 @@ class Journal:
 
     def _send(self, entry: bytes) -> bool:
         """Returns whether it fits at all. Raises: SinkError."""
-        # The kernel queues few datagrams (net.unix.max_dgram_qlen, often 10): journald needs a moment for more.
+        # The kernel queues few datagrams (net.unix.max_dgram_qlen, often 10): more of them take a moment.
         for pause_s in (*_PAUSES_S, None):
             code = self._attempt(entry)
             if code in (0, errno.EMSGSIZE):

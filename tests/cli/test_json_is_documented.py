@@ -93,6 +93,8 @@ PRINTED: dict[str, list[Any]] = {
     "keys generate, keys import": [documents.MADE],
     "keys unwrap": [documents.ASKED, documents.MADE],
     "approve": [documents.APPROVALS, documents.APPROVED],
+    "audit-restore": [documents.RESTORED],
+    "status.json of the shipper": [documents.SHIPPER],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 

@@ -19,6 +19,18 @@ LABEL = '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start w
 NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "where the audit trail cannot go": (
+        "[audit.s3]\nbucket = 's3://trail'\nprefix = '/a'\nretention = '1h'\nbatch_size = '1G'\n"
+        "[audit.cloudwatch]\nlog_group = 'a b'\n",
+        [
+            "12: 'kms_key' is missing here",
+            "13: 'bucket' must be the name of a bucket, not its ARN or URL",
+            '14: \'prefix\' must be words of letters, digits, ".", "_", "-", "=", with a slash behind each',
+            "15: 'retention' must be 1d to 36500d",
+            '16: \'batch_size\' must be a size of "1M" to "64M"',
+            "18: 'log_group' must be the name of a log group, not its ARN",
+        ],
+    ),
     "pin in the file": (
         SIGNER.replace("credential:p", "1234"),
         ["15: 'pin' must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here"],
@@ -71,7 +83,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
     "nothing resembles it": (
         "[zzz]\n",
-        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, signer"],
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, audit, signer"],
     ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',

@@ -105,6 +105,23 @@ login = { method = "aws-iam", role = "r", region = "us-east-1", mount = "aws", s
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
+[audit]
+shipper_state_dir = "/var/lib/shipper"
+[audit.journal]
+socket = "/run/systemd/journal/socket"
+[audit.s3]
+bucket = "fake-trail"
+prefix = "a/"
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:5000"
+kms_key = "alias/k"
+retention = "2555d"
+batch_size = "4M"
+batch_age = "5m"
+[audit.cloudwatch]
+log_group = "/a"
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:5000"
 [signer]
 module = "/usr/lib/token.so"
 token = "trading"
