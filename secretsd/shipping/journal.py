@@ -81,18 +81,18 @@ class Journal:
 
     def _send(self, entry: bytes) -> bool:
         """Returns whether it fits at all. Raises: SinkError."""
+        code = self._attempt(entry)
         # The kernel queues few datagrams (net.unix.max_dgram_qlen, often 10): more of them take a moment.
-        for pause_s in (*_PAUSES_S, None):
-            code = self._attempt(entry)
-            if code in (0, errno.EMSGSIZE):
-                return not code
-            if code not in _FULL or pause_s is None:
+        for pause_s in _PAUSES_S:
+            if code not in _FULL:
                 break
             time.sleep(pause_s)
+            code = self._attempt(entry)
+        if code in (0, errno.EMSGSIZE):
+            return not code
         ours = "journal-full" if code in _FULL else "journal-unreachable"
-        raise SinkError(
-            failure_of(ours, FailureClass.TRANSIENT, self.name, errno.errorcode.get(code, str(code)))
-        )
+        name = errno.errorcode.get(code, str(code))
+        raise SinkError(failure_of(ours, FailureClass.TRANSIENT, self.name, name))
 
     def _attempt(self, entry: bytes) -> int:
         """0, or the number of what went wrong."""

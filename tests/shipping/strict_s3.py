@@ -16,7 +16,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from tests.lab.httpd import Handler, Httpd
-from tests.lab.network import Address, LocalNetwork
+from tests.lab.network import Address, LocalNetwork, Network
 
 _LEAST_RETENTION = timedelta(days=2554)
 _DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server"}
@@ -25,9 +25,11 @@ _DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server
 class StrictS3(Httpd):
     """Forwards to `upstream`; `refused` counts why puts were not let through."""
 
-    def __init__(self, upstream: Address) -> None:
+    def __init__(
+        self, upstream: Address, network: Network | None = None, address: Address = ("127.0.0.1", 0)
+    ) -> None:
         handler = type("_Bound", (_Handler,), {"proxy": self})
-        super().__init__(LocalNetwork(), ("127.0.0.1", 0), cast("type[Handler]", handler))
+        super().__init__(network or LocalNetwork(), address, cast("type[Handler]", handler))
         self.upstream = upstream
         self.refused: Counter[str] = Counter()
         self.puts: list[str] = []  # keys, in the order in which they came through
