@@ -58,9 +58,15 @@ class Route:
         self.cursor = cursors.load()
 
     def save(self, cursor: Cursor) -> None:
-        """Raises: OSError; then the cursor is what it was."""
-        self._cursors.save(cursor)
-        self.cursor = cursor
+        """Raises: SinkError, and then the cursor is what it was: what cannot be noted is not sent on and on."""
+        failure = None
+        try:
+            self._cursors.save(cursor)
+            self.cursor = cursor
+        except OSError as error:
+            failure = _local(error)
+        if failure is not None:
+            raise SinkError(failure)
 
 
 class Courier:
@@ -102,7 +108,7 @@ class Courier:
     def round(self) -> float:
         """One attempt to bring everything. Returns in how many seconds the next one is due."""
         while True:
-            has_more, failure = False, None
+            has_more, failure, local = False, None, None
             for route in self.routes:
                 try:
                     self._anchor(route)
@@ -110,11 +116,14 @@ class Courier:
                 except SinkError as error:
                     failure = error.failure
                 except OSError as error:  # one chain that cannot be read does not hold up the other
-                    failure = _local(error)
+                    local = _local(error)
             self._measure()
             if failure is not None:
                 return self._failed(failure)
-            self._went_well()
+            if local is None:
+                self._went_well()
+            else:
+                self._note_failure(local)
             if not has_more or self._stop.is_set():
                 return self.sink.look_every_s
 
@@ -194,14 +203,17 @@ class Courier:
 
     def _failed(self, failure: Failure) -> float:
         self._attempts += 1
+        self._note_failure(failure)
+        dice = random.random()
+        return retry_delay(self._attempts, dice, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S)
+
+    def _note_failure(self, failure: Failure) -> None:
         if self.failure is None or self.failure.code != failure.code:
             where = {"sink": self.sink.name, "code": failure.code, "advice": failure.advice}
             log.warning(failure.message, extra=where)
         self.failure = failure
         if self.failing_since_s is None:
             self.failing_since_s = self._monotonic()
-        dice = random.random()
-        return retry_delay(self._attempts, dice, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S)
 
 
 def _local(error: OSError) -> Failure:

@@ -22,7 +22,7 @@ class Sent:
 
 
 class SinkError(Exception):
-    """The sink took nothing now."""
+    """The sink took nothing now, or that it did could not be noted."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.code)

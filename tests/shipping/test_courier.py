@@ -130,11 +130,28 @@ def test_a_chain_that_cannot_be_read_does_not_hold_up_the_other(
     (tmp_path / "blocked").write_text("a file where a directory should be")
     places = [ChainPlace("refresher", tmp_path / "blocked"), ChainPlace(chain.daemon, chain.directory)]
     courier = Courier(sink, places, tmp_path / "state")
-    chain.add(3)
-    courier.round()
+    for _ in range(5):
+        chain.add(3)
+        assert courier.round() == sink.look_every_s
     assert courier.failure is not None
     assert courier.failure.code == "io"
-    assert numbers(sink) == [1, 2, 3]
+    assert numbers(sink) == list(range(1, 16))
+
+
+def test_where_nothing_can_be_noted_nothing_is_sent_on_and_on(
+    courier: Courier, chain: Chain, sink: FakeSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: what was sent and not noted goes again, but at growing intervals."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    (tmp_path / "state").write_text("a file where the cursors should be")
+    chain.add(3)
+    assert [courier.round() for _ in range(4)] == [2.0, 4.0, 8.0, 16.0]
+    assert courier.failure is not None
+    assert courier.failure.code == "io"
+    (tmp_path / "state").unlink()
+    courier.round()
+    assert courier.failure is None
+    assert len(sink.taken) == 5 * 3
 
 
 def test_what_was_removed_altered_or_refused_is_counted_and_told(

@@ -1,4 +1,4 @@
-"""secretsd-shipper as it is installed: a signer's trail goes to the journal and to S3, whatever is in the way."""
+"""secretsd-shipper as it is installed: a signer's trail goes to the journal and to S3."""
 
 from __future__ import annotations
 
