@@ -58,7 +58,7 @@ class Route:
         self.cursor = cursors.load()
 
     def save(self, cursor: Cursor) -> None:
-        """Raises: SinkError, and then the cursor is what it was: what cannot be noted is not sent on and on."""
+        """Raises: SinkError, and the cursor is what it was: what cannot be noted is not sent on and on."""
         failure = None
         try:
             self._cursors.save(cursor)
@@ -107,6 +107,13 @@ class Courier:
 
     def round(self) -> float:
         """One attempt to bring everything. Returns in how many seconds the next one is due."""
+        wait_s = self._bring_all()
+        for route in self.routes:
+            with contextlib.suppress(OSError):
+                route.waiting_bytes = route.follower.waiting_bytes(route.cursor.position)
+        return wait_s
+
+    def _bring_all(self) -> float:
         while True:
             has_more, failure, local = False, None, None
             for route in self.routes:
@@ -117,7 +124,6 @@ class Courier:
                     failure = error.failure
                 except OSError as error:  # one chain that cannot be read does not hold up the other
                     local = _local(error)
-            self._measure()
             if failure is not None:
                 return self._failed(failure)
             if local is None:
@@ -165,12 +171,6 @@ class Courier:
             route.anchored = head
             route.counts.anchors += 1
         route.anchor_due_s = now_s + ANCHOR_EVERY_S
-
-    def _measure(self) -> None:
-        for route in self.routes:
-            # The thread that follows the files looks at them for all who want to know.
-            with contextlib.suppress(OSError):
-                route.waiting_bytes = route.follower.waiting_bytes(route.cursor.position)
 
     def _note(self, route: Route, piece: Piece, records: int, refused: int) -> None:
         where = {"sink": self.sink.name, "chain": route.follower.daemon, "record": piece.first}

@@ -76,16 +76,17 @@ class Follower:
 
     def waiting_bytes(self, position: Position | None) -> int:
         """How much of the chain's files lies behind `position`."""
-        total, is_behind = 0, position is None
-        for path in self._paths():
+        total = 0
+        for path in reversed(self._paths()):  # the position is in one of the last
             with _opened(path) as file:
                 if file is None:
                     continue
                 size = os.fstat(file.fd).st_size
                 if position is not None and file.id == position.file:
-                    total, is_behind = size - position.offset, True
-                elif is_behind or (position is not None and file.follows.seq >= position.head.seq):
-                    total, is_behind = total + size, True
+                    return total + size - position.offset
+                total += size
+                if position is not None and file.follows.seq < position.head.seq:
+                    return total
         return total
 
     def close(self) -> None:
