@@ -68,8 +68,8 @@ class Daemon(Table):
     )
     state_dir: AbsolutePath = Field(
         default=Path("/var/lib/secretsd"),
-        description="Where the journal is kept: which generation was published, and which unit has loaded it."
-        " It never holds a value.",
+        description="Where the journal is kept: which generation was published, and which unit has loaded it;"
+        " and sealed copies. It never holds a value in clear.",
         examples=["/home/me/.local/state/secretsd"],
     )
     control_socket: SocketPath = Field(

@@ -9,6 +9,7 @@ from secretsd.errors import Failure, FailureClass
 from secretsd.refresh.sources.aws.errors import (
     BAD_ENDPOINT,
     DENIED,
+    EXPIRED,
     THROTTLED,
     UNDECRYPTABLE,
     fault_of_exception,
@@ -117,6 +118,8 @@ _UNKNOWN = _Text(
 
 def fault_of(error: Exception, now: float) -> Fault:
     """The fault behind anything that a call of SQS raised; `now` in seconds since the epoch."""
+    if type(error) is RuntimeError:
+        return EXPIRED  # botocore, whose metadata service has given it nothing that is still good
     response = getattr(error, "response", None)
     told = response.get("Error") if isinstance(response, Mapping) else None
     code = told.get("Code") if isinstance(told, Mapping) else None

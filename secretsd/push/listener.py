@@ -24,7 +24,8 @@ from secretsd.refresh.schedule import retry_delay
 
 # What it needs is about 120 MiB of address space; a made-up answer shall not get much further.
 _ADDRESS_SPACE_BYTES = 300 * 1024 * 1024
-_FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+# A queue that answers stays healthy where deleting fails: the conductor hears of it within a minute, always.
+_FIRST_RETRY_S, _LONGEST_RETRY_S, _LONGEST_UNDELETED_S = 1.0, 60.0, 20.0
 # An empty answer comes after 20 s. One that comes at once is not SQS, and is not to be asked in a hurry.
 _SOONEST_EMPTY_S, _PAUSE_S = 1.0, 2.0
 
@@ -62,6 +63,7 @@ class _Listening:
         self._assignment, self._writer = assignment, writer
         self._queue = Queue(assignment)
         self._is_new = True
+        self._undeleted = 0  # times in a row that what was received could not be deleted
 
     def run(self) -> None:
         failed = 0  # in a row
@@ -74,7 +76,7 @@ class _Listening:
                 failed += 1
                 self._give_up(error)
                 time.sleep(
-                    retry_delay(failed, random.random(), first_s=_FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
+                    retry_delay(failed, random.random(), first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S)
                 )
                 continue
             failed = 0
@@ -101,16 +103,25 @@ class _Listening:
         """After they were told: should this process end in between, they come again."""
         if not found and not self._is_new:
             return
-        failure = None
+        self._is_new = False
         try:
             if found:
                 self._queue.delete(found)
             else:
                 self._queue.try_deleting()
         except QueueFailedError as error:
-            failure = error.failure
-        self._is_new = False
-        _send(self._writer, messages.Deleted(failure, self._queue.take_calls()))
+            self._undeleted += 1
+            _send(self._writer, messages.Deleted(error.failure, self._queue.take_calls()))
+            self._queue = Queue(self._assignment)
+            # They come again and again: not to be received as fast as can be.
+            time.sleep(
+                retry_delay(
+                    self._undeleted, random.random(), first_s=_FIRST_RETRY_S, longest_s=_LONGEST_UNDELETED_S
+                )
+            )
+        else:
+            self._undeleted = 0
+            _send(self._writer, messages.Deleted(None, self._queue.take_calls()))
 
 
 def _send(writer: BinaryIO, message: messages.ListenerMessage) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from secretsd.push.failures import failure, fault_of
 from secretsd.push.messages import MOST_MESSAGES
 from secretsd.refresh.sources.aws.errors import INCOMPLETE, NO_ANSWER, NO_REGION
+from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import Timeouts, client_config, new_session
-from secretsd.refresh.sources.faults import Fault
+from secretsd.refresh.sources.faults import CallFailedError, Fault
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -30,6 +31,7 @@ WAIT_S = 20  # the longest that SQS allows
 _HIDDEN_S = 10
 # An answer that drips in is given up; a silent connection is, too, a little after the wait's end.
 _DEADLINE_S = WAIT_S + 8.0
+_ALARM_AGAIN_S = 1.0
 _TIMEOUTS = Timeouts(connect_s=3.0, read_s=WAIT_S + 5.0)
 _REGION_IN_URL = re.compile(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
 _RECEIVE, _DELETE = "sqs:ReceiveMessage", "sqs:DeleteMessage"
@@ -119,6 +121,8 @@ class Queue:
             fault = replace(NO_ANSWER, detail=f"it did not answer within {_DEADLINE_S:.0f} s")
         except QueueFailedError:
             raise
+        except CallFailedError as failed:
+            fault = failed.fault
         except Exception as error:  # noqa: BLE001 - its parser raises anything on an answer that lies
             fault = fault_of(error, time.time())
         # Raised outside the handler, so that no error of the SDK stays attached.
@@ -129,6 +133,8 @@ class Queue:
         region = self._region(session)
         if region is None:
             raise self._failed(NO_REGION, _RECEIVE)
+        # The session keeps what this finds, and renews it; botocore alone would not say that IMDS is out.
+        resolve_identity(session, time.time())
         client = session.create_client(
             "sqs",
             region_name=region,
@@ -172,7 +178,8 @@ def _alarm() -> Iterator[None]:
         raise _TooLateError
 
     signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, _DEADLINE_S)
+    # Again and again: Python drops an exception that strikes inside a destructor.
+    signal.setitimer(signal.ITIMER_REAL, _DEADLINE_S, _ALARM_AGAIN_S)
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ from secretsd.refresh.memory import MemoryKind, memory_kind
 from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
-from secretsd.refresh.schedule import goes_along
+from secretsd.refresh.schedule import goes_along, portion
 from secretsd.refresh.source_book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
@@ -113,7 +113,7 @@ class Conductor:
                 await self._restore()
                 self._requested |= self.bundles.restores.take_needy() & self.config.bundles.keys()
                 for sources, names in self._grounded(self._due() | self._requested).items():
-                    self._take_off(sources, names | self._going_along(sources))
+                    self._take_off(sources, self._portion(names | self._going_along(sources)))
                 await self._sleep()
         finally:
             self.watch.stop()
@@ -185,8 +185,12 @@ class Conductor:
         """What a refresh of `names` would do. Fetches, publishes nothing, tells nobody."""
         config, rehearsal = self.config, Rehearsal()
         for group in self._groups(names).values():
-            wanted = {name: config.bundles[name] for name in group}
-            await self._rounds.run(config, wanted, rehearsal, self._terms(group, by_hand=True))
+            left = group
+            while left:
+                part = self._portion(left)
+                left -= part
+                wanted = {name: config.bundles[name] for name in part}
+                await self._rounds.run(config, wanted, rehearsal, self._terms(part, by_hand=True))
         # A reload meanwhile may have let go of some.
         results = {name: result for name, result in rehearsal.results.items() if name in self.states}
         observed = {
@@ -230,6 +234,17 @@ class Conductor:
         """Groups that can take off: neither their sources nor their bundles are in a round now."""
         groups = self._groups(set(names) - set(self.bundles.flying))
         return {sources: group for sources, group in groups.items() if sources not in self._flights}
+
+    def _portion(self, names: Collection[str]) -> frozenset[str]:
+        """What one worker can do in its time; the others follow in the next round of their sources.
+
+        First whom somebody waits for, then who has waited longest: none is left for good by those before it.
+        """
+        order = sorted(
+            names, key=lambda name: (name not in self._requested, self.states[name].next_due, name)
+        )
+        secrets = {name: len(self.config.bundles[name].secrets) for name in names}
+        return portion(order, secrets)
 
     def _take_off(self, sources: Sources, names: frozenset[str]) -> None:
         terms = self._terms(names, by_hand=bool(self._requested & names))

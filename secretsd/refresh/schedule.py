@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from secretsd.errors import Failure, FailureClass
 
 # The first retry comes soon, since most outages are short; full jitter keeps hosts apart.
 _FIRST_RETRY_S = 5.0
 _SHORTEST_RETRY_S = 1.0
+# Of one round, whose worker has 7 s to fetch and to publish: 20 batches of AWS, and on a busy host 30 ms for
+# each bundle whose intent is journaled before it is shown.
+MOST_SECRETS, MOST_BUNDLES = 400, 50
 _SOON_AGAIN = frozenset({FailureClass.TRANSIENT, FailureClass.IDENTITY, FailureClass.IO})
 
 
@@ -40,6 +45,16 @@ def goes_along(*, due: float, now: float, interval_s: float) -> bool:
     interval, and nothing that was just refreshed is asked for once more.
     """
     return due - now <= interval_s / 2
+
+
+def portion(names: Sequence[str], secrets: Mapping[str, int]) -> frozenset[str]:
+    """The first of `names` that fit into one round; at least one, if there is one."""
+    taken: list[str] = []
+    for name in names[:MOST_BUNDLES]:
+        if taken and sum(secrets[each] for each in (*taken, name)) > MOST_SECRETS:
+            break
+        taken.append(name)
+    return frozenset(taken)
 
 
 def retry_delay(attempts: int, dice: float, *, first_s: float, longest_s: float = 300.0) -> float:

@@ -66,7 +66,9 @@ class SourceBook:
         ways = stops(table)
         if not ways:
             return messages.SourceJob(table)
-        use = RegionInUse() if terms.by_hand else known.use
+        # A home that has held up a worker until its end would do so again: probes find out when it is well.
+        home_hangs = self.breakers.get(ways[0].endpoint, Breaker()).code == regions.SILENT
+        use = RegionInUse() if terms.by_hand and not home_hangs else known.use
         route = regions.route(ways, use, now=time.monotonic())
         first = self.breakers.get(route.stops[0].endpoint, Breaker())
         identity = known.identity if known.identity_of == table else None

@@ -29,31 +29,31 @@ source = "aws"
 id = "{secret_id}"
 variables = {{ {variable} = "value" }}
 """
-_OWNER = "bench"
+OWNER = "bench"
 
 
 def measure() -> list[Figure]:
     with installed() as machine:
-        machine.host.run(["useradd", "--system", _OWNER])
+        machine.host.run(["useradd", "--system", OWNER])
         few = _figures_of_few(machine)
     with installed() as machine:
-        machine.host.run(["useradd", "--system", _OWNER])
+        machine.host.run(["useradd", "--system", OWNER])
         return [*_figures_of_many(machine), *few]
 
 
 def _figures_of_many(machine: Machine) -> list[Figure]:
-    secret_ids = _configure(machine, [_MANY_PER_BUNDLE] * _MANY_BUNDLES)
+    secret_ids = configure(machine, [_MANY_PER_BUNDLE] * _MANY_BUNDLES)
     machine.proxy.forget_calls()
     first_start_s = _start_s(machine)
     first_calls = sum(machine.proxy.counts.values())
 
     machine.proxy.forget_calls()
-    same_s = _reload_s(machine)
+    same_s = reload_s(machine)
     calls = sum(machine.proxy.counts.values())
 
     for secret_id in secret_ids:
         machine.aws.put(secret_id, {"value": "fake-value-2"})
-    rotated_s = _reload_s(machine)
+    rotated_s = reload_s(machine)
     make_idle(machine)
     idle = pss_mib(processes(machine))
     many = "200 secrets in 20 bundles"
@@ -68,7 +68,7 @@ def _figures_of_many(machine: Machine) -> list[Figure]:
 
 
 def _figures_of_few(machine: Machine) -> list[Figure]:
-    _configure(machine, list(_FEW))
+    configure(machine, list(_FEW))
     _start_s(machine)
     starts = [_start_s(machine) for _ in range(_STARTS)]
     make_idle(machine)
@@ -96,12 +96,12 @@ def _figures_of_few(machine: Machine) -> list[Figure]:
     ]
 
 
-def _configure(machine: Machine, sizes: list[int]) -> list[str]:
+def configure(machine: Machine, sizes: list[int]) -> list[str]:
     """Bundles of these many secrets, each a JSON object of its own; returns the ids of the secrets."""
     secret_ids = []
     for number, size in enumerate(sizes):
         bundle = f"bench-{number:02}"
-        text = f'[bundles.{bundle}]\nowner = "{_OWNER}"\n'
+        text = f'[bundles.{bundle}]\nowner = "{OWNER}"\n'
         for index in range(size):
             secret_id = f"{bundle}/secret-{index:02}"
             text += _SECRET.format(bundle=bundle, secret_id=secret_id, variable=f"FAKE_KEY_{index}")
@@ -121,7 +121,7 @@ def _start_s(machine: Machine) -> float:
     return (ready - began) / 1e6
 
 
-def _reload_s(machine: Machine) -> float:
+def reload_s(machine: Machine) -> float:
     began = time.perf_counter()
     machine.host.run(["secretsctl", "reload"], timeout_s=60)
     return time.perf_counter() - began

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab import replica
 from tests.lab.aws import FakeAws
 from tests.lab.faults import UNAVAILABLE
 from tests.lab.proxy import FaultProxy
@@ -29,6 +31,9 @@ state_dir = "{folder}/state"
 [sources.aws]
 type = "aws-secretsmanager"
 region = "us-east-1"
+endpoint_url = "{home}"
+failover_regions = ["us-west-2"]
+failover_endpoint_urls = {{ us-west-2 = "{replica}" }}
 
 [[bundles.bot.secrets]]
 source = "aws"
@@ -74,22 +79,23 @@ class ForegroundStage:
             self._folder = Path(tempfile.mkdtemp(prefix="secretsd-demo-", dir=memory))
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._aws = stack.enter_context(FakeAws.local())
-            self._proxy = stack.enter_context(FaultProxy.local(self._aws.address))
-            self._aws.create("bot/production", {"API_KEY": "fake-key-1"})
-            config = self._folder / "secretsd.toml"
-            config.write_text(_CONFIGURATION.format(folder=self._folder))
+            self._replica = stack.enter_context(FakeAws.local())
+            self._home_proxy = stack.enter_context(FaultProxy.local(self._aws.address))
+            self._replica_proxy = stack.enter_context(FaultProxy.local(self._replica.address))
+            self.rotate({"API_KEY": "fake-key-1"})
+            self._config = self._folder / "secretsd.toml"
+            text = _CONFIGURATION.format(
+                folder=self._folder, home=self._home_proxy.url, replica=self._replica_proxy.url
+            )
+            self._config.write_text(text)
             (self._folder / "state").mkdir()
             self._environment = {
                 **os.environ,
                 **self._aws.environment,
-                "AWS_ENDPOINT_URL": self._proxy.url,
                 "SECRETSD_SOCKET": str(self._folder / "run" / "control.sock"),
             }
-            log = stack.enter_context((self._folder / "daemon.log").open("wb"))
-            command = [sys.executable, "-m", "secretsd", "--config", config]
-            daemon = subprocess.Popen(command, env=self._environment, stderr=log)
-            stack.callback(daemon.wait)
-            stack.callback(daemon.terminate)
+            self._start_daemon()
+            stack.callback(self._stop_daemon)
             self._bot: subprocess.Popen[bytes] | None = None
             stack.callback(self._stop_bot)
             self.secretsctl("wait", "bot")
@@ -102,10 +108,22 @@ class ForegroundStage:
         self._stack.__exit__(kind, error, trace)
 
     def rotate(self, value: dict[str, object]) -> None:
-        self._aws.put("bot/production", value)
+        replica.put(self._aws, self._replica, "bot/production", value)
 
-    def outage(self) -> AbstractContextManager[object]:
-        return self._proxy.broken(UNAVAILABLE)
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        with self._home_proxy.broken(UNAVAILABLE), self._replica_proxy.broken(UNAVAILABLE):
+            yield
+
+    def outage_of_home(self) -> AbstractContextManager[object]:
+        return self._home_proxy.broken(UNAVAILABLE)
+
+    def restart_daemon(self) -> None:
+        self._stop_daemon()
+        self._start_daemon()
+        until = time.monotonic() + 10
+        while self.secretsctl("status")[0] != 0 and time.monotonic() < until:
+            time.sleep(0.02)
 
     def secretsctl(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -173,6 +191,15 @@ class ForegroundStage:
 
     def read(self, path: str) -> bytes:
         return Path(path).read_bytes()
+
+    def _start_daemon(self) -> None:
+        with (self._folder / "daemon.log").open("ab") as log:
+            command = [sys.executable, "-m", "secretsd", "--config", self._config]
+            self._daemon = subprocess.Popen(command, env=self._environment, stderr=log)
+
+    def _stop_daemon(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait()
 
     @property
     def _log(self) -> Path:

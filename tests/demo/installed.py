@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab import replica
 from tests.lab.aws import FakeAws
 from tests.lab.faults import UNAVAILABLE
 from tests.lab.lab import Lab
+from tests.lab.proxy import FaultProxy
 from tests.system.machine import RELOAD, Machine
 
+_REGIONS = """
+endpoint_url = "{home}"
+failover_regions = ["us-west-2"]
+failover_endpoint_urls = {{ us-west-2 = "{replica}" }}
+"""
 _BUILD_DEB = Path(__file__).resolve().parents[2] / "packaging" / "build-deb"
 
 
@@ -26,9 +34,17 @@ class InstalledStage:
         with ExitStack() as stack:
             aws = stack.enter_context(FakeAws.local())
             lab = stack.enter_context(Lab("bookworm", aws, deb=Path(built.stdout.splitlines()[-1])))
+            self._aws, self._replica = aws, stack.enter_context(FakeAws.local())
+            address = ("127.0.0.1", 5001)
+            self._replica_proxy = stack.enter_context(
+                FaultProxy(self._replica.address, lab.host.network, address)
+            )
             self._machine = Machine(lab)
-            self._machine.configure()
-            self._machine.add_bot("bot", "fake-key-1", RELOAD)
+            self._machine.configure(
+                source=_REGIONS.format(home=lab.proxy.url, replica=self._replica_proxy.url)
+            )
+            self.rotate({"API_KEY": "fake-key-1"})
+            self._machine.add_bot("bot", None, RELOAD)
             self._machine.restart_secretsd()
             self._stack = stack.pop_all()
         return self
@@ -39,10 +55,18 @@ class InstalledStage:
         self._stack.__exit__(kind, error, trace)
 
     def rotate(self, value: dict[str, object]) -> None:
-        self._machine.aws.put("bot/production", value)
+        replica.put(self._aws, self._replica, "bot/production", value)
 
-    def outage(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        with self._machine.proxy.broken(UNAVAILABLE), self._replica_proxy.broken(UNAVAILABLE):
+            yield
+
+    def outage_of_home(self) -> AbstractContextManager[object]:
         return self._machine.proxy.broken(UNAVAILABLE)
+
+    def restart_daemon(self) -> None:
+        self._machine.restart_secretsd()
 
     def secretsctl(self, *arguments: str) -> tuple[int, str]:
         return self._machine.secretsctl(*arguments)

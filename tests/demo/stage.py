@@ -19,10 +19,16 @@ class Stage(Protocol):
     ) -> None: ...
 
     def rotate(self, value: dict[str, object]) -> None:
-        """Gives the bot's secret a new version in AWS."""
+        """Gives the bot's secret a new version in AWS, in both regions."""
 
     def outage(self) -> AbstractContextManager[object]:
-        """AWS does not answer inside the context."""
+        """AWS does not answer inside the context, in no region."""
+
+    def outage_of_home(self) -> AbstractContextManager[object]:
+        """The region of the secret does not answer inside the context."""
+
+    def restart_daemon(self) -> None:
+        """Stops secretsd and starts it anew."""
 
     def secretsctl(self, *arguments: str) -> tuple[int, str]:
         """Exit code, and what was printed."""

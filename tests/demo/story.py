@@ -24,6 +24,7 @@ def tell(stage: Stage) -> int:
         _a_rotation_arrives,
         _a_bad_rotation_is_refused,
         _an_outage_is_survived,
+        _another_region_takes_over,
         _drift_is_repaired,
         _a_rollback_holds,
         _a_key_stays_on_its_token,
@@ -69,23 +70,37 @@ def _a_bad_rotation_is_refused(stage: Stage) -> None:
 
 
 def _an_outage_is_survived(stage: Stage) -> None:
-    """AWS does not answer any more"""
+    """AWS does not answer any more, in no region; secretsd is restarted, and so is the bot"""
     with stage.outage():
         _run(stage, "reload", expect=69)
+        stage.restart_daemon()
         stage.start_bot()
         _expect_key(stage, "fake-key-3")
-        _say("the bot was restarted during the outage, from the published file")
+        _say("the bot started during the outage, from what a secretsd that is gone by now had published")
+        _run(stage, "status", expect=0)
     stage.rotate({"API_KEY": "fake-key-4"})
     _run(stage, "reload", expect=0)
     _expect_key(stage, "fake-key-4")
     _say("AWS is back, and so is the next rotation")
 
 
+def _another_region_takes_over(stage: Stage) -> None:
+    """The region of the secret is away, and somebody rotates it in the other one"""
+    # The local AWS dates versions in whole seconds, and a replica is believed what has a later date.
+    time.sleep(1)
+    with stage.outage_of_home():
+        stage.rotate({"API_KEY": "fake-key-5"})
+        _run(stage, "reload", expect=0)
+        _expect_key(stage, "fake-key-5")
+        _run(stage, "status", expect=0)
+    _say("nothing failed: the replica was not older than what was published")
+
+
 def _drift_is_repaired(stage: Stage) -> None:
     """Someone edits the published file on the host, and restores its mtime"""
     stage.tamper()
     began = time.monotonic()
-    while stage.published_key() != "fake-key-4":
+    while stage.published_key() != "fake-key-5":
         if time.monotonic() - began > 2:
             raise UnexpectedError("the file is repaired within 2 s")
         time.sleep(0.02)
@@ -97,20 +112,20 @@ def _drift_is_repaired(stage: Stage) -> None:
 
 def _a_rollback_holds(stage: Stage) -> None:
     """A rotation fits every rule, and the exchange refuses its key: go back, and stay there"""
-    stage.rotate({"API_KEY": "fake-key-5"})
-    _run(stage, "reload", expect=0)
-    _expect_key(stage, "fake-key-5")
-    _run(stage, "rollback", "bot", "--reason", "orders are refused", expect=0)
-    _expect_key(stage, "fake-key-4")
-    _run(stage, "reload", expect=0)
-    _run(stage, "status", "bot", expect=0)
-    _expect_key(stage, "fake-key-4")
-    _say("AWS still has the bad key as current; the bot keeps the good one")
-    # The local AWS dates versions in whole seconds, and newer is what has a later date.
-    time.sleep(1)
     stage.rotate({"API_KEY": "fake-key-6"})
     _run(stage, "reload", expect=0)
     _expect_key(stage, "fake-key-6")
+    _run(stage, "rollback", "bot", "--reason", "orders are refused", expect=0)
+    _expect_key(stage, "fake-key-5")
+    _run(stage, "reload", expect=0)
+    _run(stage, "status", "bot", expect=0)
+    _expect_key(stage, "fake-key-5")
+    _say("AWS still has the bad key as current; the bot keeps the good one")
+    # The local AWS dates versions in whole seconds, and newer is what has a later date.
+    time.sleep(1)
+    stage.rotate({"API_KEY": "fake-key-7"})
+    _run(stage, "reload", expect=0)
+    _expect_key(stage, "fake-key-7")
     _say("a newer version ended the rollback by itself")
 
 

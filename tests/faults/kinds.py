@@ -6,11 +6,13 @@ A source has one bundle of two secrets, and the bundle has its name. All speak T
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
+from tests.lab import replica
 from tests.lab.aws import FakeAws
+from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
 # Stands in every value: it may be in the published files, and nowhere else.
@@ -85,20 +87,9 @@ class SecretsManager:
         return f"{self.name}/{part}"
 
     def rotate(self, number: int) -> None:
+        followers = self.replica if self.is_followed or number == 0 else None
         for part in PARTS:
-            token = str(uuid.uuid4())  # a replica's versions have the ids of the primary's
-            _put(self.home.client(), self.secret_id(part), value(self, number), token)
-            if self.replica is not None and (self.is_followed or number == 0):
-                client = self.replica.client(region="us-west-2")
-                _put(client, self.secret_id(part), value(self, number), token)
-
-
-def _put(client: Any, secret_id: str, text: str, token: str) -> None:
-    content = {"SecretString": json.dumps({"value": text}), "ClientRequestToken": token}
-    try:
-        client.put_secret_value(SecretId=secret_id, **content)
-    except client.exceptions.ResourceNotFoundException:
-        client.create_secret(Name=secret_id, **content)
+            replica.put(self.home, followers, self.secret_id(part), {"value": value(self, number)})
 
 
 @dataclass(slots=True)
@@ -120,3 +111,28 @@ class ParameterStore:
         for part in PARTS:
             text = json.dumps({"value": value(self, number)})
             client.put_parameter(Name=self.secret_id(part), Value=text, Type="SecureString", Overwrite=True)
+
+
+@dataclass(slots=True)
+class Vault:
+    """The key-value engine, version 2, with a token in a file."""
+
+    name: str
+    server: OpenBao
+    proxy: FaultProxy
+    ca_file: Path | None  # for https:// alone
+    token_file: Path
+
+    def source(self, url: str) -> str:
+        login = f'{{ method = "token", token = "file:{self.token_file}" }}'
+        lines = ['type = "vault"', f'address = "{url}"', f"login = {login}"]
+        if self.ca_file is not None:
+            lines.append(f'ca_file = "{self.ca_file}"')
+        return "\n".join([f"[sources.{self.name}]", *lines, ""])
+
+    def secret_id(self, part: str) -> str:
+        return f"{self.name}/{part}"
+
+    def rotate(self, number: int) -> None:
+        for part in PARTS:
+            self.server.put(self.secret_id(part), {"value": value(self, number)})

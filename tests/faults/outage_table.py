@@ -84,16 +84,17 @@ def _of_aws(fault: Fault) -> dict[Column, Fault | Nameless]:
     return dict.fromkeys(AWS_COLUMNS, fault)
 
 
-def _refused(code: str, message: str) -> RefuseIds:
+def _refused(code: str, message: str, *, status: int = 400) -> RefuseIds:
     """One of the two secrets is; named as each kind names it."""
-    return RefuseIds(
-        frozenset(f"{column.value}/one" for column in Column) | {"/parameters/one"}, code, message
-    )
+    ids = frozenset(f"{column.value}/one" for column in Column) | {"/parameters/one"}
+    return RefuseIds(ids, code, message, status)
 
 
 # The region itself is in trouble: the other one serves, if it is not behind.
 _ELSEWHERE: dict[Column, Says | None] = {Column.FAILOVER: CONFIRMED, Column.STALE: _BEHIND}
 _UNREACHABLE = Says("transient", "unreachable")
+# The client of Vault sees that less has come than was announced; botocore does not.
+_HUNG_UP: dict[Column, Says | None] = {Column.VAULT: _UNREACHABLE}
 _INCOMPLETE = Says("transient", "incomplete-answer")
 _TLS = Says("transient", "tls-failed")
 _SERVER_ERROR = Says("transient", "server-error")
@@ -104,14 +105,15 @@ ROWS = (
     Row("black hole", _everywhere(Away.BLACK_HOLE), _UNREACHABLE, _ELSEWHERE),
     Row("no such name", _everywhere(Nameless.NO_SUCH_NAME), _UNREACHABLE, _ELSEWHERE),
     Row("hangs", _everywhere(Hang()), _UNREACHABLE, _ELSEWHERE),
-    Row("drips", _everywhere(Drip()), Says("transient", "no-answer")),
+    # The client of Vault has a deadline for a whole answer; a worker that waits for AWS is killed.
+    Row("drips", _everywhere(Drip()), Says("transient", "no-answer"), {Column.VAULT: _UNREACHABLE}),
     # Not whose certificate it should be.
     Row("untrusted certificate", _everywhere(Certificate.UNTRUSTED), _TLS),
     Row("expired certificate", _everywhere(Certificate.EXPIRED), _TLS),
     Row("another host's certificate", _everywhere(Certificate.WRONG_NAME), _TLS),
     # Answers that are none.
-    Row("reset in the middle", _everywhere(Reset()), _INCOMPLETE, _ELSEWHERE),
-    Row("cut short", _everywhere(Cut(40)), _INCOMPLETE, _ELSEWHERE),
+    Row("reset in the middle", _everywhere(Reset()), _INCOMPLETE, _ELSEWHERE | _HUNG_UP),
+    Row("cut short", _everywhere(Cut(40)), _INCOMPLETE, _ELSEWHERE | _HUNG_UP),
     Row("cut short and looks whole", _everywhere(CutWhole(40)), _INCOMPLETE, _ELSEWHERE),
     Row("empty body", _everywhere(CutWhole(0)), _INCOMPLETE, _ELSEWHERE),
     Row("huge body", _everywhere(Huge()), _INCOMPLETE, _ELSEWHERE),
@@ -135,7 +137,12 @@ ROWS = (
         Says("transient", "throttled"),
     ),
     Row("server error", _spoken(faults.SERVER_ERROR, faults.VAULT_SERVER_ERROR), _SERVER_ERROR, _ELSEWHERE),
-    Row("unavailable or sealed", _spoken(faults.UNAVAILABLE, faults.VAULT_SEALED), _SERVER_ERROR, _ELSEWHERE),
+    Row(
+        "unavailable or sealed",
+        _spoken(faults.UNAVAILABLE, faults.VAULT_SEALED),
+        _SERVER_ERROR,
+        {**_ELSEWHERE, Column.VAULT: Says("transient", "vault-sealed")},
+    ),
     # Who we are.
     Row(
         "our clock is ahead",
@@ -150,12 +157,19 @@ ROWS = (
     Row("expired token", _of_aws(faults.EXPIRED_TOKEN), Says("identity", "expired-credentials")),
     Row("unknown credentials", _of_aws(faults.UNKNOWN_CLIENT), Says("identity", "unknown-credentials")),
     Row(
-        "everything denied", _spoken(faults.DENY_ALL, faults.VAULT_DENIED), Says("identity", "access-denied")
+        "everything denied",
+        _spoken(faults.DENY_ALL, faults.VAULT_DENIED),
+        Says("identity", "access-denied"),
+        # To a token that has ended, and to one that may read nothing, Vault says the same.
+        {Column.VAULT: Says("identity", "unknown-credentials")},
     ),
     # A refusal is final: no other region is asked.
     Row(
         "one secret denied",
-        _of_aws(_refused("AccessDeniedException", "not authorized to perform this action on it")),
+        _spoken(
+            _refused("AccessDeniedException", "not authorized to perform this action on it"),
+            _refused("", "permission denied", status=403),
+        ),
         Says("refusal", "access-denied"),
     ),
     Row(

@@ -132,7 +132,7 @@ class ProxyHandler(Handler):
     def _refuse_ids(self, fault: RefuseIds, call: Call, body: bytes) -> None:
         if call.operation != _BATCH:
             if any(fault.hits(each) for each in call.secret_ids):
-                self._refuse(Refusal(400, fault.code, fault.message))
+                self._refuse(Refusal(fault.status, fault.code, fault.message))
             else:
                 self._send(self._forward(body))
             return

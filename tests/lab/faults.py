@@ -76,6 +76,7 @@ class RefuseIds:
     ids: frozenset[str]
     code: str
     message: str
+    status: int = 400
 
     def hits(self, secret_id: str) -> bool:
         """True for the id itself, and for the ARN of a secret that is listed by name."""

@@ -210,6 +210,27 @@ def test_a_refusal_is_told_and_asked_again_with_growing_pauses(scripted: Scripte
     live(scenario())
 
 
+def test_what_may_not_be_deleted_is_told_once_more_and_not_in_a_hurry(scripted: ScriptedAws) -> None:
+    message = {"Body": json.dumps(native()), "ReceiptHandle": "h"}
+
+    def answer(operation: str, params: dict[str, Any]) -> Answer:
+        return error("AccessDenied") if operation == "DeleteMessageBatch" else ok({"Messages": [message]})
+
+    scripted.script = answer
+
+    async def scenario() -> None:
+        async with listening(scripted.url, "https://sqs.us-east-1.amazonaws.com/1/q") as (heard, listener):
+            await heard.until(lambda: len(heard.of(Deleted)) >= 2)
+            assert {message.failure.code for message in heard.of(Deleted)} == {"access-denied"}
+            assert heard.hints, "a hint that cannot be deleted is a hint"
+            assert listener.restarts == 0
+            asked = scripted.operations().count("ReceiveMessage")
+            await asyncio.sleep(2.0)
+            assert scripted.operations().count("ReceiveMessage") - asked <= 3
+
+    live(scenario())
+
+
 def test_an_endpoint_that_answers_at_once_is_not_asked_in_a_hurry(scripted: ScriptedAws) -> None:
     scripted.answer_in_turn(ok({}))
 

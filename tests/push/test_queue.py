@@ -13,6 +13,7 @@ from secretsd.push.messages import Assignment
 from secretsd.push.queue import Message, Queue, QueueFailedError
 from secretsd.refresh.sources.aws.errors import fault_of_code
 from secretsd.refresh.sources.aws.session import Timeouts
+from tests.lab.imds import FakeImds, Mode
 from tests.lab.push import FakePush
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, error, ok
 
@@ -127,17 +128,49 @@ def test_nobody_there_and_no_region_and_no_credentials_are_named(monkeypatch: py
     assert failure_of(opened("http://127.0.0.1:1")) == "no-credentials"
 
 
+def test_a_role_is_found_at_the_metadata_service_whose_outage_is_named(
+    push: FakePush, imds: FakeImds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url)
+    reader = opened(push.aws.url)
+    assert reader.receive(wait_s=0) == ()
+    imds.mode = Mode.ERROR
+    assert reader.receive(wait_s=0) == (), "what it has serves on"
+    with pytest.raises(QueueFailedError, match="metadata-unreachable"):
+        opened(push.aws.url).receive(wait_s=0)
+
+
 def test_an_answer_that_never_comes_is_given_up(
     scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(queue, "_TIMEOUTS", Timeouts(connect_s=0.3, read_s=30.0))
+    scripted.answer_in_turn(ok({}), Answer(200, b"{}", delay_s=8.0))
+    reader = opened(scripted.url)
+    reader.receive()
     monkeypatch.setattr(queue, "_DEADLINE_S", 0.4)
-    monkeypatch.setattr(queue, "_TIMEOUTS", Timeouts(connect_s=0.3, read_s=3.0))
-    scripted.answer_in_turn(Answer(200, b"{}", delay_s=5.0))
     before = time.monotonic()
     with pytest.raises(QueueFailedError) as caught:
-        opened(scripted.url).receive()
+        reader.receive()
     assert caught.value.failure.code == "unreachable"
-    assert time.monotonic() - before < 2.0
+    assert time.monotonic() - before < 4.0
+
+
+def test_an_alarm_that_strikes_inside_a_destructor_strikes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_DEADLINE_S", 0.1)
+    monkeypatch.setattr(queue, "_ALARM_AGAIN_S", 0.2)
+
+    def swallowed_once() -> None:
+        try:
+            time.sleep(5)
+        except queue._TooLateError:
+            time.sleep(5)
+
+    before = time.monotonic()
+    with pytest.raises(queue._TooLateError), queue._alarm():
+        swallowed_once()
+    assert time.monotonic() - before < 4.0
 
 
 def test_the_deadline_is_over_the_longest_wait() -> None:

@@ -6,7 +6,10 @@ import asyncio
 import os
 import time
 
+import pytest
+
 from secretsd.errors import FailureClass
+from secretsd.refresh import schedule
 from secretsd.refresh.plan import KeepPublished, NotifyUnit, PublishBundle
 from tests.refresh.daemon import UNIT, Daemon, Home, a_bundle, live
 
@@ -93,6 +96,25 @@ def test_requests_that_arrive_together_are_one_round(home: Home) -> None:
             home.vault.open_gate.set()
             await daemon.until(lambda: daemon.state().ended >= later[0]["bot"])
             assert len(home.vault.fetches) == fetched + 2
+
+    live(scenario())
+
+
+def test_more_bundles_than_a_worker_has_time_for_are_refreshed_in_rounds_that_fit(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "MOST_SECRETS", 2)
+    names = [f"bot-{number}" for number in range(5)]
+    for name in names:
+        home.vault.put(f"prod/{name}", {"TOKEN": f"fake-token-of-{name}"})
+    home.configure(*(a_bundle(name, secret=f"prod/{name}", more="") for name in names))
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            await daemon.until(lambda: all(daemon.state(name).record for name in names))
+            assert [len(refs) for refs in home.vault.fetches] == [2, 2, 1]
+            steps = await daemon.conductor.dry_run(names)
+            assert {step.bundle for step in steps if isinstance(step, KeepPublished)} == set(names)
 
     live(scenario())
 

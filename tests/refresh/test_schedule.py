@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.schedule import goes_along, next_due, retry_delay
+from secretsd.refresh.schedule import MOST_BUNDLES, MOST_SECRETS, goes_along, next_due, portion, retry_delay
 from tests.refresh.fakes import failure
 
 dice = st.floats(0, 1, exclude_max=True)
@@ -69,3 +69,13 @@ def test_of_two_parted_bundles_one_goes_along_with_the_other(interval_s: float, 
 
 def test_what_was_just_refreshed_does_not_go_along() -> None:
     assert not goes_along(due=1300.0, now=1001.0, interval_s=300.0)
+
+
+def test_a_round_is_as_large_as_its_worker_can_do_and_a_bundle_beyond_that_goes_alone() -> None:
+    secrets = {"a": MOST_SECRETS // 2, "b": MOST_SECRETS // 2, "c": 1, "huge": 2 * MOST_SECRETS}
+    assert portion(["a", "b", "c"], secrets) == {"a", "b"}
+    assert portion(["c", "a", "b"], secrets) == {"c", "a"}
+    assert portion(["huge", "a"], secrets) == {"huge"}
+    assert portion([], secrets) == frozenset()
+    small = {f"bundle-{number}": 1 for number in range(2 * MOST_BUNDLES)}
+    assert portion(list(small), small) == set(list(small)[:MOST_BUNDLES])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
 
 from secretsd.errors import FailureClass
-from secretsd.refresh import overrule
+from secretsd.model import FetchedSecret, SecretRef
+from secretsd.refresh import confirmations, overrule
+from secretsd.refresh.messages import SealPlace
+from secretsd.refresh.sealed import choice, copies
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 
 SEALED = 'sealed_copy = { max_age = "7d" }'
@@ -160,15 +164,15 @@ def test_a_copy_under_another_generation_or_bundle_or_key_is_refused(home: Home)
             home.vault.put("prod/bot", {"TOKEN": "fake-second"})
             await daemon.refresh()
             await sealed(daemon, 2)
-        copies = home.state_dir / "sealed" / "bot"
-        newest = (copies / "2").read_bytes()
+        directory = home.state_dir / "sealed" / "bot"
+        newest = (directory / "2").read_bytes()
         home.vault.fail("prod/bot")
         for content, key, code in (
-            ((copies / "1").read_bytes(), KEY, "sealed-moved"),
+            ((directory / "1").read_bytes(), KEY, "sealed-moved"),
             (newest, KEY[::-1], "sealed-key-wrong"),
             (newest, b"", "sealed-key-missing"),
         ):
-            (copies / "2").write_bytes(content)
+            (directory / "2").write_bytes(content)
             home.key.write_bytes(key)
             home.reboot()
             async with Daemon(home) as daemon:
@@ -264,9 +268,9 @@ def test_a_held_bundle_whose_copy_is_of_something_else_is_not_published(home: Ho
             await overrule.hold(daemon.conductor.bundles, "bot", by="uid 0", reason="")
             state = daemon.state()
             assert state.entry.hold is not None
-        copies = home.state_dir / "sealed" / "bot"
+        directory = home.state_dir / "sealed" / "bot"
         home.vault.put("prod/bot", {"TOKEN": "fake-second"})
-        (copies / "1").unlink()
+        (directory / "1").unlink()
         async with Daemon(home) as daemon:
             await overrule.resume(daemon.conductor.bundles, "bot", by="uid 0")
             await daemon.refresh()
@@ -317,6 +321,109 @@ def test_a_number_is_not_given_twice_where_the_journal_was_lost(home: Home) -> N
         async with Daemon(home) as daemon:
             await unsealed(daemon)
             assert daemon.generation() == 2
+
+    live(scenario())
+
+
+def test_a_copy_that_breaks_the_rules_of_today_says_that_it_is_the_copy(home: Home) -> None:
+    async def scenario() -> None:
+        await boot_in_an_outage(home)
+        text = a_bundle(keys=SEALED).replace("min_length = 3", "min_length = 30")
+        home.configure(text)
+        async with Daemon(home) as daemon:
+            await refused(daemon, "rule-broken")
+            (failure,) = [each for each in daemon.status()["failures"] if each["code"] == "rule-broken"]
+            assert failure["message"].startswith("the sealed copy of bot cannot be used: TOKEN")
+
+    live(scenario())
+
+
+def test_what_an_operator_holds_is_renewed_before_its_copy_gets_too_old(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with Daemon(home) as daemon:
+            await sealed(daemon)
+            await overrule.hold(daemon.conductor.bundles, "bot", by="uid 0", reason="")
+            home.vault.put("prod/bot", {"TOKEN": "fake-second"})
+            before = (home.state_dir / "sealed" / "bot" / "1").read_bytes()
+            await daemon.refresh()
+            assert (home.state_dir / "sealed" / "bot" / "1").read_bytes() == before, "it is young"
+            monkeypatch.setattr(choice, "is_to_be_renewed", lambda *_, **__: True)
+            header = daemon.state().sealed[1]
+            await daemon.refresh()
+            await daemon.until(lambda: daemon.state().sealed[1] != header)
+        home.reboot()
+        home.vault.fail("prod/bot")
+        async with Daemon(home) as daemon:
+            await unsealed(daemon)
+            assert b"fake-first" in home.env()
+
+    live(scenario())
+
+
+def test_a_worker_that_is_lost_as_it_seals_costs_the_copy_and_not_the_bundle(home: Home) -> None:
+    async def scenario() -> None:
+        daemon = Daemon(home)
+        daemon.workers.lost_before = "sealed"
+        async with daemon:
+            await daemon.until(lambda: daemon.state().sealed_problem is not None)
+            assert b"fake-first" in home.env()
+            assert codes(daemon) == []
+            daemon.workers.lost_before = None
+            await daemon.refresh()
+            await daemon.until(lambda: daemon.state().sealed_problem is None)
+
+    live(scenario())
+
+
+def test_a_worker_that_is_lost_as_it_unseals_is_tried_again_after_the_next_round(home: Home) -> None:
+    async def scenario() -> None:
+        await boot_in_an_outage(home)
+        daemon = Daemon(home)
+        daemon.workers.lost_before = "prepared"
+        async with daemon:
+            await refused(daemon, "worker-lost")
+            daemon.workers.lost_before = None
+            await daemon.refresh()
+            await unsealed(daemon)
+
+    live(scenario())
+
+
+def test_the_age_of_what_was_unsealed_is_that_of_the_copy_also_after_a_restart(home: Home) -> None:
+    async def scenario() -> None:
+        await boot_in_an_outage(home)
+        place = SealPlace(str(home.state_dir), f"file:{home.key}")
+        secret = FetchedSecret(SecretRef("aws", "prod/bot"), "v1", None, b'{"TOKEN": "fake-first"}')
+        copies.make(place, "bot", 1, [secret], now=time.time() - 5000)
+        for _ in range(2):
+            async with Daemon(home) as daemon:
+                await unsealed(daemon)
+                age_s = daemon.state().age_s(time.monotonic())
+                assert age_s is not None
+                assert 5000 <= age_s < 5000 + 60
+                noted = confirmations.read(home.runtime_dir, "bot")
+                assert noted is not None
+                assert 5000 <= time.time() - noted.at < 5000 + 60
+
+    live(scenario())
+
+
+def test_ready_waits_for_the_copy_and_not_for_a_copy_that_is_refused(home: Home) -> None:
+    async def scenario() -> None:
+        await boot_in_an_outage(home)
+        async with Daemon(home, ready=False) as daemon:
+            attempted = daemon.conductor.bundles.unsealing.is_attempted
+            bundles = daemon.conductor.config.bundles
+            await daemon.until(lambda: attempted("bot", bundles))
+            assert daemon.state().unsealed is not None
+        home.reboot()
+        home.key.write_bytes(KEY[::-1])
+        async with Daemon(home, ready=False) as daemon:
+            attempted = daemon.conductor.bundles.unsealing.is_attempted
+            await daemon.until(lambda: attempted("bot", bundles))
+            assert "sealed-key-wrong" in codes(daemon)
 
     live(scenario())
 

@@ -90,6 +90,12 @@ def test_whoever_asks_by_hand_asks_the_home_region_first(book: SourceBook) -> No
     assert [stop.endpoint for stop in route.stops] == [HOME, OTHER]
 
 
+def test_a_home_region_that_hung_a_worker_is_not_asked_first_by_hand_either(book: SourceBook) -> None:
+    book.lost(CONFIG, "aws", HOME)
+    route = book.job(CONFIG, "aws", {BOT}, Terms(by_hand=True)).route
+    assert [stop.endpoint for stop in route.stops] == [OTHER, HOME]
+
+
 def test_one_breaker_serves_all_sources_of_an_endpoint(book: SourceBook) -> None:
     config = configured(bundle="same")
     for _ in range(3):

@@ -69,12 +69,12 @@ class Machine:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.host, self.aws, self.proxy = lab, lab.host, lab.aws, lab.proxy
 
-    def configure(self, text: str = "") -> None:
+    def configure(self, text: str = "", *, source: str = "") -> None:
         """The daemon's and the source's configuration, and where AWS is; no bundles."""
         environment = "".join(f"{name}={value}\n" for name, value in self.lab.environment.items())
         self.host.put("/etc/default/secretsd", environment)
-        source = '[sources.aws]\ntype = "aws-secretsmanager"\nregion = "us-east-1"\n'
-        self.host.put("/etc/secretsd/secretsd.toml", f'[daemon]\nrefresh_interval = "1h"\n{text}\n{source}')
+        table = f'[sources.aws]\ntype = "aws-secretsmanager"\nregion = "us-east-1"\n{source}'
+        self.host.put("/etc/secretsd/secretsd.toml", f'[daemon]\nrefresh_interval = "1h"\n{text}\n{table}')
 
     def add_bot(
         self,

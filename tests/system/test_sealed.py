@@ -142,3 +142,17 @@ def test_with_the_counters_drop_in_the_service_starts_also_where_the_tpm_is_gone
     assert machine.status("bot")["failures"] == [], "and keeps nothing from being published"
     pid = machine.main_pid("secretsd.service")
     assert machine.host.run(["ls", f"/proc/{pid}/root/dev/shm"], check=False, user="secretsd").returncode != 0
+
+
+@on_bookworm
+def test_a_key_that_systemd_cannot_decrypt_is_named_by_doctor_and_its_fix_works(machine: Machine) -> None:
+    _set_up(machine)
+    machine.host.put("/etc/credstore.encrypted/secretsd-seal-key", "not what systemd-creds wrote", mode=0o600)
+    machine.host.systemctl("restart", "secretsd", check=False)
+    output = machine.secretsctl("doctor")[1]
+    assert "systemd cannot decrypt the seal key" in output
+    machine.host.run(["rm", "/etc/systemd/system/secretsd.service.d/seal-key.conf"])
+    machine.host.systemctl("daemon-reload")
+    machine.restart_secretsd()
+    eventually(lambda: "sealed-key-missing" in machine.host.journal("secretsd"), "the log names the key")
+    assert machine.status("bot")["failures"] == []

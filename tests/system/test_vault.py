@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +82,49 @@ def test_a_rotation_reaches_the_bot_and_a_seal_stops_nothing(machine: Machine, s
     assert f"{server.tls_address} answers" in output
     everything = machine.host.journal() + output
     assert "fake-key" not in everything
+
+
+@on_bookworm
+def test_the_sandbox_lets_the_daemon_ask_over_a_unix_socket(machine: Machine, server: OpenBao) -> None:
+    with _socket_in(machine, "/run/openbao.sock", server):
+        machine.host.put("/etc/secretsd/token", server.token, mode=0o640, owner="root:secretsd")
+        machine.host.put(
+            "/etc/secretsd/secretsd.toml",
+            '[sources.aws]\ntype = "vault"\naddress = "unix:///run/openbao.sock"\n'
+            'login = { method = "token", token = "file:/etc/secretsd/token" }\n',
+        )
+        machine.add_bot("bot", None)
+        server.put("bot/production", {"API_KEY": "fake-key-1"})
+        machine.restart_secretsd()
+        machine.host.systemctl("start", "bot")
+        assert machine.seen("bot") == ["start fake-key-1"]
+
+
+@contextlib.contextmanager
+def _socket_in(machine: Machine, path: str, server: OpenBao) -> Iterator[None]:
+    """The server's socket, in the machine's own file system."""
+    inside = f"/proc/{machine.host.leader}/root{path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(inside)
+        os.chmod(inside, 0o666)
+        listener.listen()
+        threading.Thread(target=_relay_all, args=(listener, server), daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _relay_all(listener: socket.socket, server: OpenBao) -> None:
+    with contextlib.suppress(OSError):  # the listener's end
+        while True:
+            client = listener.accept()[0]
+            upstream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            upstream.connect(server.unix_address.removeprefix("unix://"))
+            for source, target in ((client, upstream), (upstream, client)):
+                threading.Thread(target=_relay, args=(source, target), daemon=True).start()
+
+
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

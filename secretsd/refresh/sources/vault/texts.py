@@ -125,7 +125,7 @@ _TEXTS: Mapping[str, _Text] = {
     ),
     "inexact-number": _Text(
         message="{secret} holds a number of more than 15 digits, which KV version 2 may have rounded",
-        advice='Store it as text, in quotes: bao kv put -mount={mount} {id} NAME="..."',
+        advice="Store it as text: bao kv patch -mount={mount} {id} NAME=- takes it from its standard input.",
     ),
     "wrong-mount": _Text(
         message="nothing that holds secrets is mounted at {mount} of {address}; {secret} was not read",

@@ -127,8 +127,8 @@ _BY_EXCEPTION: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
         replace(NO_ANSWER, detail="it did not answer in time"),
     ),
     ((http.InvalidURL, http.InvalidSchema, http.MissingSchema, http.InvalidProxyURL), BAD_ENDPOINT),
-    ((pool.IncompleteRead,), replace(INCOMPLETE, detail="it was cut short")),
-    ((pool.ProtocolError, ConnectionError), replace(NO_ANSWER, detail="it hung up")),
+    # Of the body: before it, requests makes one of its own errors of them.
+    ((pool.ProtocolError, ConnectionError), replace(INCOMPLETE, detail="it was cut short")),
 )
 
 

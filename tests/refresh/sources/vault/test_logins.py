@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -313,6 +316,34 @@ def test_the_role_of_the_instance_logs_in_by_a_signed_question_to_sts(
     assert "/eu-west-1/sts/aws4_request" in signature
     assert "x-vault-aws-iam-server-id" in signature, "the server asks for it to be signed"
     assert "fake-secret-key" not in json.dumps(login.body)
+
+
+def test_the_signature_is_one_that_sts_would_accept(
+    vault: ScriptedVault, open_source: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret-key")
+    for region in ("us-east-1", "eu-west-1"):
+        vault.requests.clear()
+        assert payloads(open_source({"login": {**AWS, "region": region}}), "bot")
+        _, body, headers = unpacked(vault.requests[0])
+        (given,) = headers["Authorization"]
+        assert given.rpartition("Signature=")[2] == _signature(headers, body, region, "fake-secret-key")
+
+
+def _signature(headers: dict[str, list[str]], body: str, region: str, key: str) -> str:
+    """Signature version 4 of a POST of /, by the steps of AWS's documentation."""
+    signed = re.findall("SignedHeaders=([^,]*)", headers["Authorization"][0])[0]
+    values = {name.lower(): value for name, (value,) in headers.items()}
+    lines = "".join(f"{name}:{values[name].strip()}\n" for name in signed.split(";"))
+    request = f"POST\n/\n\n{lines}\n{signed}\n{hashlib.sha256(body.encode()).hexdigest()}"
+    stamp = values["x-amz-date"]
+    scope = f"{stamp[:8]}/{region}/sts/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    secret = f"AWS4{key}".encode()
+    for part in (*scope.split("/"), text):
+        secret = hmac.digest(secret, part.encode(), "sha256")
+    return secret.hex()
 
 
 def test_without_credentials_of_aws_nothing_is_asked(vault: ScriptedVault, open_source: Open) -> None:
