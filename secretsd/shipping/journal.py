@@ -73,7 +73,7 @@ class Journal:
                     "PRIORITY": str(_NOTICE),
                     "SYSLOG_IDENTIFIER": _IDENTIFIER,
                     "SECRETSD_CHAIN": daemon,
-                    "SECRETSD_ANCHOR": f"{head.seq}:{head.hash.decode()}",
+                    "SECRETSD_ANCHOR": f"{daemon}:{head.seq}:{head.hash.decode()}",
                     "SECRETSD_TIME": stamp(time_ns),
                 }
             )

@@ -112,7 +112,7 @@ def test_an_entry_has_the_record_and_what_one_looks_for(
         "SECRETSD_ACTOR_UNIT": "b.service",
     }
     assert anchor["MESSAGE_ID"] == ANCHOR_ID
-    assert anchor["SECRETSD_ANCHOR"] == f"1:{chain.head.hash.decode()}"
+    assert anchor["SECRETSD_ANCHOR"] == f"signer:1:{chain.head.hash.decode()}"
 
 
 def test_a_value_with_a_line_end_cannot_put_in_a_field() -> None:
