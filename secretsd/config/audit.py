@@ -28,7 +28,12 @@ class Audit(Table):
     s3: AuditS3 | None = Field(
         default=None,
         description="Ship to a bucket of S3.",
-        examples=[{"bucket": "example-audit-trail", "kms_key": "alias/audit-trail"}],
+        examples=[
+            {
+                "bucket": "example-audit-trail",
+                "kms_key": "arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555",
+            }
+        ],
     )
     cloudwatch: AuditCloudWatch | None = Field(
         default=None, description="Ship to CloudWatch Logs.", examples=[{"log_group": "/secretsd/audit"}]

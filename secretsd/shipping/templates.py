@@ -28,13 +28,6 @@ def audit(retention_days: int) -> Template:
         },
         "Resources": {
             "Key": _key(),
-            "KeyAlias": {
-                "Type": "AWS::KMS::Alias",
-                "Properties": {
-                    "AliasName": {"Fn::Sub": "alias/${AWS::StackName}"},
-                    "TargetKeyId": {"Ref": "Key"},
-                },
-            },
             "Bucket": _bucket(retention_days),
             "BucketPolicy": {
                 "Type": "AWS::S3::BucketPolicy",
