@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, table
 from tests.faults.outage_table import ROWS, Row
-from tests.faults.world import running
+from tests.faults.world import World, running
 from tests.lab.aws import FakeAws
 from tests.lab.openbao import OpenBao
 
@@ -28,12 +28,10 @@ def measure() -> list[Figure]:
         clouds = [stack.enter_context(FakeAws.local()) for _ in range(3)]
         openbao = stack.enter_context(OpenBao(folder / "openbao"))
         openbao.initialise()
-        for number, row in enumerate(ROWS):
-            for cloud in clouds:
-                cloud.reset()
-            place = folder / str(number)
-            place.mkdir()
-            found[row.name] = _one(row, place, clouds, openbao)
+        world = stack.enter_context(running(folder, *clouds, openbao))
+        for row in ROWS:
+            world.begin_anew()
+            found[row.name] = _one(row, world)
     longest = max(found, key=lambda name: found[name][0])
     largest = max(found, key=lambda name: found[name][1])
     what = f"{len(ROWS)} faults, {sum(len(row.faults) for row in ROWS)} with their sources"
@@ -44,15 +42,12 @@ def measure() -> list[Figure]:
     ]
 
 
-def _one(row: Row, place: Path, clouds: list[FakeAws], openbao: OpenBao) -> tuple[float, float]:
+def _one(row: Row, world: World) -> tuple[float, float]:
     """Seconds of the refresh that meets the fault, and MiB of its largest worker."""
-    home, replica, stale = clouds
-    with running(place, home, replica, stale, openbao) as world:
-        world.rotate(2)
-        world.break_(row)
-        with world.daemon.largest_worker_kib() as largest_kib:
-            spent_s = world.daemon.secretsctl("reload").spent_s
-        world.mend()
+    world.rotate()
+    world.break_(row)
+    with world.daemon.largest_worker_kib() as largest_kib:
+        spent_s = world.daemon.secretsctl("reload").spent_s
     return spent_s, largest_kib[0] / 1024
 
 

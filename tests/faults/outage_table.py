@@ -54,6 +54,7 @@ class Says:
     failure_class: str
     code: str
     words: str = ""
+    or_code: str = ""  # where it depends on how much of an answer came before its end
 
 
 # The refresh is as good as any other: another region has answered.
@@ -94,8 +95,11 @@ def _refused(code: str, message: str, *, status: int = 400) -> RefuseIds:
 _ELSEWHERE: dict[Column, Says | None] = {Column.FAILOVER: CONFIRMED, Column.STALE: _BEHIND}
 _UNREACHABLE = Says("transient", "unreachable")
 # The client of Vault sees that less has come than was announced; botocore does not.
-_HUNG_UP: dict[Column, Says | None] = {Column.VAULT: _UNREACHABLE}
+_HUNG_UP: dict[Column, Says | None] = {
+    Column.VAULT: Says("transient", "unreachable", or_code="incomplete-answer")
+}
 _INCOMPLETE = Says("transient", "incomplete-answer")
+_CUT = Says("transient", "incomplete-answer", or_code="unreachable")
 _TLS = Says("transient", "tls-failed")
 _SERVER_ERROR = Says("transient", "server-error")
 
@@ -112,8 +116,8 @@ ROWS = (
     Row("expired certificate", _everywhere(Certificate.EXPIRED), _TLS),
     Row("another host's certificate", _everywhere(Certificate.WRONG_NAME), _TLS),
     # Answers that are none.
-    Row("reset in the middle", _everywhere(Reset()), _INCOMPLETE, _ELSEWHERE | _HUNG_UP),
-    Row("cut short", _everywhere(Cut(40)), _INCOMPLETE, _ELSEWHERE | _HUNG_UP),
+    Row("reset in the middle", _everywhere(Reset()), _CUT, _ELSEWHERE | _HUNG_UP),
+    Row("cut short", _everywhere(Cut(40)), _CUT, _ELSEWHERE | _HUNG_UP),
     Row("cut short and looks whole", _everywhere(CutWhole(40)), _INCOMPLETE, _ELSEWHERE),
     Row("empty body", _everywhere(CutWhole(0)), _INCOMPLETE, _ELSEWHERE),
     Row("huge body", _everywhere(Huge()), _INCOMPLETE, _ELSEWHERE),

@@ -89,7 +89,7 @@ def daemon(tmp_path: Path, aws: FakeAws, proxy: FaultProxy, clock: Clock) -> Ite
     configuration = _CONFIGURATION.format(url=proxy.url, alert=alert)
     environment = {**aws.environment, **clock.environment}
     with ForegroundDaemon(tmp_path, configuration, environment) as daemon:
-        _eventually(lambda: daemon.status("bot")["state"] == "loaded")
+        _eventually(lambda: daemon.status()["bot"]["state"] == "loaded")
         yield daemon
 
 
@@ -101,8 +101,8 @@ def test_the_clock_jumps_there_and_back_under_a_running_daemon(
     calls = _calls_in(proxy, _LOOK_S)
     assert calls >= 3
     clock.set(jump)
-    _eventually(lambda: daemon.status("bot")["failures"])
-    (failure,) = daemon.status("bot")["failures"]
+    _eventually(lambda: daemon.status()["bot"]["failures"])
+    (failure,) = daemon.status()["bot"]["failures"]
     assert (failure["failure_class"], failure["code"]) == ("transient", "clock-skew")
     assert f"{side} AWS's" in failure["message"]
     assert _calls_in(proxy, _LOOK_S) >= 2, "it goes on asking"
@@ -111,7 +111,7 @@ def test_the_clock_jumps_there_and_back_under_a_running_daemon(
     assert daemon.secretsctl("wait", "bot").code == 0, "max_age does not count by this clock"
 
     clock.set("+0")
-    _eventually(lambda: not daemon.status("bot")["failures"])
+    _eventually(lambda: not daemon.status()["bot"]["failures"])
     assert _calls_in(proxy, _LOOK_S) >= calls - 2
     assert _shown(daemon) == before
     aws.put("bot", {"KEY": "fake-key-2"})
@@ -158,12 +158,12 @@ def test_a_restart_while_the_clock_is_wrong_keeps_what_is_published(
     clock.set(jump)
     daemon.stop()
     daemon.start()
-    _eventually(lambda: daemon.status("bot")["failures"])
+    _eventually(lambda: daemon.status()["bot"]["failures"])
     assert _shown(daemon) == before
     assert daemon.secretsctl("wait", "bot").code == 0
     _is_sane(daemon)
     clock.set("+0")
-    _eventually(lambda: not daemon.status("bot")["failures"])
+    _eventually(lambda: not daemon.status()["bot"]["failures"])
     assert _shown(daemon) == before
 
 
@@ -185,7 +185,7 @@ def _is_sane(daemon: ForegroundDaemon) -> None:
         said = daemon.secretsctl(*command.split())
         assert said.code in (0, 69, 75), said.text
         assert "Traceback" not in said.text
-    assert min(_numbers(daemon.status("bot"))) >= 0
+    assert min(_numbers(daemon.status()["bot"])) >= 0
     # By its frames: libfaketime makes an occasional sleep of watchdog's fail, which no jump of a clock does.
     assert not re.search(r'File "[^"]*/secretsd/\w', daemon.log.read_text())
 

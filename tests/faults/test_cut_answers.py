@@ -77,8 +77,9 @@ async def _at_each_byte(kind: Kind, form: type[Cut | CutWhole], config: Config) 
         for at in range(0, length, EVERY):
             kind.proxy.forget_calls()
             kind.proxy.set(form(at), times=1, only=operation)
-            found = await _made(rounds, config)
-            assert kind.proxy.counts[operation] >= 1
+            # On a busy machine a worker may come to its end before it has asked at all.
+            while not kind.proxy.counts[operation]:
+                found = await _made(rounds, config)
             if isinstance(found, Candidate):
                 assert found.digest == good.digest, at
             else:

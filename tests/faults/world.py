@@ -22,10 +22,11 @@ _NOWHERE = "https://secrets.nowhere.invalid"
 
 
 class World:
-    """The daemon, and all kinds of sources by column."""
+    """The daemon, and all kinds of sources by column. `number` is that of the last rotation."""
 
     def __init__(self, folder: Path, kinds: dict[Column, Kind], authority: Authority) -> None:
         self.kinds = kinds
+        self.number = -1
         environment = {
             **FAKE_CREDENTIALS,
             "AWS_CA_BUNDLE": str(authority.ca_file),
@@ -55,16 +56,23 @@ class World:
             kind.proxy.clear()
         self.daemon.configure(self._configuration(frozenset()))
 
-    def rotate(self, number: int) -> None:
+    def begin_anew(self) -> None:
+        """All is well, and the daemon knows nothing of what was before."""
+        self.mend()
+        self.daemon.stop()
+        self.daemon.start()
+
+    def rotate(self) -> None:
         # moto dates versions in whole seconds, and newer is what has a later date.
         time.sleep(math.ceil(time.time()) - time.time())
+        self.number += 1
         for kind in self.kinds.values():
-            kind.rotate(number)
+            kind.rotate(self.number)
 
     def shows(self, column: Column) -> int:
         """The number of the rotation that is published. Raises: AssertionError where it is none, or torn."""
         kind, text = self.kinds[column], self.daemon.published(column.value)
-        for number in range(4):
+        for number in range(self.number + 1):
             if text == "".join(f"{part.upper()}='{value(kind, number)}'\n" for part in PARTS):
                 return number
         raise AssertionError(f"{column.value}: what is published is no good bundle")
@@ -98,7 +106,7 @@ def running(
             Column.VAULT: Vault("vault", openbao, stack.enter_context(vault), authority.ca_file, token),
         }
         world = World(folder, kinds, authority)
-        world.rotate(0)
-        world.rotate(1)
+        world.rotate()
+        world.rotate()
         stack.enter_context(world.daemon)
         yield world

@@ -108,10 +108,9 @@ class ForegroundDaemon:
         )
         return Said(done.returncode, done.stdout, time.monotonic() - began)
 
-    def status(self, bundle: str) -> dict[str, Any]:
-        """The bundle's part of `status --json`."""
-        document = json.loads(self.secretsctl("status", bundle, "--json").text)
-        found: dict[str, Any] = document["bundles"][bundle]
+    def status(self) -> dict[str, dict[str, Any]]:
+        """The bundles' part of `status --json`."""
+        found: dict[str, dict[str, Any]] = json.loads(self.secretsctl("status", "--json").text)["bundles"]
         return found
 
     def published(self, bundle: str) -> str | None:
