@@ -20,7 +20,8 @@ NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "where the audit trail cannot go": (
-        "[audit.s3]\nkms_key = 'alias/k'\nbucket = 's3://trail'\nprefix = '/a'\nretention = '1h'\nbatch_size = '1G'\n"
+        "[audit.s3]\nkms_key = 'alias/k'\n"
+        "bucket = 's3://trail'\nprefix = '/a'\nretention = '1h'\nbatch_size = '1G'\n"
         "[audit.cloudwatch]\nlog_group = 'a b'\n",
         [
             "13: 'kms_key' must be the ARN of a key, not its id or an alias",
