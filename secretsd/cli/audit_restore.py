@@ -67,10 +67,10 @@ def _verdicts(
     from secretsd.shipping.verification import places_of, verify
 
     found = []
-    for (name, daemon), versions in sorted(places_of(list(objects.versions()), objects.prefix).items()):
-        if host is None or name == host:
-            kept = None if keep is None else _keeping(keep, name, daemon)
-            found.append(verify(name, daemon, versions, objects.read, time.time(), kept))
+    places = places_of(list(objects.versions(host)), objects.prefix)
+    for (name, daemon), versions in sorted(places.items()):
+        kept = None if keep is None else _keeping(keep, name, daemon)
+        found.append(verify(name, daemon, versions, objects.read, time.time(), kept))
     return found
 
 

@@ -25,9 +25,10 @@ class Bucket:
         self._bucket = bucket
         self._service = Service("s3", "s3", region, endpoint_url)
 
-    def versions(self) -> Iterator[Stored]:
-        """All versions and delete markers, as S3 lists them. Raises: FailureError."""
-        place: dict[str, object] = {"Bucket": self._bucket, "Prefix": self.prefix}
+    def versions(self, host: str | None = None) -> Iterator[Stored]:
+        """All versions and delete markers, of one host or of all, as S3 lists them. Raises: FailureError."""
+        prefix = self.prefix if host is None else f"{self.prefix}{host}/"
+        place: dict[str, object] = {"Bucket": self._bucket, "Prefix": prefix}
         while True:
             answer = _spoken(lambda: self._service.ask("list_object_versions", place))
             for each in answer.get("Versions", ()):
