@@ -24,6 +24,7 @@ from secretsd.service import Service
 
 log = logging.getLogger("secretsd")
 
+_STATUS_PAUSE_S = 0.5
 DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 
@@ -96,6 +97,8 @@ async def _become_ready(conductor: Conductor, service: Service) -> None:
     conductor.bundles.be_ready()
     while True:
         await conductor.changes.next()
+        # A round changes hundreds of bundles one by one, and the line is made by looking at all of them.
+        await asyncio.sleep(_STATUS_PAUSE_S)
         service.status(status_line(conductor))
 
 

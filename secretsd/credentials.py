@@ -25,9 +25,12 @@ class UnreadableError(SecretsdError):
         self.code = code
 
 
-def read_credential(place: str, *, longest_bytes: int) -> bytes:
-    """The bytes at `place`, at most `longest_bytes`. Raises: UnreadableError."""
-    with opened_credential(place) as descriptor:
+def read_credential(place: str, *, longest_bytes: int, may_be_shared: bool = False) -> bytes:
+    """The bytes at `place`, at most `longest_bytes`. Raises: UnreadableError.
+
+    With `may_be_shared` others than its owner may read a "file:", too: a token that an agent writes for us.
+    """
+    with opened_credential(place, may_be_shared=may_be_shared) as descriptor:
         content = _first_bytes(descriptor, longest_bytes + 1)
     if len(content) > longest_bytes:
         raise UnreadableError("too-long", f"is longer than {longest_bytes} bytes")
@@ -35,9 +38,11 @@ def read_credential(place: str, *, longest_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def opened_credential(place: str) -> Iterator[int]:
+def opened_credential(place: str, *, may_be_shared: bool = False) -> Iterator[int]:
     """A descriptor of the file at `place`, which is one, and whose owner alone may read it where it is a
-    "file:". For who wants to know whether it is there, and not what it holds. Raises: UnreadableError.
+    "file:" and is not `may_be_shared`. For who wants to know whether it is there, and not what it holds.
+
+    Raises: UnreadableError.
     """
     kind, _, rest = place.partition(":")
     directory = os.environ.get("CREDENTIALS_DIRECTORY", "") if kind == "credential" else "/"
@@ -53,7 +58,7 @@ def opened_credential(place: str) -> Iterator[int]:
         if not stat.S_ISREG(mode):
             raise UnreadableError("no-file", "is no file")
         # systemd gives credentials to their service by an ACL, which shows in the group's bits.
-        if kind != "credential" and mode & 0o077:
+        if kind != "credential" and mode & 0o077 and not may_be_shared:
             raise UnreadableError("open-mode", "may be read by others than its owner")
         yield descriptor
     finally:

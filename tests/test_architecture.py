@@ -14,18 +14,39 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up; a module may import from its own floor and from those below it.
 FLOORS = (
-    ("", "errors", "model", "timespan", "credentials", "signing", "signing.model", "signing.errors"),
+    (
+        "",
+        "errors",
+        "model",
+        "timespan",
+        "moments",
+        "credentials",
+        "signing",
+        "signing.model",
+        "signing.errors",
+    ),
     ("config",),
     (
-        *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-        *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
-        *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
-        *("refresh.call_days", "control.prices", "control.cost"),
-        *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.hints"),
+        *(
+            "refresh.plan",
+            "refresh.worker.validate",
+            "refresh.schedule",
+            "refresh.source_book.identity",
+            "refresh.formats",
+        ),
+        *("refresh.hold", "refresh.units.gates", "refresh.worker.survey", "refresh.secret_object"),
+        *(
+            "refresh.source_book.breaker",
+            "refresh.source_book.regions",
+            "refresh.source_book.floors",
+            "refresh.source_book.endpoints",
+        ),
+        *("refresh.source_book.call_days", "control.prices", "control.cost"),
+        *("refresh.secret_ids", "push", "push.messages", "push.events", "refresh.push.hints"),
         "push.templates",
         *("refresh.sealed", "refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice"),
         "refresh.sealed.refusals",
-        *("refresh.push_state", "control.access", "control.requests", "observe.telling"),
+        *("refresh.push.state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain"),
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -33,35 +54,47 @@ FLOORS = (
     ),
     (
         *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
-        *("refresh.messages", "refresh.tree", "refresh.publish", "refresh.published", "refresh.journal"),
-        *("refresh.memory", "refresh.sources", "refresh.generations", "refresh.drift", "refresh.watch"),
+        *(
+            "refresh.messages",
+            "refresh.files.tree",
+            "refresh.files.publish",
+            "refresh.files.published",
+            "refresh.journal",
+        ),
+        *(
+            "refresh.files.memory",
+            "refresh.sources",
+            "refresh.files.generations",
+            "refresh.files.drift",
+            "refresh.files.watch",
+        ),
         *(
             "refresh.sealed.store",
             "refresh.sealed.key",
             "refresh.sealed.copies",
             "refresh.sealed.counter",
             "refresh.sealed.ledger",
-            "refresh.takeover",
+            "refresh.files.takeover",
         ),
-        "refresh.rendering",
+        "refresh.worker.rendering",
         *("audit.log", "audit.writer", "audit.file", "signing.pkcs11", "signing.peer", "signing.resolve"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
-    ("refresh.worker", "refresh.examine", "push.failures", "push.queue", "push.listener"),
+    ("refresh.worker.worker", "refresh.worker.examine", "push.failures", "push.queue", "push.listener"),
     ("shipping",),
     (
         "refresh.examination",
-        *("refresh.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
-        *("refresh.source_book", "refresh.call_book", "refresh.confirmations"),
-        *("refresh.child", "refresh.listeners", "refresh.pushes"),
+        *("refresh.worker.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
+        *("refresh.source_book.book", "refresh.source_book.call_book", "refresh.files.confirmations"),
+        *("refresh.child", "refresh.push.listeners", "refresh.push.pushes"),
         *(
             "refresh.notebook",
-            "refresh.attempt",
-            "refresh.delivery",
-            "refresh.starts",
-            "refresh.restores",
-            "refresh.sealing",
-            "refresh.unsealing",
+            "refresh.units.attempt",
+            "refresh.units.delivery",
+            "refresh.units.starts",
+            "refresh.files.restores",
+            "refresh.sealed.sealing",
+            "refresh.sealed.unsealing",
             "refresh.bundles",
         ),
         *("refresh.overrule", "refresh.conductor"),
@@ -92,6 +125,7 @@ PURE = (
         "errors",
         "model",
         "timespan",
+        "moments",
         "signing.model",
         "signing.errors",
         "signing.frame",
@@ -126,16 +160,27 @@ PURE = (
         "config.windows",
         "config.on_change",
     ),
-    *("refresh.plan", "refresh.validate", "refresh.schedule", "refresh.identity", "refresh.formats"),
-    *("refresh.hold", "refresh.gates", "refresh.survey", "refresh.secret_object"),
+    *(
+        "refresh.plan",
+        "refresh.worker.validate",
+        "refresh.schedule",
+        "refresh.source_book.identity",
+        "refresh.formats",
+    ),
+    *("refresh.hold", "refresh.units.gates", "refresh.worker.survey", "refresh.secret_object"),
     *("refresh.sources.faults", "refresh.sources.vault.errors", "refresh.sources.vault.answers"),
     "refresh.sources.vault.texts",
-    *("refresh.breaker", "refresh.regions", "refresh.floors", "refresh.endpoints"),
+    *(
+        "refresh.source_book.breaker",
+        "refresh.source_book.regions",
+        "refresh.source_book.floors",
+        "refresh.source_book.endpoints",
+    ),
     *("push.messages", "push.events", "push.templates"),
-    *("refresh.secret_ids", "refresh.hints", "refresh.push_state"),
+    *("refresh.secret_ids", "refresh.push.hints", "refresh.push.state"),
     *("refresh.sealed.header", "refresh.sealed.box", "refresh.sealed.choice", "refresh.sealed.refusals"),
     *("control.access", "control.requests", "control.check", "control.source_checks"),
-    *("refresh.call_days", "control.prices", "control.cost"),
+    *("refresh.source_book.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
     *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.texts"),
     *("shipping.batches", "shipping.verification", "shipping.interface", "shipping.templates"),
@@ -268,6 +313,22 @@ def test_a_process_loads_only_what_it_is_for(module: str, unwanted: set[str]) ->
         [sys.executable, *isolation, "-c", code], check=True, stdout=subprocess.PIPE, text=True
     )
     assert not unwanted & set(done.stdout.split())
+
+
+# Where values are: of these a process that lives on loads nothing.
+_ONLY_FOR_WORKERS = (
+    *("refresh.worker.worker", "refresh.sources", "refresh.formats"),
+    *("refresh.sealed.box", "refresh.sealed.copies", "refresh.sealed.key", "refresh.sealed.ledger"),
+)
+
+
+@pytest.mark.parametrize(("module", "is_worker"), [("__main__", False), ("refresh.worker.zygote", True)])
+def test_only_a_worker_loads_what_handles_values(module: str, is_worker: bool) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import secretsd.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    names = {name.removeprefix("secretsd.") for name in done.stdout.split()}
+    found = {name for name in names if f"{name}.".startswith(tuple(f"{each}." for each in _ONLY_FOR_WORKERS))}
+    assert bool(found) == is_worker, found
 
 
 def test_files_stay_small() -> None:

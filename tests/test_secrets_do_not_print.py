@@ -20,12 +20,13 @@ import pytest
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import Failure, FailureError
 from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
-from secretsd.refresh import messages, worker
+from secretsd.refresh import messages
+from secretsd.refresh.files.publish import Owner, RenderedFile, content_digest, publish
 from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.messages import IdentityResolved, Job, SourceJob
-from secretsd.refresh.publish import Owner, RenderedFile, content_digest, publish
-from secretsd.refresh.validate import Variables, validate
+from secretsd.refresh.worker import worker
+from secretsd.refresh.worker.validate import Variables, validate
 from tests.marker import MARKER, everything_logged, shows
 from tests.refresh.fakes import bundle, candidate
 

@@ -21,6 +21,7 @@ _CONNECT_PAUSE_S = 0.05
 _ANSWER_GRACE_S = 5.0  # the daemon keeps the time; this is for a daemon that does not answer at all
 _MAX_ANSWER_BYTES = 65_536
 _LONGEST_S = 24 * 3600.0  # as in the daemon
+_CLOCK_SLACK_S = 300.0  # as of sealed copies, whose time is of another boot's clock
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 _LONGEST_NAME = 64
 
@@ -96,9 +97,14 @@ def _is_too_old(runtime_dir: str, bundle: str, max_age: str | None) -> bool | No
     try:
         with open(os.path.join(runtime_dir, ".confirmed", bundle), encoding="ascii") as file:
             limit, confirmed, _ = file.read(128).split(" ", 2)
+        now = time.monotonic()
+        age_s = now - float(confirmed)
+        # Not "is it older": of a time that is none, or that this boot has not come to, nothing is younger.
+        if not age_s >= -_CLOCK_SLACK_S:
+            return True
         if max_age is not None:
-            return time.monotonic() - float(confirmed) > parse_timespan(max_age)
-        return limit != "-" and time.monotonic() > float(limit)
+            return not age_s <= parse_timespan(max_age)
+        return limit != "-" and not now <= float(limit)
     except (OSError, ValueError):
         return None if max_age is not None else False
 

@@ -14,7 +14,7 @@ from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify.units import SYSTEMCTL
-from secretsd.refresh.memory import memory_kind
+from secretsd.refresh.files.memory import memory_kind
 
 USER = "secretsd"
 

@@ -10,7 +10,12 @@ from secretsd.config.names import is_dangerous
 from secretsd.config.problems import Problem, did_you_mean
 from secretsd.config.rules import broken_rule
 from secretsd.config.signer_relations import signer_related
-from secretsd.config.source_rules import hidden_directories, unfit_for_their_source, unfit_regions
+from secretsd.config.source_rules import (
+    hidden_directories,
+    unfit_for_their_source,
+    unfit_mounts,
+    unfit_regions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +57,7 @@ def related(
         yield from hidden_directories(config)
     if ("sources",) not in touched:
         yield from unfit_regions(config.sources)
+        yield from unfit_mounts(config.sources)
     if ("signer",) not in touched:
         yield from signer_related(config)
     for name, bundle in config.bundles.items():

@@ -123,6 +123,20 @@ def unfit_regions(sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:
             )
 
 
+def unfit_mounts(sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:
+    """Mounts with a slash too many: the server redirects, as a standby redirects everything."""
+    for name, source in sources.items():
+        if not isinstance(source, VaultSource):
+            continue
+        mounts = {("mount",): source.mount, ("login", "mount"): getattr(source.login, "mount", "token")}
+        for key, mount in mounts.items():
+            if not is_path_below(mount):
+                yield Problem(
+                    ("sources", name, *key),
+                    '\'mount\' must be a path without "/" at its ends, such as "secret" or "a/secret"',
+                )
+
+
 def is_path_below(path: str) -> bool:
     """Whether `path` is relative and leads down only, whatever stands in its directories."""
     return "\0" not in path and not {"", ".", ".."} & set(path.split("/"))

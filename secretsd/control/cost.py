@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from secretsd.config.models import Config
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.control import prices
-from secretsd.refresh.call_days import KEPT_DAYS, Days, Tally, of_day, of_last
+from secretsd.refresh.source_book.call_days import KEPT_DAYS, Days, Tally, of_day, of_last
 
 _AVERAGED_DAYS = 7
 _LEAST_SEEN_S = 3600.0  # a start asks at once: over less than this its calls would count for too much

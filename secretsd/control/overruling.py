@@ -14,8 +14,9 @@ from secretsd.control.requests import Request, number, seconds, text
 from secretsd.control.settling import loaded, settled
 from secretsd.errors import ExitCode, worst
 from secretsd.model import Candidate, Hold, PublishRecord, Rejected, SecretVersion
-from secretsd.refresh import drift, overrule, published
+from secretsd.refresh import overrule
 from secretsd.refresh.conductor import Conductor
+from secretsd.refresh.files import drift, published
 from secretsd.refresh.notebook import shown_earlier
 from secretsd.refresh.state import BundleState
 

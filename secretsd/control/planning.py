@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from secretsd.control.report import describe_step
+from secretsd.moments import iso
 from secretsd.refresh.conductor import Conductor
-from secretsd.refresh.gates import Go, Reason, WaitUntil, gate
 from secretsd.refresh.plan import NotifyUnit, Step
+from secretsd.refresh.units.gates import Go, Reason, WaitUntil, gate
 
 
 def describe_plan(conductor: Conductor, steps: Iterable[Step]) -> list[dict[str, object]]:
@@ -24,8 +24,7 @@ def describe_plan(conductor: Conductor, steps: Iterable[Step]) -> list[dict[str,
 def _wait(conductor: Conductor, step: NotifyUnit) -> dict[str, object]:
     wait = _foreseen(conductor, step)
     at = wait.at if wait else None
-    until = None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return {"waits_for": str(wait.reason) if wait else None, "until": until}
+    return {"waits_for": str(wait.reason) if wait else None, "until": iso(at)}
 
 
 def _foreseen(conductor: Conductor, step: NotifyUnit) -> WaitUntil | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
 from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.errors import ExitCode, Failure
-from secretsd.refresh.push_state import PushState
+from secretsd.moments import iso
+from secretsd.refresh.push.state import PushState
 
 
 def push_document(push: PushState | None) -> dict[str, object] | None:
@@ -16,8 +16,8 @@ def push_document(push: PushState | None) -> dict[str, object] | None:
         return None
     return {
         "healthy": push.is_healthy,
-        "since": _iso(push.since),
-        "last_message_at": _iso(push.last_message_at),
+        "since": iso(push.since),
+        "last_message_at": iso(push.last_message_at),
         "hints": push.hints,
         "ignored": push.ignored,
         "malformed": push.malformed,
@@ -47,7 +47,7 @@ def push_check(source: str, push: PushState) -> Check:
             return warn(check, "the listener has only just begun", "look again in a minute")
         fix = "check the network path to SQS; journalctl -u secretsd -n 50"
         return fail(check, "the queue has not answered for a minute", fix, ExitCode.UNAVAILABLE)
-    last = f", the last message came {_iso(push.last_message_at)}" if push.last_message_at else ""
+    last = f", the last message came {iso(push.last_message_at)}" if push.last_message_at else ""
     return ok(check, f"the queue answers, messages may be received and deleted{last}")
 
 
@@ -60,7 +60,3 @@ def _failure(failure: Failure | None) -> dict[str, object] | None:
         "message": failure.message,
         "advice": failure.advice,
     }
-
-
-def _iso(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None

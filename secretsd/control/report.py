@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import secretsd
 from secretsd import logs
@@ -18,6 +17,7 @@ from secretsd.control.push_report import push_warnings
 from secretsd.control.source_report import source_documents
 from secretsd.errors import ExitCode, Failure, worst
 from secretsd.model import Hold, SecretRef, SecretVersion, Showing, Survey, SurveyedVariable
+from secretsd.moments import iso
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import Step, must_load
 from secretsd.refresh.state import BundleState, Delivery
@@ -58,8 +58,8 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
     return {
         "state": state_word(conductor, name),
         "generation": record.generation if record else None,
-        "published_at": _iso(record.published_at) if record else None,
-        "confirmed_at": _iso(state.confirmed_at),
+        "published_at": iso(record.published_at) if record else None,
+        "confirmed_at": iso(state.confirmed_at),
         "max_age_s": bundle.max_age_s,
         "too_old": is_too_old(bundle, state),
         "next_refresh_s": round(max(0.0, conductor.due_at(name) - time.monotonic()), 1),
@@ -68,12 +68,12 @@ def bundle_document(conductor: Conductor, name: str) -> dict[str, object]:
         "defaults": list(record.defaults) if record else [],
         "ignored_keys": {secret: list(keys) for secret, keys in state.ignored.items()},
         "secrets": [_version(version, conductor.config) for version in state.versions],
-        "failing_since": _iso(state.failing_since),
+        "failing_since": iso(state.failing_since),
         "failures": [failure_document(failure) for failure in state.failures],
         "hold": hold_document(state),
         "drift": {
             "count": state.drift.count,
-            "last_at": _iso(state.drift.last_at),
+            "last_at": iso(state.drift.last_at),
             "last": list(state.drift.last),
             "repaired": not state.drift.is_open,
         },
@@ -101,8 +101,8 @@ def sealed_document(state: BundleState, bundle: Bundle, *, has_counter: bool) ->
         confirmed_at, until = state.unsealed.confirmed_at, state.unsealed.until
     return {
         "in_use": state.unsealed is not None,
-        "confirmed_at": _iso(confirmed_at),
-        "until": _iso(until),
+        "confirmed_at": iso(confirmed_at),
+        "until": iso(until),
         "problem": state.sealed_problem.message if state.sealed_problem else "",
         "has_counter": has_counter,
     }
@@ -120,7 +120,7 @@ def _version(version: SecretVersion, config: Config) -> dict[str, object]:
         "id": version.ref.id,
         "stage": stage_of(version.ref, config),
         "version_id": version.version_id,
-        "created_at": _iso(version.created_at),
+        "created_at": iso(version.created_at),
     }
 
 
@@ -131,7 +131,7 @@ def hold_document(state: BundleState) -> dict[str, object] | None:
         return None
     return {
         "kind": hold.kind,
-        "since": _iso(hold.since),
+        "since": iso(hold.since),
         "by": hold.by,
         "reason": hold.reason,
         "generation": state.record.generation if state.record else None,
@@ -150,7 +150,7 @@ def showing_document(showing: Showing, state: str, config: Config) -> dict[str, 
     """A line of the history; `state` is "published", "kept" (a rollback can show it again) or "gone"."""
     return {
         "generation": showing.generation,
-        "published_at": _iso(showing.published_at),
+        "published_at": iso(showing.published_at),
         "reason": showing.reason,
         "copy_of": showing.copy_of,
         "by": showing.by or None,
@@ -204,7 +204,7 @@ def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
         "action": entry.action,
         "state": word,
         "loaded_generation": loaded or None,
-        "until": _iso(wait.at) if wait else None,
+        "until": iso(wait.at) if wait else None,
         "overdue": delivery.is_overdue,
         "message": delivery.report.message if delivery.report and current else "",
         "advice": delivery.report.advice if delivery.report and current else "",
@@ -213,10 +213,6 @@ def _unit(entry: OnChange, state: BundleState) -> dict[str, object]:
 
 def failure_document(failure: Failure) -> dict[str, object]:
     return {**asdict(failure), "failure_class": failure.failure_class.value}
-
-
-def _iso(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
 
 
 def shortfall(conductor: Conductor, name: str, target: int) -> tuple[ExitCode, list[str]] | None:
@@ -274,7 +270,7 @@ def status_line(conductor: Conductor) -> str:
     parts = [f"{published} of {len(words)} bundles published"]
     for name, bundle in config.bundles.items():
         if unsealed := states[name].unsealed:
-            confirmed = _iso(unsealed.confirmed_at)
+            confirmed = iso(unsealed.confirmed_at)
             parts.append(f"{name}: from its sealed copy, which its source confirmed last at {confirmed}")
         elif states[name].failures:
             kept = "keeping the last good generation" if states[name].record else "nothing published"

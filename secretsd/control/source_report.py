@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from secretsd.config.models import Config
 from secretsd.control.push_report import push_document
 from secretsd.model import Stop
-from secretsd.refresh.breaker import Breaker
-from secretsd.refresh.endpoints import stops
-from secretsd.refresh.push_state import PushState
-from secretsd.refresh.source_book import SourceBook
+from secretsd.moments import iso
+from secretsd.refresh.push.state import PushState
+from secretsd.refresh.source_book.book import SourceBook
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.endpoints import stops
 
 
 def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:
@@ -32,7 +32,7 @@ def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:
         "type": config.sources[name].type,
         "region": first.region if first else None,
         "home_region": ways[0].region if ways else None,
-        "away_since": _iso(known.use.since) if is_away else None,
+        "away_since": iso(known.use.since) if is_away else None,
         "clock_skew_s": round(known.skew_s, 1) if known.skew_s is not None else None,
         "endpoints": [_endpoint(stop, book.breakers.get(stop.endpoint), retries) for stop in ways],
     }
@@ -47,12 +47,8 @@ def _endpoint(stop: Stop, breaker: Breaker | None, retries: bool) -> dict[str, o
         "endpoint": stop.endpoint,
         "region": stop.region,
         "state": state,
-        "since": _iso(breaker.since),
+        "since": iso(breaker.since),
         "code": breaker.code or None,
         "failures": breaker.failures,
         "retry_s": round(max(0.0, breaker.retry_at - time.monotonic()), 1) if retries else None,
     }
-
-
-def _iso(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None

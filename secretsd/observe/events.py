@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
+from secretsd.moments import iso
 from secretsd.observe.conditions import AGE, FILES, QUIET_S
 from secretsd.observe.telling import REFRESH, Event, Trouble
 from secretsd.refresh.state import BundleState
@@ -30,13 +30,13 @@ def document(event: Event, states: Mapping[str, BundleState], *, host: str, now:
             "code": condition.code,
             "message": condition.message + others,
             "advice": condition.advice,
-            "since": _iso(condition.since),
+            "since": iso(condition.since),
         }
     was = event.was
     return common | {
         "generation": state.record.generation if state and state.record else None,
         "message": f"{_over(trouble, state)}; it was {was.event}: {was.message}{others}" if was else "",
-        "since": _iso(was.since) if was else None,
+        "since": iso(was.since) if was else None,
         "was": was.event if was else None,
     }
 
@@ -56,7 +56,7 @@ def _common(event: str, bundle: str | None, *, host: str, now: float) -> dict[st
     return {
         "schema": SCHEMA,
         "event": event,
-        "time": _iso(now),
+        "time": iso(now),
         "host": host,
         "bundle": bundle,
         "unit": None,
@@ -97,7 +97,3 @@ def _over(trouble: Trouble, state: BundleState | None) -> str:
     if state.record is not None and state.entry.loaded.get(what, 0) >= state.record.generation:
         return f"{what} has loaded generation {state.record.generation} of {name}"
     return f"{what} need not load {name} any more"
-
-
-def _iso(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None

@@ -6,15 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from secretsd.errors import Failure, FailureClass
-from secretsd.refresh.sources.aws.errors import (
-    BAD_ENDPOINT,
-    DENIED,
-    EXPIRED,
-    THROTTLED,
-    UNDECRYPTABLE,
-    fault_of_exception,
-)
-from secretsd.refresh.sources.faults import Fault, Scope
+from secretsd.refresh.sources.aws.errors import EXPIRED, UNDECRYPTABLE, fault_of_exception
+from secretsd.refresh.sources.faults import BAD_ENDPOINT, DENIED, THROTTLED, Fault, Scope
 
 QUEUE_MISSING = Fault("queue-missing", FailureClass.REFUSAL, Scope.SOURCE)
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from secretsd.push.failures import failure, fault_of
 from secretsd.push.messages import MOST_MESSAGES
-from secretsd.refresh.sources.aws.errors import INCOMPLETE, NO_ANSWER, NO_REGION
+from secretsd.refresh.sources.aws.errors import NO_REGION
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import Timeouts, client_config, new_session
-from secretsd.refresh.sources.faults import CallFailedError, Fault
+from secretsd.refresh.sources.faults import INCOMPLETE, NO_ANSWER, CallFailedError, Fault
 
 if TYPE_CHECKING:
     from botocore.session import Session

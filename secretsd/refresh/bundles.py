@@ -14,10 +14,11 @@ from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
-from secretsd.refresh import drift, published
-from secretsd.refresh.confirmations import Confirmations
-from secretsd.refresh.delivery import Deliveries
-from secretsd.refresh.floors import floors, highest
+from secretsd.refresh.files import drift, published
+from secretsd.refresh.files.confirmations import Confirmations
+from secretsd.refresh.files.publish import io_failure
+from secretsd.refresh.files.restores import Restores
+from secretsd.refresh.files.takeover import as_noted, not_before_now
 from secretsd.refresh.hold import after_reboot, holds_any, of_a_pinned_version, pinned
 from secretsd.refresh.messages import Verdict
 from secretsd.refresh.notebook import Notebook
@@ -34,16 +35,15 @@ from secretsd.refresh.plan import (
     ends_hold,
     plan,
 )
-from secretsd.refresh.publish import io_failure
-from secretsd.refresh.restores import Restores
 from secretsd.refresh.rounds import Result
 from secretsd.refresh.schedule import next_due
-from secretsd.refresh.sealing import Sealing
-from secretsd.refresh.source_book import SourceBook
-from secretsd.refresh.starts import Starts
+from secretsd.refresh.sealed.sealing import Sealing
+from secretsd.refresh.sealed.unsealing import Unsealing
+from secretsd.refresh.source_book.book import SourceBook
+from secretsd.refresh.source_book.floors import floors, highest
 from secretsd.refresh.state import BundleState, Changes, Intent
-from secretsd.refresh.takeover import as_noted, not_before_now
-from secretsd.refresh.unsealing import Unsealing
+from secretsd.refresh.units.delivery import Deliveries
+from secretsd.refresh.units.starts import Starts
 
 log = logging.getLogger(__name__)
 

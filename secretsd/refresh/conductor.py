@@ -17,18 +17,18 @@ from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
 from secretsd.model import Candidate, Rejected, Survey
 from secretsd.observe.alerts import Alerts
-from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.examination import Findings
-from secretsd.refresh.memory import MemoryKind, memory_kind
+from secretsd.refresh.files import published
+from secretsd.refresh.files.memory import MemoryKind, memory_kind
+from secretsd.refresh.files.watch import Watch
 from secretsd.refresh.plan import Anew, Step, plan
-from secretsd.refresh.pushes import Pushes
+from secretsd.refresh.push.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.schedule import goes_along, portion
-from secretsd.refresh.source_book import Terms
+from secretsd.refresh.source_book.book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
-from secretsd.refresh.watch import Watch
 from secretsd.refresh.workers import Workers
 
 log = logging.getLogger(__name__)

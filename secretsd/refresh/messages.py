@@ -2,7 +2,8 @@
 
 The job goes to the worker as a pickle, since it comes from its own parent. Everything that comes back is a
 line of JSON that is checked: a worker has read what the network sent, and is not trusted with a pickle.
-Role credentials are the one secret that travels, since the conductor keeps them by design.
+What a source knows us by, a role's credentials or the token of a login, is the one secret that travels: the
+conductor keeps it by design.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from secretsd.model import (
     SourceView,
     Survey,
 )
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.plan import RestoreBundle, UnsealBundle
+from secretsd.refresh.source_book.endpoints import stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Job:
     bundles: dict[str, Bundle]
     restores: dict[str, RestoreBundle]  # bundles to be shown again from the daemon's own copies
     foreground: bool  # files stay with the user who runs the daemon
-    seal: SealPlace | None = None  # None where no bundle is to be sealed
+    seal: SealPlace | None = None  # None where this host has no key for sealed copies
     # Bundles to be published from their sealed copies; none of them is fetched.
     unseals: Mapping[str, UnsealBundle] = field(default_factory=dict)
     survey: bool = False  # only say what kinds of values there are: nothing is validated or published

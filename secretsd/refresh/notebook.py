@@ -12,10 +12,10 @@ from pathlib import Path
 from secretsd.errors import LocalIOError
 from secretsd.model import Hold, PublishRecord, Showing
 from secretsd.refresh import journal
-from secretsd.refresh.gates import recent
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import carry
 from secretsd.refresh.state import BundleState
+from secretsd.refresh.units.gates import recent
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from secretsd.errors import TryAgainError
 from secretsd.model import Hold, PublishRecord
-from secretsd.refresh import published
 from secretsd.refresh.bundles import Bundles
+from secretsd.refresh.files import published
 from secretsd.refresh.hold import new_hold, new_rollback, rollback_target
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
-from secretsd.refresh.source_book import SourceBook, Terms
+from secretsd.refresh.source_book.book import SourceBook, Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ _FIRST_RETRY_S = 5.0
 _SHORTEST_RETRY_S = 1.0
 # Of one round, whose worker has 7 s to fetch and to publish: 20 batches of AWS, and on a busy host 30 ms for
 # each bundle whose intent is journaled before it is shown.
-MOST_SECRETS, MOST_BUNDLES = 400, 50
+MOST_SECRETS, MOST_BUNDLES = 400, 100
 _SOON_AGAIN = frozenset({FailureClass.TRANSIENT, FailureClass.IDENTITY, FailureClass.IO})
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from secretsd.errors import Failure
 from secretsd.model import Candidate, PublishRecord, Rejected, SecretVersion, UnitReport, Unsealed
-from secretsd.refresh.gates import WaitUntil
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.plan import Observed
 from secretsd.refresh.sealed.choice import Copies
+from secretsd.refresh.units.gates import WaitUntil
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from secretsd.errors import Failure
 from secretsd.model import Rejected, Survey
 from secretsd.refresh import messages
 from secretsd.refresh.rounds import OVERDUE, WORKER_DEADLINE_S, Rounds, local_failure
-from secretsd.refresh.source_book import Terms
+from secretsd.refresh.source_book.book import Terms
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError
 
 log = logging.getLogger(__name__)

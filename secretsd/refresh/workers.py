@@ -129,7 +129,7 @@ class Workers:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         try:
-            self._process = await child.start("refresh.zygote", theirs, ",".join(sorted(self._kinds)))
+            self._process = await child.start("refresh.worker.zygote", theirs, ",".join(sorted(self._kinds)))
         finally:
             theirs.close()
         self._control, self._warm = ours, self._kinds

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from secretsd.refresh import tree
-from secretsd.refresh.generations import EARLIER_CONTENTS
+from secretsd.refresh.files import tree
+from secretsd.refresh.files.generations import EARLIER_CONTENTS
 from tests.bench import daemon_user
 from tests.bench.daemon_user import GID, UID
 

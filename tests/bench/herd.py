@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from secretsd.errors import Failure, FailureClass
-from secretsd.refresh.breaker import Breaker
 from secretsd.refresh.schedule import next_due
+from secretsd.refresh.source_book.breaker import Breaker
 from tests.bench.figures import Figure, table
 
 HOSTS = 1000

@@ -17,7 +17,7 @@ from tests.system.machine import Machine, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("secretsd.service", "secretsd-notify.service")
-_ZYGOTE = "secretsd.refresh.zygote"
+_ZYGOTE = "secretsd.refresh.worker.zygote"
 _ZYGOTE_ENDS_S = 75.0
 
 

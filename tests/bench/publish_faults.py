@@ -21,7 +21,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from secretsd.refresh import published
+from secretsd.refresh.files import published
 from tests.bench import bundle_checks as checks
 from tests.bench import daemon_user, injection
 from tests.bench import publish_subject as subject

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from secretsd.errors import FailureError
 from secretsd.model import CURRENT_STAGE, Candidate, SecretRef, SecretVersion
-from secretsd.refresh import drift, published
-from secretsd.refresh.memory import memory_kind
-from secretsd.refresh.publish import Owner, RenderedFile, publish
+from secretsd.refresh.files import drift, published
+from secretsd.refresh.files.memory import memory_kind
+from secretsd.refresh.files.publish import Owner, RenderedFile, publish
 from tests.bench import bundle_checks as checks
 from tests.bench import daemon_user
 from tests.bench.injection import InjectionError, Subject

@@ -137,6 +137,11 @@ def test_a_daemon_that_is_down_keeps_no_bot_down_that_takes_stale_files(
         (None, -7200, {"max_age": "1h"}, 75, "bot is too old"),
         (None, -7200, {"max_age": "3h"}, 0, "bot is used as it was published"),
         (-1, -7200, {"max_age": "3h"}, 0, "bot is used as it was published"),
+        (None, 7200, {"max_age": "1h"}, 75, "bot is too old"),
+        (60, float("nan"), {}, 75, "bot is too old"),
+        (float("nan"), -1, {}, 75, "bot is too old"),
+        (float("inf"), float("inf"), {"max_age": "1h"}, 75, "bot is too old"),
+        (None, float("-inf"), {"max_age": "1h"}, 75, "bot is too old"),
     ],
 )
 def test_a_daemon_that_is_down_has_left_word_of_how_old_its_files_are(

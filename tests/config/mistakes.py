@@ -154,6 +154,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             for n, _ in enumerate(HIDDEN)
         ],
     ),
+    "mounts of a vault with a slash too many": (
+        "[sources.b]\ntype = 'vault'\naddress = 'https://vault.example'\nmount = 'secret/'\n"
+        "login = { method = 'approle', role_id = 'r', secret_id = 'credential:c', mount = '../approle' }\n",
+        [
+            f'{line}: \'mount\' must be a path without "/" at its ends, such as "secret" or "a/secret"'
+            for line in (15, 16)
+        ],
+    ),
     "places of a vault that the service cannot see": (
         "[sources.b]\ntype = 'vault'\naddress = 'unix:///tmp/api.sock'\nca_file = '/root/ca.pem'\n"
         "login = { method = 'token', token = 'file:/home/me/token' }\n",

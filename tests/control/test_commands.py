@@ -233,6 +233,25 @@ def test_a_restart_does_not_forget_when_the_source_confirmed_what_is_published(h
     live(scenario())
 
 
+@pytest.mark.parametrize(
+    "times", ["nan 1.0", "1.0 nan", "1.0 inf", "1.0 1e300", "-inf 1.0", "inf 1.0", "1e12 1.0", "1.0 -1.0"]
+)
+def test_a_confirmation_of_no_time_or_of_another_boot_is_none_and_status_goes_on(
+    home: Home, times: str
+) -> None:
+    async def scenario() -> None:
+        async with Daemon(home):
+            pass
+        home.vault.fail("prod/bot")
+        note = home.runtime_dir / ".confirmed" / "bot"
+        note.write_text(f"- {times} {note.read_text().split()[-1]}\n")
+        async with Daemon(home) as daemon:
+            assert daemon.status()["confirmed_at"] is None
+            assert (await ask(daemon, "wait", "bot", max_age="1h")).code is ExitCode.TRY_AGAIN
+
+    live(scenario())
+
+
 def test_what_is_confirmed_is_one_content_and_no_other(home: Home) -> None:
     async def scenario() -> None:
         async with Daemon(home):

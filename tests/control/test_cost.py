@@ -11,7 +11,7 @@ import pytest
 from secretsd.config.models import Config
 from secretsd.control.cost import document
 from secretsd.control.prices import calls_usd
-from secretsd.refresh.call_days import Days, Tally
+from secretsd.refresh.source_book.call_days import Days, Tally
 from tests.control.asking import Served
 from tests.refresh.daemon import Home, live
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secretsd.control.push_report import push_check, push_document, push_warnings
 from secretsd.errors import ExitCode, Failure, FailureClass
-from secretsd.refresh.push_state import PushState
+from secretsd.refresh.push.state import PushState
 
 DENIED = Failure("access-denied", FailureClass.IDENTITY, "AWS denies it", "Allow it.")
 

@@ -17,7 +17,7 @@ from secretsd.config.load import load
 from secretsd.config.models import Config
 from secretsd.errors import FailureClass
 from secretsd.model import Candidate, Rejected
-from secretsd.refresh import published
+from secretsd.refresh.files import published
 from secretsd.refresh.rounds import Rehearsal, Rounds
 from secretsd.refresh.workers import Workers
 from tests.faults.kinds import Kind, ParameterStore, SecretsManager, Vault, bundle

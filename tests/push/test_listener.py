@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
-from secretsd.refresh import listeners
-from secretsd.refresh.listeners import Listener
+from secretsd.refresh.push import listeners
+from secretsd.refresh.push.listeners import Listener
 from tests.lab.push import FakePush
 from tests.push.samples import VERSION, cloudtrail, from_sns, native
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, error, ok

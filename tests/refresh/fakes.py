@@ -32,9 +32,10 @@ from secretsd.notify.protocol import (
     decode_request,
     encode_reply,
 )
-from secretsd.refresh import published, worker
+from secretsd.refresh.files import published
 from secretsd.refresh.messages import WorkerMessage
 from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.refresh.worker import worker
 from secretsd.refresh.workers import WorkerChannel, Workers
 
 INVOCATION = "0123456789abcdef" * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secretsd.refresh.breaker import Breaker
+from secretsd.refresh.source_book.breaker import Breaker
 
 
 def failed(times: int, *, dice: float = 1.0, longest_s: float = 300.0) -> Breaker:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh.call_book import CallBook
-from secretsd.refresh.call_days import Tally, of_day
+from secretsd.refresh.source_book.call_book import CallBook
+from secretsd.refresh.source_book.call_days import Tally, of_day
 
 DAY_S = 86_400.0
 NOON = 1_795_521_600.0  # 2026-11-24 12:00 UTC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from secretsd.refresh.call_days import KEPT_DAYS, Days, Tally, counted, of_day, of_last
+from secretsd.refresh.source_book.call_days import KEPT_DAYS, Days, Tally, counted, of_day, of_last
 
 TODAY = date(2026, 11, 24)
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from secretsd.errors import ConfigError
-from secretsd.refresh import published
+from secretsd.refresh.files import published
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 
 

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from secretsd.errors import FailureClass
-from secretsd.refresh import journal, published
+from secretsd.refresh import journal
+from secretsd.refresh.files import published
 from secretsd.refresh.journal import Entry
 from tests.refresh.daemon import UNIT, Daemon, Home, live
 

@@ -10,7 +10,8 @@ import pytest
 from secretsd.model import UnitReport
 from secretsd.notify import client
 from secretsd.notify.protocol import ActRequest, ConfirmRequest
-from secretsd.refresh import delivery, journal
+from secretsd.refresh import journal
+from secretsd.refresh.units import delivery
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION, FakeHelper
 

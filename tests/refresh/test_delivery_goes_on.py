@@ -7,8 +7,9 @@ import pytest
 from secretsd.control.commands import Commands
 from secretsd.errors import ExitCode
 from secretsd.model import UnitReport
-from secretsd.refresh import delivery, journal
-from secretsd.refresh.delivery import Deliveries
+from secretsd.refresh import journal
+from secretsd.refresh.units import delivery
+from secretsd.refresh.units.delivery import Deliveries
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION
 

@@ -13,10 +13,11 @@ from secretsd.control import report
 from secretsd.control.commands import Commands
 from secretsd.errors import ExitCode
 from secretsd.model import UnitReport
-from secretsd.refresh import delivery, gates, journal
-from secretsd.refresh.gates import stagger_delay_s
+from secretsd.refresh import journal
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.state import Delivery
+from secretsd.refresh.units import delivery, gates
+from secretsd.refresh.units.gates import stagger_delay_s
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from secretsd.model import Floor, SecretRef, SecretVersion, Showing
-from secretsd.refresh.floors import floors, highest, is_below
+from secretsd.refresh.source_book.floors import floors, highest, is_below
 
 REF = SecretRef("aws", "prod/bot")
 OLD = SecretVersion(REF, "v1", 100.0)
 NEW = SecretVersion(REF, "v2", 200.0)
 
 
-def shown(*versions: SecretVersion) -> Showing:
-    return Showing(1, 0.0, "", versions)
+def shown(*versions: SecretVersion, copy_of: int | None = None) -> Showing:
+    return Showing(1, 0.0, "", versions, copy_of)
 
 
 def floor(*versions: SecretVersion, history: tuple[Showing, ...] = ()) -> Floor:
@@ -37,8 +37,18 @@ def test_what_was_shown_before_is_below_whatever_its_date_there() -> None:
 
 
 def test_a_newer_version_that_was_rolled_back_from_is_not_below() -> None:
-    back = floor(OLD, history=(shown(OLD), shown(NEW), shown(OLD)))
+    back = floor(OLD, history=(shown(OLD), shown(NEW), shown(OLD, copy_of=1)))
     assert not is_below(back, "v2", 200.0)
+
+
+def test_a_newer_version_that_the_source_has_taken_back_is_below() -> None:
+    """A replica that lags, or whose replication has failed, still has the label where it was."""
+    taken_back = (shown(OLD), shown(NEW), shown(OLD))
+    assert is_below(floor(OLD, history=taken_back), "v2", 200.0)
+    assert is_below(floor(history=taken_back), "v2", 200.0), "after a reboot, too"
+    assert not is_below(floor(OLD, history=taken_back), "v3", 300.0)
+    assert not is_below(floor(NEW, history=(*taken_back, shown(NEW))), "v2", 200.0)
+    assert not is_below(floor(NEW, history=taken_back), "v2", 200.0), "confirmed, and not shown once more"
 
 
 def test_what_has_no_date_is_not_believed() -> None:

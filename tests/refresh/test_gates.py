@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from secretsd.config.on_change import OnChange
-from secretsd.refresh.gates import HOUR_S, Go, Reason, WaitUntil, gate, look_again_s, recent, stagger_delay_s
+from secretsd.refresh.units.gates import (
+    HOUR_S,
+    Go,
+    Reason,
+    WaitUntil,
+    gate,
+    look_again_s,
+    recent,
+    stagger_delay_s,
+)
 
 UNIT = "bot.service"
 HOST = "trader-1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secretsd.refresh.generations import EARLIER_CONTENTS, to_keep
+from secretsd.refresh.files.generations import EARLIER_CONTENTS, to_keep
 
 
 def test_what_is_shown_and_the_last_contents_before_it_stay() -> None:

@@ -7,7 +7,7 @@ import pytest
 from secretsd.config.models import Bundle
 from secretsd.model import SecretRef, SecretVersion
 from secretsd.push.messages import Hint
-from secretsd.refresh.hints import Told, expected, missing
+from secretsd.refresh.push.hints import Told, expected, missing
 from tests.push.samples import ARN, NAME, VERSION
 
 OTHER = "33333333-aaaa-4bbb-8ccc-000000000003"

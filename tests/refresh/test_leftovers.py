@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import published, tree
-from secretsd.refresh.publish import Owner, RenderedFile, publish
+from secretsd.refresh.files import published, tree
+from secretsd.refresh.files.publish import Owner, RenderedFile, publish
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.fakes import candidate, prepare
 

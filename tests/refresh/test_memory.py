@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh.memory import judge, lists_swap, memory_kind
+from secretsd.refresh.files.memory import judge, lists_swap, memory_kind
 
 HEAD = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw

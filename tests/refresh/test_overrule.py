@@ -14,7 +14,8 @@ import pytest
 from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, TryAgainError
-from secretsd.refresh import journal, notebook, tree
+from secretsd.refresh import journal, notebook
+from secretsd.refresh.files import tree
 from tests.refresh.daemon import UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import failure
 

@@ -13,8 +13,8 @@ import pytest
 
 from secretsd.errors import FailureClass, FailureError
 from secretsd.model import PublishRecord
-from secretsd.refresh import drift, published, tree
-from secretsd.refresh.publish import Owner, RenderedFile, content_digest, io_failure, publish
+from secretsd.refresh.files import drift, published, tree
+from secretsd.refresh.files.publish import Owner, RenderedFile, content_digest, io_failure, publish
 from tests.refresh.fakes import candidate, prepare
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to other users")

@@ -10,8 +10,8 @@ import pytest
 
 from secretsd.errors import LocalIOError
 from secretsd.model import PublishRecord
-from secretsd.refresh import drift, published, tree
-from secretsd.refresh.publish import Owner, RenderedFile, publish
+from secretsd.refresh.files import drift, published, tree
+from secretsd.refresh.files.publish import Owner, RenderedFile, publish
 from tests.refresh.fakes import candidate, prepare
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secretsd.refresh.push_state import SPREAD_S, PushState, due_at
+from secretsd.refresh.push.state import SPREAD_S, PushState, due_at
 
 NOW = 10_000.0
 

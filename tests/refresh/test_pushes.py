@@ -9,7 +9,8 @@ import pytest
 
 from secretsd.errors import Failure, FailureClass
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
-from secretsd.refresh import push_state, pushes
+from secretsd.refresh.push import pushes
+from secretsd.refresh.push import state as push_state
 from tests.control.asking import Served
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 

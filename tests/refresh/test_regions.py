@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secretsd.model import EndpointSeen, Route, Stop
-from secretsd.refresh.regions import PROBE_PAUSE_S, PROBES_TO_RETURN, RegionInUse, after, route
+from secretsd.refresh.source_book.regions import PROBE_PAUSE_S, PROBES_TO_RETURN, RegionInUse, after, route
 
 EAST = Stop("east", "us-east-1")
 WEST = Stop("west", "us-west-2", is_primary=False)

@@ -14,7 +14,8 @@ import pytest
 from secretsd.control.commands import Commands
 from secretsd.errors import ExitCode
 from secretsd.model import UnitReport
-from secretsd.refresh import journal, tree
+from secretsd.refresh import journal
+from secretsd.refresh.files import tree
 from tests.refresh.daemon import UNIT, Daemon, Home, a_bundle, live
 
 GOOD = b"TOKEN='fake-token-1'\n"

@@ -10,7 +10,8 @@ import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh import confirmations, overrule
+from secretsd.refresh import overrule
+from secretsd.refresh.files import confirmations
 from secretsd.refresh.messages import SealPlace
 from secretsd.refresh.sealed import choice, copies
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
@@ -104,6 +105,20 @@ def test_a_restart_of_the_daemon_in_the_outage_does_not_make_the_copy_look_confi
         async with Daemon(home) as daemon:
             assert daemon.status()["sealed"]["in_use"] is True
             assert daemon.status()["confirmed_at"] == confirmed_at
+            assert daemon.generation() == 2
+
+    live(scenario())
+
+
+def test_what_lies_beside_a_bundle_s_copies_does_not_keep_it_from_starting(home: Home) -> None:
+    async def scenario() -> None:
+        await boot_in_an_outage(home)
+        every = home.state_dir / "sealed"
+        (every / "loop").symlink_to("loop")  # cannot be read, as what another user has put there
+        (every / "bot" / ("9" * 200)).write_bytes(b"")
+        (every / "bot" / "\u0663").write_bytes(b"")
+        async with Daemon(home) as daemon:
+            await unsealed(daemon)
             assert daemon.generation() == 2
 
     live(scenario())

@@ -94,6 +94,18 @@ def test_the_header_holds_no_value_and_the_length_of_a_secret_does_not_show() ->
     assert decode_header(short)[0] == header()
 
 
+@pytest.mark.parametrize(
+    "moment", [float("nan"), float("inf"), -float("inf"), 1e300, 253_402_300_800.0, -1.0]
+)
+@pytest.mark.parametrize("field", ["sealed_at", "confirmed_at"])
+def test_a_time_that_no_calendar_has_is_no_header_before_anybody_shows_it(field: str, moment: float) -> None:
+    content = seal(KEY, header(**{field: moment}), [SECRET])
+    with pytest.raises(ValueError, match="sealed copy"):
+        decode_header(content)
+    with pytest.raises(AlteredError):
+        open_sealed(KEY, content)
+
+
 def test_two_seals_of_one_content_share_no_nonce() -> None:
     assert seal(KEY, header(), [SECRET])[-64:] != seal(KEY, header(), [SECRET])[-64:]
 

@@ -9,10 +9,10 @@ import pytest
 
 from secretsd.config.models import Config
 from secretsd.model import EndpointSeen, Floor, SecretRef
-from secretsd.refresh.call_days import of_day
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.messages import SourceAsked
-from secretsd.refresh.source_book import SourceBook, Terms
+from secretsd.refresh.source_book.book import SourceBook, Terms
+from secretsd.refresh.source_book.call_days import of_day
+from secretsd.refresh.source_book.endpoints import stops
 
 TABLES: dict[str, Any] = {
     "aws": {

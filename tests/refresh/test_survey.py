@@ -18,8 +18,8 @@ from secretsd.config.load import load
 from secretsd.config.models import Bundle
 from secretsd.control.report import survey_document
 from secretsd.model import FetchedSecret, Survey
-from secretsd.refresh.survey import survey
-from secretsd.refresh.validate import Variables, validate
+from secretsd.refresh.worker.survey import survey
+from secretsd.refresh.worker.validate import Variables, validate
 from tests.marker import MARKER, shows
 from tests.refresh.fakes import bundle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret
-from secretsd.refresh.validate import Variables, validate
+from secretsd.refresh.worker.validate import Variables, validate
 from tests.refresh.fakes import bundle
 
 MARKER = "fake-MARKER-value"

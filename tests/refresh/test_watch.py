@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from watchdog.observers.api import BaseObserver
 
-from secretsd.refresh import conductor, tree, watch
-from secretsd.refresh.watch import Watch, watched_inodes
+from secretsd.refresh import conductor
+from secretsd.refresh.files import tree, watch
+from secretsd.refresh.files.watch import Watch, watched_inodes
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.test_repair import DAMAGES, GOOD, Damage, damaged
 
@@ -208,7 +209,7 @@ def test_a_limit_of_inotify_is_told_and_files_are_looked_at_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("secretsd.refresh.watch.Observer", refuse)
+    monkeypatch.setattr("secretsd.refresh.files.watch.Observer", refuse)
 
     async def scenario() -> None:
         async with home.helper(), Daemon(home) as daemon:

@@ -17,8 +17,10 @@ from secretsd.config.models import Bundle
 from secretsd.config.sources import AwsSecretsManager
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity
-from secretsd.refresh import messages, tree, worker
+from secretsd.refresh import messages
+from secretsd.refresh.files import tree
 from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
+from secretsd.refresh.worker import worker
 from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure, prepare
 
 MARKER = "fake-MARKER-token"

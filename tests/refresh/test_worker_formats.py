@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.refresh import drift, messages, published
+from secretsd.refresh import messages
+from secretsd.refresh.files import drift, published
 from secretsd.refresh.formats.registry import FORMATS
 from tests.refresh.fakes import FakeVault, bundle, prepare
 from tests.refresh.test_worker import MARKER, failures, kinds, working

@@ -197,7 +197,7 @@ def test_no_secret_stays_in_the_zygote(job: Job, aws: ScriptedAws) -> None:
             async with pool.worker() as channel:
                 assert await refreshed(channel, job, None) == ["prepared"]
         memory = await asyncio.to_thread(memory_of, zygote_of(pool))
-        assert b"secretsd.refresh.zygote" in memory, "the scan is blind"
+        assert b"secretsd.refresh.worker.zygote" in memory, "the scan is blind"
         assert MARKER.encode() not in memory
         assert MARKER.encode("utf-16-le") not in memory
         await pool.close()

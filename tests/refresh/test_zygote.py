@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pytest
 
 from secretsd import process
-from secretsd.refresh import worker, zygote
+from secretsd.refresh.worker import worker, zygote
 
 Job = Callable[[socket.socket], None]
 

@@ -12,6 +12,7 @@ from secretsd.model import SealedHeader
 
 MAGIC = b"secretsd sealed copy 1\n"
 _LENGTH_BYTES = 4
+_YEAR_10000_S = 253_402_300_800.0
 
 _header: TypeAdapter[SealedHeader] = TypeAdapter(SealedHeader)
 
@@ -32,6 +33,10 @@ def decode_header(content: bytes) -> tuple[SealedHeader, int]:
         raise ValueError("not a sealed copy of this version")
     end = begin + int.from_bytes(content[len(MAGIC) : begin])
     try:
-        return _header.validate_json(content[begin:end]), end
+        header = _header.validate_json(content[begin:end])
     except ValidationError:
         raise ValueError("no header of a sealed copy") from None
+    # Nobody has authenticated it yet, and `status` shows its times.
+    if not all(0 <= at < _YEAR_10000_S for at in (header.sealed_at, header.confirmed_at)):
+        raise ValueError("the times of a sealed copy are in no calendar")
+    return header, end

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import TypeAdapter
 
 from secretsd.model import SecretVersion
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.sealed import counter, store
 from secretsd.refresh.sealed.box import SealKey
 

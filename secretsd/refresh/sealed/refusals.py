@@ -6,10 +6,9 @@ the operator's limit, kept where it can be: a clock that is behind the copy's ow
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Hold, SealedHeader, SecretRef, Showing
+from secretsd.moments import in_words
 
 # Clocks of hosts are set back a little now and then.
 CLOCK_SLACK_S = 300.0
@@ -55,7 +54,7 @@ def misplaced(header: SealedHeader, *, name: str, generation: int, host: str) ->
 
 def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
     what = (
-        f"the sealed copy of {name} was confirmed last on {moment_in_words(header.confirmed_at)},"
+        f"the sealed copy of {name} was confirmed last on {in_words(header.confirmed_at)},"
         f" longer ago than its max_age ({max_age_s / 3600:g} h)"
     )
     way_out = f"to use it all the same raise sealed_copy.max_age, then: secretsctl reload {name}"
@@ -63,19 +62,19 @@ def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
 
 
 def clock_behind(name: str, header: SealedHeader, now: float) -> Failure:
-    latest = moment_in_words(max(header.sealed_at, header.confirmed_at))
+    latest = in_words(max(header.sealed_at, header.confirmed_at))
     what = (
-        f"this host's clock says {moment_in_words(now)}, and the sealed copy of {name} was made on"
+        f"this host's clock says {in_words(now)}, and the sealed copy of {name} was made on"
         f" {latest}: how old it is cannot be told"
     )
     return _failure("sealed-clock", what, f"set the clock (timedatectl), then: secretsctl reload {name}")
 
 
 def outdated(name: str, header: SealedHeader | None, last: Showing) -> Failure:
-    made = f" of {moment_in_words(header.sealed_at)}" if header is not None else ""
+    made = f" of {in_words(header.sealed_at)}" if header is not None else ""
     what = (
         f"the sealed copy of {name}{made} is older than what was published last,"
-        f" on {moment_in_words(last.published_at)}, which could not be sealed"
+        f" on {in_words(last.published_at)}, which could not be sealed"
     )
     return _failure("sealed-outdated", what, f"{_PUBLISHED_LATER}; keep room on the disk of state_dir")
 
@@ -133,11 +132,3 @@ def no_host(why: str) -> Failure:
 
 def _failure(code: str, message: str, advice: str, failure_class: FailureClass = FailureClass.IO) -> Failure:
     return Failure(code, failure_class, message, advice)
-
-
-def moment_in_words(moment: float) -> str:
-    """For a log or a message; `moment` is in seconds since the epoch."""
-    try:
-        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return "a day that is in no calendar"

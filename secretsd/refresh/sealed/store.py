@@ -11,12 +11,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from secretsd.model import SealedHeader
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 from secretsd.refresh.sealed.header import decode_header
 
 _DIRECTORY = "sealed"
 MODE = 0o700
+_LONGEST_NUMBER = 18
 _LONGEST_BYTES = 64 * 1024 * 1024  # more than any bundle has; what is longer is not ours
+_LONGEST_HEADER_BYTES = 1024 * 1024  # of thousands of secrets
 
 
 def path_of(state_dir: Path, bundle: str) -> Path:
@@ -68,43 +70,49 @@ def _sync(name: str, directory: int) -> None:
         os.close(descriptor)
 
 
-def read(state_dir: Path, bundle: str, generation: int) -> bytes:
-    """A copy as it lies there. Raises: OSError."""
+def read(state_dir: Path, bundle: str, generation: int, *, most_bytes: int = _LONGEST_BYTES) -> bytes:
+    """A copy as it lies there, or its first bytes. Raises: OSError."""
     with (
         tree.opened_directory(path_of(state_dir, bundle)) as copies,
         open(os.open(str(generation), _READ, dir_fd=copies), "rb") as file,
     ):
-        return file.read(_LONGEST_BYTES)
+        return file.read(most_bytes)
 
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def headers(state_dir: Path) -> dict[str, dict[int, SealedHeader | None]]:
-    """What each copy says of itself, by bundle and generation; None where that cannot be read.
+def bundles(state_dir: Path) -> list[str]:
+    """What has a directory for copies, whatever it holds. Raises: OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.listdir(state_dir / _DIRECTORY)
+    return []
+
+
+def headers(state_dir: Path, bundle: str) -> dict[int, SealedHeader | None]:
+    """What each copy of a bundle says of itself, by generation; None where that cannot be read.
 
     Raises: OSError where it cannot even be told what there is.
     """
-    with contextlib.suppress(FileNotFoundError):
-        return {bundle: _headers_of(state_dir, bundle) for bundle in os.listdir(state_dir / _DIRECTORY)}
+    with contextlib.suppress(NotADirectoryError):
+        return {number: _header(state_dir, bundle, number) for number in generations(state_dir, bundle)}
     return {}
 
 
 def generations(state_dir: Path, bundle: str) -> set[int]:
     """Of which generations there is a copy. Raises: OSError."""
     names = os.listdir(path_of(state_dir, bundle))
-    return {int(name) for name in names if name.isdecimal()}
+    return {int(name) for name in names if _is_generation(name)}
 
 
-def _headers_of(state_dir: Path, bundle: str) -> dict[int, SealedHeader | None]:
-    with contextlib.suppress(NotADirectoryError):
-        return {number: _header(state_dir, bundle, number) for number in generations(state_dir, bundle)}
-    return {}
+def _is_generation(name: str) -> bool:
+    """A longer number was never given to a generation, and would become the lowest of all later ones."""
+    return name.isascii() and name.isdecimal() and len(name) <= _LONGEST_NUMBER
 
 
 def _header(state_dir: Path, bundle: str, generation: int) -> SealedHeader | None:
     try:
-        return decode_header(read(state_dir, bundle, generation))[0]
+        return decode_header(read(state_dir, bundle, generation, most_bytes=_LONGEST_HEADER_BYTES))[0]
     except (OSError, ValueError):
         return None
 
@@ -120,5 +128,5 @@ def keep_only(state_dir: Path, bundle: str, generations: Collection[int]) -> Non
             return
         with tree.opened_directory(bundle, dir_fd=every) as copies:
             for name in os.listdir(copies):
-                if name.isdecimal() and int(name) not in generations:
+                if _is_generation(name) and int(name) not in generations:
                     os.unlink(name, dir_fd=copies)

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.errors import MISSING
 from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
 from secretsd.refresh.sources.aws.service import Service
 from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
-from secretsd.refresh.sources.faults import CallFailedError, Fault
+from secretsd.refresh.sources.faults import MISSING, CallFailedError, Fault
 
 SERVICES = pytest.mark.parametrize("service", [SECRETS_MANAGER, PARAMETER_STORE], ids=lambda s: s.client_name)
 REFS = (

@@ -10,7 +10,7 @@ import pytest
 
 from secretsd.errors import FailureClass
 from secretsd.model import CloudIdentity, FetchedSecret, Identity, VaultToken
-from secretsd.refresh.identity import needs_refresh
+from secretsd.refresh.source_book.identity import needs_refresh
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import new_session
 from secretsd.refresh.sources.faults import CallFailedError

@@ -11,8 +11,8 @@ import pytest
 from secretsd.config.sources import AwsSecretsManager as Table
 from secretsd.errors import FailureClass
 from secretsd.model import FetchedSecret, Floor, Route, SecretRef
-from secretsd.refresh.endpoints import stops
 from secretsd.refresh.messages import SourceJob
+from secretsd.refresh.source_book.endpoints import stops
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
 from tests.refresh.sources.conftest import IDENTITY, refs, soon

@@ -182,7 +182,7 @@ def test_preload_reads_no_credential_opens_no_connection_and_starts_no_thread(tm
 
 def test_the_conductors_side_imports_no_sdk() -> None:
     code = (
-        "import sys; import secretsd.refresh.identity, secretsd.refresh.sources,"
+        "import sys; import secretsd.refresh.source_book.identity, secretsd.refresh.sources,"
         " secretsd.refresh.sources.interface;"
         " sys.exit(any(name.split('.')[0] in ('boto3', 'botocore', 'urllib3', 'tenacity')"
         " for name in sys.modules))"

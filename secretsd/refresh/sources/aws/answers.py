@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from secretsd.errors import FailureClass
-from secretsd.refresh.sources.aws.errors import INCOMPLETE
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
+from secretsd.refresh.sources.faults import INCOMPLETE, NOT_UTF8, TOO_LARGE, CallFailedError, Fault
 
 MAX_VALUE_BYTES = 65_536  # Secrets Manager's limit; a parameter is smaller
 
-NOT_UTF8 = Fault("not-utf8", FailureClass.DATA, Scope.SECRET)
-TOO_LARGE = Fault("too-large", FailureClass.DATA, Scope.SECRET)
 
 Entry = Mapping[str, object]
 

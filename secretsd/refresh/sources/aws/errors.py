@@ -11,35 +11,36 @@ from email.utils import parsedate_to_datetime
 from botocore import exceptions as sdk
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.sources.faults import Fault, Scope
+from secretsd.refresh.sources.faults import (
+    BAD_ENDPOINT,
+    DELETED,
+    DENIED,
+    EMPTY,
+    INCOMPLETE,
+    METADATA_UNREACHABLE,
+    MISSING,
+    NO_ANSWER,
+    NO_CONNECTION,
+    NO_CREDENTIALS,
+    SERVER_ERROR,
+    THROTTLED,
+    TLS_FAILED,
+    UNEXPECTED,
+    UNKNOWN_CREDENTIALS,
+    Fault,
+    Scope,
+)
 from secretsd.timespan import spoken
 
 _TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
 _REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA
 
-THROTTLED = Fault("throttled", _TRANSIENT, Scope.CALL, retry=True)
-SERVER_ERROR = Fault("server-error", _TRANSIENT, Scope.CALL, retry=True)
-INCOMPLETE = Fault("incomplete-answer", _TRANSIENT, Scope.CALL, retry=True)
-NO_ANSWER = Fault("unreachable", _TRANSIENT, Scope.CALL, retry=True)
-NO_CONNECTION = Fault("unreachable", _TRANSIENT, Scope.SOURCE, retry=True)
-OUT_OF_TIME = Fault("unreachable", _TRANSIENT, Scope.SOURCE, detail="no time was left to ask for it")
-TLS_FAILED = Fault("tls-failed", _TRANSIENT, Scope.SOURCE, retry=True)
 CLOCK_SKEW = Fault("clock-skew", _TRANSIENT, Scope.SOURCE)
-METADATA_UNREACHABLE = Fault("metadata-unreachable", _TRANSIENT, Scope.SOURCE)
 EXPIRED = Fault("expired-credentials", _IDENTITY, Scope.SOURCE)
-UNKNOWN_CREDENTIALS = Fault("unknown-credentials", _IDENTITY, Scope.SOURCE)
-NO_CREDENTIALS = Fault("no-credentials", _IDENTITY, Scope.SOURCE)
 NO_REGION = Fault("no-region", _IDENTITY, Scope.SOURCE)
-BAD_ENDPOINT = Fault("bad-endpoint", _IDENTITY, Scope.SOURCE)
-DENIED = Fault("access-denied", _REFUSAL, Scope.SECRET)
 UNDECRYPTABLE = Fault("decryption-failed", _REFUSAL, Scope.SECRET)
-MISSING = Fault("secret-missing", _REFUSAL, Scope.SECRET)
-DELETED = Fault("secret-deleted", _REFUSAL, Scope.SECRET)
 # Data, not refusals: nothing was revoked, so nothing published may be withdrawn for them.
-EMPTY = Fault("secret-empty", _DATA, Scope.SECRET)
 BAD_ID = Fault("bad-secret-id", _DATA, Scope.SECRET)
-# Transient, so that an answer we do not know withdraws nothing; not repeated, since it is an answer.
-UNEXPECTED = Fault("unexpected-error", _TRANSIENT, Scope.SECRET)
 NO_SUCH_OPERATION = replace(UNEXPECTED, detail="UnknownOperationException")
 
 # Codes that are about the endpoint or the way to it.

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.aws.errors import DENIED, NO_SUCH_OPERATION, OUT_OF_TIME
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
+from secretsd.refresh.sources.aws.errors import NO_SUCH_OPERATION
+from secretsd.refresh.sources.faults import DENIED, OUT_OF_TIME, CallFailedError, Fault, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.credentials import RefreshableCredentials
 
 from secretsd.model import CloudIdentity
-from secretsd.refresh.sources.aws.errors import (
-    EXPIRED,
+from secretsd.refresh.sources.aws.errors import EXPIRED, fault_of_exception
+from secretsd.refresh.sources.faults import (
     METADATA_UNREACHABLE,
     NO_CREDENTIALS,
-    fault_of_exception,
+    CallFailedError,
+    Fault,
+    Scope,
 )
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
 
 if TYPE_CHECKING:
     from botocore.session import Session

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import EndpointSeen, FetchedSecret, Floor, Route, SecretRef, SourceView, Stop
-from secretsd.refresh.floors import is_below
+from secretsd.refresh.source_book.floors import is_below
 from secretsd.refresh.sources.aws.errors import FAILS_OVER
 from secretsd.refresh.sources.interface import FetchFailure
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from secretsd.model import FetchedSecret
 from secretsd.refresh.secret_ids import is_arn_without_suffix
 from secretsd.refresh.sources.aws.answers import Entry, entries, payload_of_bytes, payload_of_text
-from secretsd.refresh.sources.aws.errors import DENIED, INCOMPLETE, fault_of_code
+from secretsd.refresh.sources.aws.errors import fault_of_code
 from secretsd.refresh.sources.aws.secretsmanager_texts import TEXTS
 from secretsd.refresh.sources.aws.service import Found, Request
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
+from secretsd.refresh.sources.faults import DENIED, INCOMPLETE, CallFailedError, Fault, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

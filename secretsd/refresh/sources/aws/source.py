@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from secretsd.model import EndpointSeen, SourceView
 from secretsd.refresh.sources.aws.calls import Calls, event_name
-from secretsd.refresh.sources.aws.errors import (
-    BAD_ENDPOINT,
-    ENDPOINT_FAILS,
-    NO_REGION,
-    fault_of_exception,
-    skew_of_answer,
-)
+from secretsd.refresh.sources.aws.errors import ENDPOINT_FAILS, NO_REGION, fault_of_exception, skew_of_answer
 from secretsd.refresh.sources.aws.fetch import Fetch, Outcome
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import (
@@ -26,7 +20,7 @@ from secretsd.refresh.sources.aws.session import (
     new_session,
 )
 from secretsd.refresh.sources.clocks import SYSTEM_CLOCKS, Clocks
-from secretsd.refresh.sources.faults import CallFailedError, Scope
+from secretsd.refresh.sources.faults import BAD_ENDPOINT, CallFailedError, Scope
 from secretsd.refresh.sources.interface import FetchFailure
 
 if TYPE_CHECKING:

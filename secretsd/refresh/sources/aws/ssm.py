@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from secretsd.model import FetchedSecret
 from secretsd.refresh.sources.aws.answers import Entry, entries, payload_of_text
-from secretsd.refresh.sources.aws.errors import EMPTY, INCOMPLETE, MISSING
 from secretsd.refresh.sources.aws.service import Found, Request
 from secretsd.refresh.sources.aws.ssm_texts import TEXTS
-from secretsd.refresh.sources.faults import CallFailedError, Fault
+from secretsd.refresh.sources.faults import EMPTY, INCOMPLETE, MISSING, CallFailedError, Fault
 
 if TYPE_CHECKING:
     from secretsd.model import SecretRef

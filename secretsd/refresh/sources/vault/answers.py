@@ -10,15 +10,8 @@ from datetime import datetime
 
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.secret_object import DUPLICATE, NumberText, parse_object
-from secretsd.refresh.sources.faults import CallFailedError, Fault
-from secretsd.refresh.sources.vault.errors import (
-    EMPTY,
-    INCOMPLETE,
-    INEXACT_NUMBER,
-    NOT_UTF8,
-    TOO_LARGE,
-    Answer,
-)
+from secretsd.refresh.sources.faults import EMPTY, INCOMPLETE, NOT_UTF8, TOO_LARGE, CallFailedError, Fault
+from secretsd.refresh.sources.vault.errors import INEXACT_NUMBER, Answer
 
 MAX_VALUE_BYTES = 65_536  # as Secrets Manager: what works here works there
 
@@ -29,6 +22,10 @@ _NOT_KNOWN_TO_BE_HELD = "unversioned-now"
 
 # "2026-11-24T13:00:33.924837567Z": nine digits are more than Python's own reader takes.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+# A version is counted from 1, a token is a word of some hundred characters. What is longer, or could not
+# stand in a header, no server of Vault's has written: it is neither kept nor sent on to the conductor.
+_LONGEST_VERSION = 18
+_LONGEST_TOKEN = 16 * 1024
 # Every number of so many significant digits has a binary floating point number of its own.
 _EXACT_DIGITS = 15
 
@@ -63,7 +60,7 @@ def read_value(ref: SecretRef, answer: Answer, *, kv_version: int) -> FetchedSec
     outer = _object(document, "data")
     metadata = _object(outer, "metadata")
     version = metadata.get("version")
-    if not isinstance(version, NumberText) or not version.isdigit():
+    if not (isinstance(version, NumberText) and version.isdigit() and len(version) <= _LONGEST_VERSION):
         raise CallFailedError(INCOMPLETE)
     if ref.version is not None and ref.version != version:
         raise CallFailedError(INCOMPLETE)
@@ -76,11 +73,15 @@ def read_token(answer: Answer) -> Granted:
     """What a login or a renewal gave. Raises: CallFailedError "incomplete-answer"."""
     auth = _object(_whole(answer), "auth")
     token, lease, renewable = auth.get("client_token"), auth.get("lease_duration"), auth.get("renewable")
-    if not (isinstance(token, str) and token and not isinstance(token, NumberText)):
+    if not (isinstance(token, str) and _is_token(token)) or isinstance(token, NumberText):
         raise CallFailedError(INCOMPLETE)
     if not (isinstance(lease, NumberText) and lease.isdigit() and len(lease) < 12):
         raise CallFailedError(INCOMPLETE)
     return Granted(token, int(lease), renewable is True)
+
+
+def _is_token(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_TOKEN and text.isascii() and text.isprintable()
 
 
 def tells_other_kv_version(answer: Answer, *, kv_version: int) -> bool:

@@ -14,14 +14,12 @@ from botocore.credentials import Credentials
 from secretsd.errors import FailureClass
 from secretsd.refresh.sources.aws.identity import resolve_identity
 from secretsd.refresh.sources.aws.session import new_session
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
-from secretsd.refresh.sources.vault.errors import NO_CREDENTIALS
+from secretsd.refresh.sources.faults import METADATA_UNREACHABLE, NO_CREDENTIALS, CallFailedError
 
 if TYPE_CHECKING:
     from secretsd.config.sources import VaultAwsLogin
 
 _QUESTION = "Action=GetCallerIdentity&Version=2011-06-15"
-_METADATA = Fault("metadata-unreachable", FailureClass.TRANSIENT, Scope.SOURCE)
 
 
 def signed_question(login: VaultAwsLogin, now: float) -> dict[str, str]:
@@ -71,7 +69,7 @@ def _credentials(now: float) -> Credentials:
     except CallFailedError as failed:
         # Whatever kept AWS's credentials from us, it says nothing of the server that they are for.
         is_passing = failed.fault.failure_class is FailureClass.TRANSIENT
-        fault = replace(_METADATA if is_passing else NO_CREDENTIALS, detail=failed.fault.detail)
+        fault = replace(METADATA_UNREACHABLE if is_passing else NO_CREDENTIALS, detail=failed.fault.detail)
     except Exception as error:  # noqa: BLE001 - whatever a broken environment makes botocore raise
         fault = replace(NO_CREDENTIALS, detail=type(error).__name__)
     raise CallFailedError(fault)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from secretsd.refresh.sources.faults import CallFailedError
-from secretsd.refresh.sources.vault.errors import OUT_OF_TIME
+from secretsd.refresh.sources.faults import OUT_OF_TIME, CallFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,54 +6,46 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from secretsd.errors import FailureClass
-from secretsd.refresh.sources.faults import Fault, Scope
+from secretsd.refresh.sources.faults import (
+    DELETED,
+    DENIED,
+    INCOMPLETE,
+    MISSING,
+    NO_ANSWER,
+    SERVER_ERROR,
+    THROTTLED,
+    TLS_FAILED,
+    UNEXPECTED,
+    UNKNOWN_CREDENTIALS,
+    Fault,
+    Scope,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TRANSIENT, _IDENTITY = FailureClass.TRANSIENT, FailureClass.IDENTITY
-_REFUSAL, _DATA = FailureClass.REFUSAL, FailureClass.DATA
+_DATA = FailureClass.DATA
 
-THROTTLED = Fault("throttled", _TRANSIENT, Scope.CALL, retry=True)
-SERVER_ERROR = Fault("server-error", _TRANSIENT, Scope.CALL, retry=True)
-INCOMPLETE = Fault("incomplete-answer", _TRANSIENT, Scope.CALL, retry=True)
-NO_ANSWER = Fault("unreachable", _TRANSIENT, Scope.CALL, retry=True)
-NO_CONNECTION = Fault("unreachable", _TRANSIENT, Scope.SOURCE, retry=True)
-OUT_OF_TIME = Fault("unreachable", _TRANSIENT, Scope.SOURCE, detail="no time was left to ask for it")
-TLS_FAILED = Fault("tls-failed", _TRANSIENT, Scope.SOURCE, retry=True)
 NO_CA_FILE = Fault("bad-ca-file", _IDENTITY, Scope.SOURCE)
-BAD_ENDPOINT = Fault("bad-endpoint", _IDENTITY, Scope.SOURCE)
 # A person has to unseal it: nothing is gained by asking again within the second.
 SEALED = Fault("vault-sealed", _TRANSIENT, Scope.SOURCE)
 STANDBY = Fault("vault-standby", _TRANSIENT, Scope.SOURCE)
 UNINITIALISED = Fault("vault-uninitialised", _TRANSIENT, Scope.SOURCE)
-NO_CREDENTIALS = Fault("no-credentials", _IDENTITY, Scope.SOURCE)
-BAD_TOKEN = Fault("unknown-credentials", _IDENTITY, Scope.SOURCE)
 LOGIN_REJECTED = Fault("login-rejected", _IDENTITY, Scope.SOURCE)
-DENIED = Fault("access-denied", _REFUSAL, Scope.SECRET)
-MISSING = Fault("secret-missing", _REFUSAL, Scope.SECRET)
-DELETED = Fault("secret-deleted", _REFUSAL, Scope.SECRET)
 # Data, not refusals: nothing was revoked, so nothing published may be withdrawn for them.
-EMPTY = Fault("secret-empty", _DATA, Scope.SECRET)
-TOO_LARGE = Fault("too-large", _DATA, Scope.SECRET)
-NOT_UTF8 = Fault("not-utf8", _DATA, Scope.SECRET)
 INEXACT_NUMBER = Fault("inexact-number", _DATA, Scope.SECRET)
 NO_MOUNT = Fault("wrong-mount", _DATA, Scope.SOURCE)
 NO_NAMESPACE = Fault("wrong-namespace", _DATA, Scope.SOURCE)
 OTHER_KV_VERSION = Fault("wrong-kv-version", _DATA, Scope.SOURCE)
-# Transient, so that an answer we do not know withdraws nothing; not repeated, since it is an answer.
-UNEXPECTED = Fault("unexpected-error", _TRANSIENT, Scope.SECRET)
 
-# Codes that are about the endpoint or the way to it, and those of a fetch that did not come to asking it.
+# Codes that are about the endpoint or the way to it.
 ENDPOINT_FAILS = frozenset(
     fault.code
     for fault in (
         *(THROTTLED, SERVER_ERROR, INCOMPLETE, NO_ANSWER, TLS_FAILED),
         *(SEALED, STANDBY, UNINITIALISED),
     )
-)
-NEVER_ASKED = frozenset(
-    ("no-credentials", "metadata-unreachable", "bad-ca-file", "bad-endpoint", "expired-credentials")
 )
 
 
@@ -84,7 +76,7 @@ def fault_of_answer(answer: Answer) -> Fault:
     if answer.status == 405 or _says(errors, "unsupported operation", "unsupported path"):
         return NO_MOUNT
     if answer.status == 400 and _says(errors, "missing client token"):
-        return BAD_TOKEN
+        return UNKNOWN_CREDENTIALS
     return replace(UNEXPECTED, detail=_http(answer))
 
 

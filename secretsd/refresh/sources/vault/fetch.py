@@ -10,16 +10,17 @@ from hvac.api.secrets_engines import KvV1, KvV2
 from hvac.utils import format_url
 
 from secretsd.model import FetchedSecret, SecretRef
-from secretsd.refresh.sources.faults import CallFailedError, Fault, Scope
-from secretsd.refresh.sources.interface import FetchFailure
-from secretsd.refresh.sources.vault.answers import read_value, tells_other_kv_version
-from secretsd.refresh.sources.vault.errors import (
-    BAD_TOKEN,
+from secretsd.refresh.sources.faults import (
     DENIED,
     MISSING,
-    OTHER_KV_VERSION,
-    fault_of_answer,
+    UNKNOWN_CREDENTIALS,
+    CallFailedError,
+    Fault,
+    Scope,
 )
+from secretsd.refresh.sources.interface import FetchFailure
+from secretsd.refresh.sources.vault.answers import read_value, tells_other_kv_version
+from secretsd.refresh.sources.vault.errors import OTHER_KV_VERSION, fault_of_answer
 from secretsd.refresh.sources.vault.texts import all_denied, failure
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Fetch:
         self._cautious = cautious  # nothing is known to answer: one request decides for all
         self._granted = False
         self._is_token_known = False
+        self._has_settled = True  # whether the token that is used now is good for anything
         self._unjudged: list[SecretRef] = []  # denied since the server last said that it knows the token
         self._denied: list[SecretRef] = []  # denied to a token that it knows
         self._is_mount_known = False
@@ -97,7 +99,7 @@ class Fetch:
                     return
                 continue
             if isinstance(found, FetchedSecret):
-                self._granted = True
+                self._granted = self._has_settled = True
                 yield found
             else:
                 self._granted = self._granted or found.code in _TOLD_TO_THE_ALLOWED
@@ -168,14 +170,20 @@ class Fetch:
         raise CallFailedError(fault)
 
     def _judge(self) -> None:
-        """What the denials are about, now that the server says whether it knows the token."""
-        self._is_token_known = True
-        if self._login.is_accepted():
+        """What the denials are about, now that the server says whether it knows the token.
+
+        A token that has ended is followed by another one as long as each settles something.
+        Raises: CallFailedError.
+        """
+        self._is_token_known = self._login.is_accepted()
+        if self._is_token_known:
             self._denied += self._unjudged
-        elif self._login.begin_anew():
+            self._has_settled = True
+        elif self._has_settled and self._login.begin_anew():
+            self._has_settled = False
             self._queue.extendleft(reversed(self._unjudged))
         else:
-            raise CallFailedError(BAD_TOKEN)
+            raise CallFailedError(UNKNOWN_CREDENTIALS)
         self._unjudged = []
 
     def _is_witness_granted(self) -> bool:

@@ -10,9 +10,9 @@ from hvac.utils import format_url
 from secretsd.config.sources import VaultAppRoleLogin, VaultAwsLogin, VaultTokenLogin
 from secretsd.errors import FailureClass
 from secretsd.model import VaultToken
-from secretsd.refresh.sources.faults import CallFailedError
+from secretsd.refresh.sources.faults import DENIED, UNEXPECTED, CallFailedError
 from secretsd.refresh.sources.vault.answers import Granted, read_token
-from secretsd.refresh.sources.vault.errors import DENIED, UNEXPECTED, fault_of_answer, fault_of_login
+from secretsd.refresh.sources.vault.errors import fault_of_answer, fault_of_login
 from secretsd.refresh.sources.vault.place import read_place
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Login:
         self._clocks = clocks
         self._renew = renew and not cautious
         self._cautious = cautious
-        self._is_new = False  # the token is of this fetch's own login: nobody can have ended it yet
+        self._asked_before: int | None = None  # requests before the token that this fetch's own login gave
         self.identity = None if isinstance(config.login, VaultTokenLogin) else kept
 
     def begin(self) -> None:
@@ -70,11 +70,12 @@ class Login:
                 self._carry(kept.token)
 
     def is_accepted(self) -> bool:
-        """Whether the server knows the token that was sent; asks it, unless it has just given it.
+        """Whether the server knows the token that was sent; asks it, unless it had just given it.
 
-        Raises: CallFailedError where it does not say.
+        Only the first request after a login needs no asking: a role with token_num_uses, or a short
+        token_ttl, ends a token in the middle of a fetch. Raises: CallFailedError where it does not say.
         """
-        if self._is_new:
+        if self._asked_before is not None and self._calls.counts.total() == self._asked_before + 1:
             return True
         return self._calls.call("lookup-self", Token(self._calls.wire).lookup_self, _knows_token)
 
@@ -133,7 +134,7 @@ class Login:
                 assert_never(login)
         granted = self._calls.call("login", send, _read_login, share_s=share_s, once=self._cautious)
         self._cautious = False
-        self._is_new = True
+        self._asked_before = self._calls.counts.total()
         self.identity = self._token(granted, self._clocks.wall())
         self._carry(granted.token)
 

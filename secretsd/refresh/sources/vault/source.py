@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from secretsd.config.sources import VaultTokenLogin
 from secretsd.model import EndpointSeen, SourceView
 from secretsd.refresh.sources.clocks import SYSTEM_CLOCKS, Clocks
-from secretsd.refresh.sources.faults import CallFailedError
+from secretsd.refresh.sources.faults import BAD_ENDPOINT, CallFailedError
 from secretsd.refresh.sources.interface import FetchFailure
 from secretsd.refresh.sources.vault.calls import Calls, Timeouts
-from secretsd.refresh.sources.vault.errors import ENDPOINT_FAILS, NEVER_ASKED
+from secretsd.refresh.sources.vault.errors import ENDPOINT_FAILS
 from secretsd.refresh.sources.vault.fetch import Fetch, Outcome
 from secretsd.refresh.sources.vault.login import Login
 from secretsd.refresh.sources.vault.session import base_url, new_session
@@ -127,11 +127,11 @@ class VaultSource:
 
     def _see(self, outcome: Outcome) -> None:
         """One secret that came, or was refused, is an answer of the whole server."""
-        if self._seen is not None and self._seen.did == "answers":
-            return
+        if not self.calls or (self._seen is not None and self._seen.did == "answers"):
+            return  # it was never asked, or has answered before
         code = outcome.failure.code if isinstance(outcome, FetchFailure) else ""
-        if code in NEVER_ASKED:
-            return
+        if code == BAD_ENDPOINT.code:
+            return  # nor was it by a request that could not be sent
         did: Literal["answers", "fails"] = "fails" if code in ENDPOINT_FAILS else "answers"
         self._seen = EndpointSeen(self._endpoint, did, code if did == "fails" else "")
 

@@ -12,16 +12,17 @@ from hvac.adapters import Adapter
 from requests import exceptions as http
 from urllib3 import exceptions as pool
 
-from secretsd.refresh.sources.faults import CallFailedError, Fault
-from secretsd.refresh.sources.vault.answers import document_of
-from secretsd.refresh.sources.vault.errors import (
+from secretsd.refresh.sources.faults import (
     BAD_ENDPOINT,
     INCOMPLETE,
     NO_ANSWER,
     NO_CONNECTION,
     TLS_FAILED,
-    Answer,
+    CallFailedError,
+    Fault,
 )
+from secretsd.refresh.sources.vault.answers import document_of
+from secretsd.refresh.sources.vault.errors import Answer
 
 if TYPE_CHECKING:
     from secretsd.refresh.sources.clocks import Clocks

@@ -21,6 +21,7 @@ from secretsd.refresh.sources.interface import FetchFailure
 from secretsd.refresh.sources.vault.calls import Timeouts
 from secretsd.refresh.sources.vault.source import VaultSource
 from tests.lab.openbao import OpenBao
+from tests.refresh.sources.conftest import soon
 from tests.refresh.sources.scripted_aws import Answer
 from tests.refresh.sources.vault.conftest import TOKEN, Open, failures, payloads, refs, words, written
 from tests.refresh.sources.vault.scripted_vault import (
@@ -133,6 +134,36 @@ def test_a_revoked_token_is_replaced_within_the_same_fetch(
     assert second.identity is not None
     assert second.identity.token != first.identity.token
     assert second.calls["login"] == 1
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3])
+def test_a_token_that_is_used_up_in_the_middle_of_a_fetch_refuses_nothing(
+    openbao: OpenBao, tmp_path: Path, uses: int
+) -> None:
+    for number in range(5):
+        openbao.put(f"many/{number}", {"KEY": "fake"})
+    openbao.allow("many", "secret/data/many/*")
+    role_id, secret_id = openbao.new_role(tmp_path.name, "many", token_num_uses=uses)
+    login = {"method": "approle", "role_id": role_id, "secret_id": written(tmp_path / "id", secret_id)}
+    source = opened(Table.model_validate({"type": "vault", "address": openbao.address, "login": login}))
+    assert payloads(source, *(f"many/{number}" for number in range(5))) == [GOOD] * 5
+    assert 2 <= source.calls["login"] <= 5
+
+
+def test_a_token_that_may_not_look_itself_up_is_doubted_once_for_each_denial_and_no_more(
+    vault: ScriptedVault, open_source: Open, tmp_path: Path
+) -> None:
+    """As with token_no_default_policy: what the first request of a new token is denied, it is denied."""
+
+    def script(asked: Asked) -> Answer:
+        is_good = asked.path.startswith("auth/approle") or asked.path.endswith("/a")
+        return honest(asked) if is_good else DENIED
+
+    vault.script = script
+    outcomes = open_source(approle(vault, tmp_path)).fetch(refs("a", "b", "c"), deadline=soon())
+    told = {each.ref.id: each.failure for each in outcomes if isinstance(each, FetchFailure)}
+    assert {name: each.failure_class.value for name, each in told.items()} == {"b": "refusal", "c": "refusal"}
+    assert vault.paths().count("auth/approle/login") == 3
 
 
 def test_a_fresh_login_that_is_denied_one_path_is_refused_that_path(table: Table) -> None:
@@ -265,6 +296,9 @@ def test_a_later_denial_is_not_believed_before_the_token_was_looked_up_again(
         token("", 60),
         token("fake", "60"),
         token("fake", None),
+        token("fake\ud800", 60),
+        token("fake\r\nX-Vault-Namespace: other", 60),
+        token("f" * 20_000, 60),
         Answer(200, b'{"auth": null}'),
         Answer(200, b"<html>"),
         Answer(204, b""),

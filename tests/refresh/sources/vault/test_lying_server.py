@@ -73,6 +73,7 @@ GOOD_METADATA = {"created_time": "2026-11-24T13:00:33Z", "version": 1}
         secret({"KEY": "fake"}, version="1"),
         secret({"KEY": "fake"}, version=1.5),
         secret({"KEY": "fake"}, version=-1),
+        secret({"KEY": "fake"}, version=10**18),
         said(200, whole({"data": {"KEY": "fake"}})),
         said(200, whole({"data": {"KEY": "fake"}, "metadata": []})),
         said(200, whole({"KEY": "fake"})),
@@ -215,6 +216,7 @@ def test_nothing_is_begun_after_the_deadline(vault: ScriptedVault, open_source: 
     found = list(source.fetch(refs("a", "b"), deadline=soon(0.0)))
     assert [each.failure.code for each in found if isinstance(each, FetchFailure)] == ["unreachable"] * 2
     assert vault.requests == []
+    assert source.endpoints == (), "a server that was not asked has not failed"
 
 
 LYING = [

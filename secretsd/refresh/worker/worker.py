@@ -1,4 +1,4 @@
-"""One refresh: fetch, validate, render, publish. Runs in a process of its own that then dies.
+"""One refresh: fetch, validate, render, publish, seal. Runs in a process of its own that then dies.
 
 Nothing that holds a value leaves: the conductor gets names, version ids, keyed digests and failures.
 """
@@ -17,9 +17,9 @@ from typing import BinaryIO
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion, Unsealed
-from secretsd.refresh import messages, published
-from secretsd.refresh.examine import examine
-from secretsd.refresh.publish import (
+from secretsd.refresh import messages
+from secretsd.refresh.files import published
+from secretsd.refresh.files.publish import (
     Owner,
     RenderedFile,
     content_digest,
@@ -27,11 +27,12 @@ from secretsd.refresh.publish import (
     publish,
     variable_digests,
 )
-from secretsd.refresh.rendering import RejectedError, owner_of, render_all
 from secretsd.refresh.sources import registry
 from secretsd.refresh.sources.interface import FetchFailure, RemoteSource
-from secretsd.refresh.survey import survey
-from secretsd.refresh.validate import validate
+from secretsd.refresh.worker.examine import examine
+from secretsd.refresh.worker.rendering import RejectedError, owner_of, render_all
+from secretsd.refresh.worker.survey import survey
+from secretsd.refresh.worker.validate import validate
 
 # Its rules are the operator's, its values anybody's: one bundle's pattern must not use up the others' time.
 _BUNDLE_S = 2.0

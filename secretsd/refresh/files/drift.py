@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secretsd.model import PublishedFile, PublishRecord
-from secretsd.refresh import tree
-from secretsd.refresh.publish import BUNDLE_MODE, current_generation
+from secretsd.refresh.files import tree
+from secretsd.refresh.files.publish import BUNDLE_MODE, current_generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import socket
 import sys
 
 from secretsd import process
-from secretsd.refresh import worker
 from secretsd.refresh.sources import registry
+from secretsd.refresh.worker import worker
 
 IDLE_S = 60.0
 REQUEST = b"W"

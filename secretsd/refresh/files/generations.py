@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 
-from secretsd.refresh import messages, tree
+from secretsd.refresh import messages
+from secretsd.refresh.files import tree
 
 # A rotation that went wrong may have been followed by one that tried to mend it.
 EARLIER_CONTENTS = 3

@@ -14,12 +14,12 @@ from functools import partial
 from secretsd.config.models import Config
 from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
-from secretsd.refresh.attempt import Attempt
-from secretsd.refresh.gates import Reason, WaitUntil, look_again_s
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.schedule import retry_delay
 from secretsd.refresh.state import BundleState, Changes, Delivery
+from secretsd.refresh.units.attempt import Attempt
+from secretsd.refresh.units.gates import Reason, WaitUntil, look_again_s
 
 log = logging.getLogger(__name__)
 

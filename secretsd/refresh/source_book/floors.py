@@ -16,7 +16,7 @@ def floors(versions: Sequence[SecretVersion], history: Sequence[Showing]) -> dic
     shown = [version for showing in history for version in showing.versions]
     last = {version.ref: version for version in (*shown, *versions) if version.ref.version is None}
     return {
-        ref: Floor(each.version_id, each.created_at, _superseded(each, shown)) for ref, each in last.items()
+        ref: Floor(each.version_id, each.created_at, _superseded(each, history)) for ref, each in last.items()
     }
 
 
@@ -39,12 +39,29 @@ def highest(all_floors: Iterable[dict[SecretRef, Floor]]) -> dict[SecretRef, Flo
     return found
 
 
-def _superseded(last: SecretVersion, shown: Sequence[SecretVersion]) -> frozenset[str]:
-    """A replica may date its copies anew: what was shown before is told by its id, too."""
-    return frozenset(
+def _superseded(last: SecretVersion, history: Sequence[Showing]) -> frozenset[str]:
+    """A replica may date its copies anew: what was shown before is told by its id, too.
+
+    So is a newer version that the source itself has taken back, by moving its label: it came from the source,
+    and after it the source gave `last`. One that an operator of this host has rolled back from is not.
+    """
+    shown = [version for showing in history for version in showing.versions if version.ref == last.ref]
+    given = [
         version.version_id
-        for version in shown
+        for showing in history
+        if showing.copy_of is None
+        for version in showing.versions
         if version.ref == last.ref
-        and version.version_id != last.version_id
-        and (version.created_at is None or last.created_at is None or version.created_at <= last.created_at)
-    )
+    ]
+    before = given[: _last_place(given, last.version_id)]
+    older = (version.version_id for version in shown if _is_not_newer(version, last))
+    return frozenset({*before, *older} - {last.version_id})
+
+
+def _last_place(ids: Sequence[str], version_id: str) -> int:
+    """Where it stands for the last time; 0 where it does not."""
+    return max((place for place, each in enumerate(ids) if each == version_id), default=0)
+
+
+def _is_not_newer(version: SecretVersion, last: SecretVersion) -> bool:
+    return version.created_at is None or last.created_at is None or version.created_at <= last.created_at

@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 
 from secretsd.errors import Failure, FailureClass, FailureError
 from secretsd.model import Candidate, PublishedFile, PublishRecord
-from secretsd.refresh import generations, messages, tree
+from secretsd.refresh import messages
+from secretsd.refresh.files import generations, tree
 
 # tmpfs stays readable for the owner's group: a bot's sidecar may list a bundle, its files stay 0600.
 BUNDLE_MODE = 0o750

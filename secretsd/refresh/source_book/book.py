@@ -16,12 +16,13 @@ from secretsd.config.models import Bundle, Config
 from secretsd.config.sources import SourceConfig
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Candidate, EndpointSeen, Floor, Identity, SecretRef
-from secretsd.refresh import messages, regions
-from secretsd.refresh.breaker import Breaker
-from secretsd.refresh.call_book import CallBook
-from secretsd.refresh.endpoints import stops
-from secretsd.refresh.identity import needs_refresh
-from secretsd.refresh.regions import RegionInUse
+from secretsd.refresh import messages
+from secretsd.refresh.source_book import regions
+from secretsd.refresh.source_book.breaker import Breaker
+from secretsd.refresh.source_book.call_book import CallBook
+from secretsd.refresh.source_book.endpoints import stops
+from secretsd.refresh.source_book.identity import needs_refresh
+from secretsd.refresh.source_book.regions import RegionInUse
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,8 @@ class SourceBook:
 
     def retry_at(self, config: Config, bundle: Bundle) -> float:
         """Before this monotonic time nobody asks by himself for `bundle`; 0 where its sources answer."""
+        if all(breaker.is_closed for breaker in self.breakers.values()):
+            return 0.0  # nearly always, and asked for each bundle whenever the conductor wakes
         names = {secret.source for secret in bundle.secrets} & config.sources.keys()
         return max((self._source_retry_at(config, name) for name in names), default=0.0)
 

@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from secretsd.refresh.call_days import Days, Tally, counted
+from secretsd.refresh.source_book.call_days import Days, Tally, counted
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
 from secretsd.model import PublishRecord, Rejected
+from secretsd.moments import in_words
+from secretsd.refresh.files.restores import Restores
 from secretsd.refresh.plan import UnsealBundle, plan
-from secretsd.refresh.restores import Restores
 from secretsd.refresh.sealed.choice import choose
-from secretsd.refresh.sealed.refusals import moment_in_words
 from secretsd.refresh.state import BundleState
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,7 @@ class Unsealing:
     def on_published(self, record: PublishRecord) -> None:
         """A copy is what is published now."""
         if record.unsealed is not None:
-            confirmed, until = (
-                moment_in_words(at) for at in (record.unsealed.confirmed_at, record.unsealed.until)
-            )
+            confirmed, until = (in_words(at) for at in (record.unsealed.confirmed_at, record.unsealed.until))
             fields = {"bundle": record.bundle, "confirmed": confirmed, "refused_from": until}
             log.warning("published from its sealed copy", extra=fields)
             self._states[record.bundle].refused_copy = None

@@ -8,17 +8,21 @@ daemon is away, or "-" for never.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.config.models import Config
-from secretsd.refresh import tree
+from secretsd.refresh.files import tree
+from secretsd.refresh.sealed.refusals import CLOCK_SLACK_S
 from secretsd.refresh.state import BundleState
 
 _READABLE = 0o644
 _OPEN = 0o711
+_YEAR_10000_S = 253_402_300_800.0
 _ROUNDED_S = 0.001  # times are written with milliseconds
 
 
@@ -63,13 +67,15 @@ class Confirmations:
 
 
 def read(runtime_dir: Path, bundle: str) -> Confirmation | None:
-    """What stands there; None where nothing usable does."""
+    """What stands there; None where nothing usable does, nor what another boot has written."""
     try:
         words = (runtime_dir / tree.CONFIRMED / bundle).read_text(encoding="ascii").split()
         _, monotonic, at, digest = words
-        return Confirmation(float(at), float(monotonic), digest)
+        found = Confirmation(float(at), float(monotonic), digest)
     except (OSError, ValueError):
         return None
+    is_of_this_boot = math.isfinite(found.monotonic) and found.monotonic <= time.monotonic() + CLOCK_SLACK_S
+    return found if is_of_this_boot and 0 <= found.at < _YEAR_10000_S else None
 
 
 def _write(runtime_dir: Path, bundle: str, text: bytes) -> None:

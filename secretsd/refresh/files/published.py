@@ -15,8 +15,9 @@ from pathlib import Path
 
 from secretsd.errors import Failure, FailureClass, FailureError, LocalIOError
 from secretsd.model import PublishRecord
-from secretsd.refresh import generations, messages, tree
-from secretsd.refresh.publish import RenderedFile, current_generation
+from secretsd.refresh import messages
+from secretsd.refresh.files import generations, tree
+from secretsd.refresh.files.publish import RenderedFile, current_generation
 
 NO_COPY = "no-copy"  # the code of a failure that no other try will mend
 

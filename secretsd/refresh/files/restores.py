@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
-from secretsd.refresh import drift, tree
+from secretsd.refresh.files import drift, tree
+from secretsd.refresh.files.published import NO_COPY
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import ALTERED, ROLLED_BACK, Anew, RestoreBundle, plan
-from secretsd.refresh.published import NO_COPY
 from secretsd.refresh.state import BundleState, Changes, Drift, Intent
 
 log = logging.getLogger(__name__)

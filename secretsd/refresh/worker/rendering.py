@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 from secretsd.config.models import Bundle, Output
 from secretsd.errors import Failure, FailureClass, FailureError
+from secretsd.refresh.files.publish import Owner, RenderedFile
 from secretsd.refresh.formats.interface import UnwritableError
 from secretsd.refresh.formats.registry import FORMATS
-from secretsd.refresh.publish import Owner, RenderedFile
-from secretsd.refresh.validate import Variables
+from secretsd.refresh.worker.validate import Variables
 
 
 class RejectedError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure
 from secretsd.model import Candidate, SealedHeader
-from secretsd.refresh import published
+from secretsd.refresh.files import published
 from secretsd.refresh.messages import SealOrder
 from secretsd.refresh.sealed import choice, store
 from secretsd.refresh.state import BundleState, Changes
@@ -36,19 +36,27 @@ class Sealing:
     def open(self, bundles: Mapping[str, Bundle]) -> None:
         """Takes over the copies of the last run, and removes those that nobody wants any more."""
         try:
-            found = store.headers(self._state_dir)
+            found = store.bundles(self._state_dir)
         except OSError as error:
             log.error("sealed copies cannot be read", extra={"reason": os.strerror(error.errno or 0)})
             return
-        for name, copies in found.items():
+        for name in found:
             state = self._states.get(name)
             is_wanted = name in bundles and bundles[name].sealed_copy is not None
             if state is None or not is_wanted or _was_withdrawn(state):
                 self._remove(name)
-                continue
-            state.sealed = copies
-            # Where the journal was lost: no number is given twice.
-            state.given = max(state.given, max(copies, default=0))
+            else:
+                self._take_on(name, state)
+
+    def _take_on(self, name: str, state: BundleState) -> None:
+        """What one bundle has; where that cannot be read, the others have theirs all the same."""
+        try:
+            state.sealed = store.headers(self._state_dir, name)
+        except OSError as error:
+            fields = {"bundle": name, "reason": os.strerror(error.errno or 0)}
+            log.error("sealed copies cannot be read", extra=fields)
+        # Where the journal was lost: no number is given twice.
+        state.given = max(state.given, max(state.sealed, default=0))
 
     def adopt(self, bundles: Mapping[str, Bundle]) -> None:
         """Removes what a new configuration does not want any more."""

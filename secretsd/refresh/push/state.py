@@ -18,7 +18,6 @@ class PushState:
     """One listener, as the conductor knows it."""
 
     refresh_interval_s: float
-    answered: float | None = None  # monotonic seconds of the queue's last answer
     is_healthy: bool = False
     changed: float = float("-inf")  # monotonic seconds; when `is_healthy` became what it is
     since: float | None = None  # seconds since the epoch; of the same moment
@@ -40,9 +39,6 @@ class PushState:
             return False
         self.is_healthy, self.changed, self.since = is_healthy, now, wall
         return True
-
-    def is_silent(self, now: float) -> bool:
-        return self.answered is None or now - self.answered >= HEALTHY_S
 
 
 def due_at(

@@ -18,11 +18,11 @@ from secretsd.config.models import Config
 from secretsd.config.sources import AwsSecretsManager, Push
 from secretsd.model import SecretRef
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
-from secretsd.refresh import hints
 from secretsd.refresh.bundles import Bundles
-from secretsd.refresh.hints import Expected, Told
-from secretsd.refresh.listeners import LISTENER_LOST, Listener
-from secretsd.refresh.push_state import HEALTHY_S, PushState, due_at
+from secretsd.refresh.push import hints
+from secretsd.refresh.push.hints import Expected, Told
+from secretsd.refresh.push.listeners import LISTENER_LOST, Listener
+from secretsd.refresh.push.state import HEALTHY_S, PushState, due_at
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Pushes:
 
     def _receive(self, source: str, state: PushState, message: Received) -> None:
         now, wall = time.monotonic(), time.time()
-        state.answered, state.failure = now, None
+        state.failure = None
         if state.become(is_healthy=True, now=now, wall=wall):
             log.info("push is healthy: bundles are refreshed less often", extra={"source": source})
             self._wake()

@@ -12,9 +12,9 @@ from typing import assert_never
 from secretsd.config.on_change import OnChange
 from secretsd.model import UnitReport
 from secretsd.notify import client
-from secretsd.refresh.gates import Go, Reason, WaitUntil, gate
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.state import BundleState, Delivery
+from secretsd.refresh.units.gates import Go, Reason, WaitUntil, gate
 
 _FOR_BEFORE = WaitUntil(Reason.BEFORE, None)
 

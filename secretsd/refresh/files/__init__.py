@@ -1,0 +1,1 @@
+"""Published files: how they are written, where they lie, who watches them."""

@@ -1,0 +1,1 @@
+"""The conductor's side of the push: listeners, their hints, and what these mean for the schedule."""

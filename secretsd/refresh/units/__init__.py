@@ -1,0 +1,1 @@
+"""Telling units that their bundle has changed, one delivery at a time."""

@@ -1,0 +1,1 @@
+"""What a worker does. It alone sees values, and dies; nothing here is loaded by the conductor."""
