@@ -182,8 +182,13 @@ PURE = (
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("refresh.source_book.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
-    *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.texts"),
-    *("shipping.batches", "shipping.verification", "shipping.interface", "shipping.templates"),
+    *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.sinks.texts"),
+    *(
+        "shipping.proof.batches",
+        "shipping.proof.verification",
+        "shipping.sinks.interface",
+        "shipping.templates",
+    ),
 )
 WORLD = frozenset(
     {

@@ -19,8 +19,8 @@ from secretsd.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from secretsd.shipping.bucket import Bucket
-    from secretsd.shipping.verification import Part, Verdict
+    from secretsd.shipping.proof.bucket import Bucket
+    from secretsd.shipping.proof.verification import Part, Verdict
 
 _FEW = 20  # findings that are shown of a chain, but with --json
 
@@ -35,8 +35,8 @@ def _arguments(parser: Parser) -> None:
 
 
 def _audit_restore(options: argparse.Namespace) -> int:
-    from secretsd.shipping.bucket import Bucket
-    from secretsd.shipping.restore import Restored
+    from secretsd.shipping.proof.bucket import Bucket
+    from secretsd.shipping.proof.restore import Restored
 
     bucket, prefix = _place(options.place)
     objects = Bucket(bucket, prefix, options.region, options.endpoint_url)
@@ -64,7 +64,7 @@ def _place(text: str) -> tuple[str, str]:
 def _verdicts(
     objects: Bucket, host: str | None, keep: Callable[[str, str, Part], None] | None
 ) -> list[Verdict]:
-    from secretsd.shipping.verification import places_of, verify
+    from secretsd.shipping.proof.verification import places_of, verify
 
     found = []
     places = places_of(list(objects.versions(host)), objects.prefix)

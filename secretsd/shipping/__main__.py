@@ -19,8 +19,8 @@ from secretsd.config.models import Config
 from secretsd.errors import ExitCode, LocalIOError, SecretsdError
 from secretsd.service import Service
 from secretsd.shipping import report
-from secretsd.shipping.courier import Courier
-from secretsd.shipping.sinks import chains_of, sinks_of
+from secretsd.shipping.courier import ChainPlace, Courier
+from secretsd.shipping.sinks.registry import sinks_of
 
 log = logging.getLogger("secretsd.shipping")
 
@@ -85,7 +85,7 @@ async def _serve(config: Config) -> None:
 
 
 def _couriers(config: Config) -> list[Courier]:
-    state_dir, places = config.audit.shipper_state_dir, chains_of(config)
+    state_dir, places = config.audit.shipper_state_dir, _chains(config)
     try:
         state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         return [Courier(sink, places, state_dir / "cursors") for sink in sinks_of(config.audit)]
@@ -94,6 +94,14 @@ def _couriers(config: Config) -> list[Courier]:
             f"{error.filename or state_dir} cannot be used: {error.strerror}",
             advice="shipper_state_dir in [audit] must be the shipper's own",
         ) from None
+
+
+def _chains(config: Config) -> list[ChainPlace]:
+    """Where the daemons of this host write."""
+    places = [ChainPlace("refresher", config.daemon.state_dir / "audit")]
+    if config.signer is not None:
+        places.append(ChainPlace("signer", config.signer.state_dir / "audit"))
+    return places
 
 
 def _require_life(couriers: list[Courier]) -> None:

@@ -16,8 +16,8 @@ from secretsd.errors import Failure, FailureClass
 from secretsd.refresh.schedule import retry_delay
 from secretsd.shipping.cursor import Cursor, CursorFile
 from secretsd.shipping.follow import Follower
-from secretsd.shipping.interface import Sink, SinkError
 from secretsd.shipping.pieces import Piece
+from secretsd.shipping.sinks.interface import Sink, SinkError
 
 log = logging.getLogger("secretsd.shipping")
 

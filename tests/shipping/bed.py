@@ -10,7 +10,7 @@ from secretsd.audit.file import stamp
 from secretsd.shipping import manifest as bucket
 from secretsd.shipping.follow import Follower
 from secretsd.shipping.pieces import Position
-from secretsd.shipping.verification import Part, Stored, Verdict, verify
+from secretsd.shipping.proof.verification import Part, Stored, Verdict, verify
 from tests.shipping.chains import Chain
 
 HOST = "fake-host"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from secretsd.config.shipping import AuditCloudWatch
-from secretsd.shipping import cloudwatch
-from secretsd.shipping.cloudwatch import CloudWatch, batch_of, refused_events
 from secretsd.shipping.courier import ChainPlace, Courier
+from secretsd.shipping.sinks import cloudwatch
+from secretsd.shipping.sinks.cloudwatch import CloudWatch, batch_of, refused_events
 from tests.lab.aws import FAKE_CREDENTIALS, REGION, FakeAws
 from tests.lab.proxy import FaultProxy
 from tests.shipping import chains

@@ -12,9 +12,9 @@ from secretsd.audit.chain import Head
 from secretsd.errors import FailureClass
 from secretsd.shipping.courier import ChainPlace, Courier, Route
 from secretsd.shipping.cursor import Cursor, CursorFile
-from secretsd.shipping.interface import Sent, SinkError
 from secretsd.shipping.pieces import Piece, Position
-from secretsd.shipping.texts import failure_of
+from secretsd.shipping.sinks.interface import Sent, SinkError
+from secretsd.shipping.sinks.texts import failure_of
 from tests.shipping.chains import Chain
 
 

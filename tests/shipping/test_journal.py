@@ -13,8 +13,8 @@ import pytest
 
 from secretsd.config.shipping import AuditJournal
 from secretsd.shipping.courier import ChainPlace, Courier
-from secretsd.shipping.interface import SinkError
-from secretsd.shipping.journal import ANCHOR_ID, Journal, encoded
+from secretsd.shipping.sinks.interface import SinkError
+from secretsd.shipping.sinks.journal import ANCHOR_ID, Journal, encoded
 from tests.shipping.chains import Chain
 
 

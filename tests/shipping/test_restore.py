@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from secretsd.errors import LocalIOError, UsageError
-from secretsd.shipping.restore import Restored
-from secretsd.shipping.verification import Part
+from secretsd.shipping.proof.restore import Restored
+from secretsd.shipping.proof.verification import Part
 
 
 def part(data: bytes = b"x", offset: int = 0, account: int = 1, file: str = "ab") -> Part:

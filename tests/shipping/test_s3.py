@@ -14,9 +14,9 @@ import pytest
 
 from secretsd.config.shipping import AuditS3
 from secretsd.shipping.courier import ChainPlace, Courier, Route
-from secretsd.shipping.interface import SinkError
 from secretsd.shipping.manifest import read_anchor_key, read_manifest
-from secretsd.shipping.s3 import S3
+from secretsd.shipping.sinks.interface import SinkError
+from secretsd.shipping.sinks.s3 import S3
 from tests.shipping.chains import Chain
 from tests.shipping.conftest import BUCKET, client
 from tests.shipping.strict_s3 import StrictS3

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from secretsd.errors import FailureClass
-from secretsd.shipping.aws import Refused, Service
-from secretsd.shipping.interface import Sent, SinkError
-from secretsd.shipping.texts import failure_of
+from secretsd.shipping.sinks.aws import Refused, Service
+from secretsd.shipping.sinks.interface import Sent, SinkError
+from secretsd.shipping.sinks.texts import failure_of
 
 if TYPE_CHECKING:
     from secretsd.audit.chain import Head

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from secretsd.audit.file import stamp
 from secretsd.errors import FailureClass
-from secretsd.shipping.interface import Sent, SinkError
-from secretsd.shipping.texts import failure_of
+from secretsd.shipping.sinks.interface import Sent, SinkError
+from secretsd.shipping.sinks.texts import failure_of
 
 if TYPE_CHECKING:
     from secretsd.audit.chain import Head

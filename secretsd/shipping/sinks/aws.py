@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from secretsd.errors import FailureClass
 from secretsd.refresh.sources.aws.errors import fault_of_exception
 from secretsd.refresh.sources.aws.session import Timeouts, client_config, new_client, new_session
-from secretsd.shipping.interface import SinkError
-from secretsd.shipping.texts import KNOWN, failure_of
+from secretsd.shipping.sinks.interface import SinkError
+from secretsd.shipping.sinks.texts import KNOWN, failure_of
 
 if TYPE_CHECKING:
     from secretsd.errors import Failure

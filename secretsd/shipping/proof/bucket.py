@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from secretsd.errors import FailureError
-from secretsd.shipping.aws import Service
-from secretsd.shipping.interface import SinkError
-from secretsd.shipping.texts import cannot_read
-from secretsd.shipping.verification import Stored
+from secretsd.shipping.proof.verification import Stored
+from secretsd.shipping.sinks.aws import Service
+from secretsd.shipping.sinks.interface import SinkError
+from secretsd.shipping.sinks.texts import cannot_read
 
 if TYPE_CHECKING:
     from secretsd.errors import Failure

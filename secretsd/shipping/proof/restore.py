@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from secretsd.errors import LocalIOError, UsageError
-from secretsd.shipping.verification import Part
+from secretsd.shipping.proof.verification import Part
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 

@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 from secretsd.audit import chain
 from secretsd.audit.chain import Head, head_of
-from secretsd.shipping.batches import (
+from secretsd.shipping.manifest import (
+    CONTENT,
+    MANIFEST,
+    SHOWN_DIGITS,
+    Manifest,
+    manifest_key,
+    read_anchor_key,
+    read_manifest,
+)
+from secretsd.shipping.proof.batches import (
     LARGEST_BYTES,
     Batch,
     first_difference,
@@ -26,15 +35,6 @@ from secretsd.shipping.batches import (
     missing_before,
     stand_in,
     unzipped,
-)
-from secretsd.shipping.manifest import (
-    CONTENT,
-    MANIFEST,
-    SHOWN_DIGITS,
-    Manifest,
-    manifest_key,
-    read_anchor_key,
-    read_manifest,
 )
 
 # What was anchored and has not come after so long will not come. While S3 is out neither of them comes.

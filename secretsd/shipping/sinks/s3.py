@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from secretsd.audit.file import stamp
 from secretsd.shipping import manifest as bucket
-from secretsd.shipping.aws import Refused, Service
-from secretsd.shipping.interface import Sent
+from secretsd.shipping.sinks.aws import Refused, Service
+from secretsd.shipping.sinks.interface import Sent
 
 if TYPE_CHECKING:
     from secretsd.audit.chain import Head
