@@ -20,7 +20,7 @@ def _wait_arguments(parser: Parser) -> None:
         help="ask the source again if it confirmed the content longer ago than this; exit 75 if it cannot",
     )  # fmt: skip
     parser.add_argument(
-        "--allow-stale", action="store_true", help="where it is too old: exit 0 all the same, and say so"
+        "--allow-stale", action="store_true", help="exit 0 all the same where it is too old, and say so"
     )
 
 
@@ -55,8 +55,8 @@ COMMANDS = (
 The gate before a bot's start: returns as soon as every file of the bundle is there as it was published.
 Where secretsd does not answer, what is published is good enough, unless it is too old.
 
-With --max-age the source must have confirmed the content no longer ago than AGE; if it has not, a
-refresh is tried. Without it the bundle's own max_age counts, where the configuration has one.""",
+With --max-age, or where the bundle has a max_age, the source must have confirmed the content no longer
+ago than that; if it has not, a refresh is tried.""",
         examples="""\
 # in the bot's unit
 ExecStartPre=/usr/bin/secretsctl wait trading-bot --timeout 60s

@@ -21,8 +21,10 @@ from secretsd.cli import (
     render,
     sealing,
     signing,
+    trail,
     unlocking,
     unwrapping,
+    usage,
 )
 from secretsd.cli.arguments import Parser, listing
 from secretsd.cli.command import Command, add_socket, family_of, parser_of
@@ -31,7 +33,7 @@ from secretsd.errors import ExitCode, SecretsdError
 # What a command imports beyond the standard library, it imports when it runs: `status` is not to wait for
 # pydantic, and the package's build asks this parser for the manual page and the completions.
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
-    ("look", (*looking.COMMANDS, *audit_restore.COMMANDS)),
+    ("look", (*looking.COMMANDS, *trail.COMMANDS, *usage.COMMANDS, *audit_restore.COMMANDS)),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
     (

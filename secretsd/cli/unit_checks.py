@@ -52,6 +52,9 @@ def judge(
     if state.load_state != "loaded":
         yield _not_loadable(check, name, unit, state)
         return
+    if state.active_state == "failed":
+        fix = f"journalctl -u {unit} -n 20; systemctl start {unit}"
+        yield warn(check, "has failed, and secretsd starts nothing that does not run", fix)
     if entry.action == "reload" and not state.can_reload:
         fix = f'give it an ExecReload= (systemctl edit {unit}), or use action = "restart" or "signal"'
         yield fail(check, "cannot reload: it has no ExecReload=", fix, ExitCode.CONFIG)

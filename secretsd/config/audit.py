@@ -1,22 +1,29 @@
-"""The table `[audit]`: what is done with the audit trail beside writing it."""
+"""The table `[audit]`: how the trails of both daemons are kept, and where they are shipped to."""
 
 # Without `from __future__ import annotations`: pydantic reads the annotations when the classes are made.
 from pathlib import Path
 
 from pydantic import Field
 
-from secretsd.config.fields import AbsolutePath
+from secretsd.config.fields import AbsolutePath, FileSize
 from secretsd.config.shipping import AuditCloudWatch, AuditJournal, AuditS3
 from secretsd.config.table import Table
 
 
 class Audit(Table):
-    """The audit trail of the daemons of this host.
+    """How the audit trails of secretsd and of secretsd-signer are kept. Nothing switches them off.
 
-    With one of its tables secretsd-shipper.service brings the trail to where it cannot be rewritten; enable
-    it with `systemctl enable --now secretsd-shipper`, and restart it after a change here.
+    With one of the tables in it secretsd-shipper.service brings the trail to where it cannot be rewritten:
+    enable it with `systemctl enable --now secretsd-shipper`, and restart it after a change here.
     """
 
+    max_file_bytes: FileSize = Field(
+        default=64 * 1024 * 1024,
+        alias="max_file_size",
+        description="How large a file of the trail becomes before the chain goes on in a new one. The full"
+        " one stays beside it until somebody takes it away: secretsd removes none.",
+        examples=["64M"],
+    )
     shipper_state_dir: AbsolutePath = Field(
         default=Path("/var/lib/secretsd-shipper"),
         description="Where the shipper keeps what each sink has.",

@@ -36,6 +36,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _RATE = re.compile(r"([0-9]{1,9})/([smh])")
+_SIZE = re.compile(r"([0-9]{1,6})([KMG])")
 _OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
 _COUNTER = re.compile(r"tpm:0x1[0-9a-f]{6}")  # the handles of NV indices begin with 01
 _MOST_SESSIONS = 512
@@ -214,6 +215,14 @@ def _rate(value: object) -> RateLimit:
     return RateLimit(int(found[1]), {"s": 1.0, "m": 60.0, "h": 3600.0}[found[2]])
 
 
+def _file_size(value: object) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    size = int(found[1]) * 1024 ** (1 + "KMG".index(found[2])) if found else 0
+    if size < 1 << 20:
+        raise refused('must be a size of at least 1M in quotes, such as "64M" or "1G"')
+    return size
+
+
 def _session_count(value: int) -> int:
     if not 1 <= value <= _MOST_SESSIONS:
         raise refused("must be 1 to 512: CloudHSM has 1,024 sessions for one application")
@@ -320,6 +329,7 @@ VaultAddress = Annotated[
     ),
 ]
 Rate = Annotated[RateLimit, Kind("number of uses and /s, /m or /h"), BeforeValidator(_rate)]
+FileSize = Annotated[int, Kind("size of at least 1M"), BeforeValidator(_file_size)]
 SessionCount = Annotated[int, Kind("whole number of 1 to 512"), AfterValidator(_session_count)]
 MessageBytes = Annotated[int, Kind("whole number of 1 to 61440"), AfterValidator(_message_bytes)]
 

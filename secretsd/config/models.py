@@ -346,8 +346,8 @@ class Config(Table):
 
     audit: Audit = Field(
         default_factory=Audit,
-        description="Where the audit trail is shipped to.",
-        examples=[{"journal": {}}],
+        description="How the audit trails are kept, and where they are shipped to.",
+        examples=[{"max_file_size": "64M"}],
     )
     signer: Signer | None = Field(
         default=None,

@@ -19,6 +19,7 @@ from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.state import BundleState
 from secretsd.timespan import spoken
 
+_STALE_ALL_THE_SAME = "To start on it all the same: wait with --allow-stale, or a longer max_age."
 _WAIT_TIMEOUT_S = 30.0
 _RELOAD_TIMEOUT_S = 60.0
 
@@ -79,7 +80,7 @@ class Commands:
                 f"{bundle} was last confirmed {_age(state)}, allowed are {spoken(max_age_s)}: {_why(state)}"
             )
             if not request.get("allow_stale"):
-                return Reply(ExitCode.TRY_AGAIN, sentence)
+                return Reply(ExitCode.TRY_AGAIN, f"{sentence.rstrip('.')}. {_STALE_ALL_THE_SAME}")
             return Reply(ExitCode.OK, f"stale, used all the same: {sentence}")
         # Most likely before a start of the unit, which makes waiting for a window needless.
         self._conductor.bundles.expect_start(bundle)

@@ -14,7 +14,8 @@ from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.control.push_report import push_check
 from secretsd.control.sealed_checks import sealed_checks
-from secretsd.control.source_checks import source_checks
+from secretsd.control.source_checks import region_check, source_checks
+from secretsd.control.source_report import source_documents
 from secretsd.errors import ConfigError, ExitCode
 from secretsd.notify import client
 from secretsd.refresh.conductor import Conductor
@@ -34,11 +35,14 @@ async def examine(conductor: Conductor) -> list[Check]:
         *await _differs_from_its_files(conductor),
         *_rights(config),
         _state_dir(conductor),
+        _audit(conductor),
         *sealed_checks(config, conductor.states, now=time.time()),
         *_alerts(conductor),
         *await helper,
     ]
+    told = source_documents(config, conductor.bundles.sources, {})
     for name, found in zip(names, findings, strict=True):
+        checks += region_check(name, told[name])
         checks += source_checks(name, config, found, now=time.time())
     checks += [push_check(source, push) for source, push in sorted(conductor.pushes.states.items())]
     return checks
@@ -90,12 +94,19 @@ def _state_dir(conductor: Conductor) -> Check:
         problem, _, advice = conductor.bundles.notebook.problem.partition("; ")
         return fail("state", problem, advice, ExitCode.IO)
     if not os.access(path, os.W_OK | os.X_OK):
-        fix = f"it must belong to the user who runs secretsd, 0700, on a writable disk: ls -ld {path}"
+        fix = f"it must belong to the user who runs secretsd, 0711, on a writable disk: ls -ld {path}"
         return fail("state", f"{path} cannot be written", fix, ExitCode.IO)
     disk = os.statvfs(path)
     if disk.f_bavail * disk.f_frsize < _LITTLE_BYTES or (disk.f_files and not disk.f_favail):
         return warn("state", f"the disk of {path} is full", f"free space there: df -h {path}; df -i {path}")
     return ok("state", f"{path} can be written")
+
+
+def _audit(conductor: Conductor) -> Check:
+    if problem := conductor.trail.ledger.problem:
+        what, _, fix = problem.rpartition("; ")
+        return fail("audit", what, fix, ExitCode.IO)
+    return ok("audit", "the audit log is written")
 
 
 def _alerts(conductor: Conductor) -> Iterator[Check]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.errors import ExitCode, Failure
-from secretsd.moments import iso
+from secretsd.moments import in_words, iso
 from secretsd.refresh.push.state import PushState
 
 
@@ -47,7 +47,7 @@ def push_check(source: str, push: PushState) -> Check:
             return warn(check, "the listener has only just begun", "look again in a minute")
         fix = "check the network path to SQS; journalctl -u secretsd -n 50"
         return fail(check, "the queue has not answered for a minute", fix, ExitCode.UNAVAILABLE)
-    last = f", the last message came {iso(push.last_message_at)}" if push.last_message_at else ""
+    last = f", the last message came at {in_words(push.last_message_at)}" if push.last_message_at else ""
     return ok(check, f"the queue answers, messages may be received and deleted{last}")
 
 

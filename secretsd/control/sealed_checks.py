@@ -12,8 +12,8 @@ from secretsd.errors import ExitCode
 from secretsd.refresh.sealed.choice import KEY_BYTES
 from secretsd.refresh.sealed.refusals import SETUP
 from secretsd.refresh.state import BundleState
+from secretsd.timespan import spoken
 
-_DAY_S = 86400.0
 # Said to who relies on it, whatever else is well.
 _UNPROTECTED = "whoever restores an older state of this disk brings back an older copy, within its max_age"
 
@@ -52,7 +52,5 @@ def _copy(check: str, bundle: Bundle, state: BundleState, now: float) -> Check:
     left_s = newest.confirmed_at + bundle.sealed_copy.max_age_s - now
     if left_s <= 0:
         return warn(check, "its copy is older than max_age: a boot would refuse it", "secretsctl reload")
-    age_h = max(0.0, now - newest.confirmed_at) / 3600
-    return ok(
-        check, f"its copy was confirmed {age_h:.1f} h ago, a boot takes it for {left_s / _DAY_S:.1f} days"
-    )
+    age = spoken(max(0.0, now - newest.confirmed_at))
+    return ok(check, f"its copy was confirmed {age} ago, a boot takes it for {spoken(left_s)} more")

@@ -57,7 +57,8 @@ def _is_settled(conductor: Conductor, name: str, target: int, began: float) -> b
     if state.ended < target:
         return False
     if state.record is None:
-        return True
+        # A copy that is about to be opened may be the end of the outage for this bundle.
+        return conductor.bundles.unsealing.is_attempted(name, conductor.config.bundles)
     generation = state.record.generation
     for entry in bundle.on_change:
         delivery = state.delivery(entry.unit)

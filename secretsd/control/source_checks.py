@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from secretsd.config.models import Config
 from secretsd.config.sources import VaultAwsLogin, VaultSource
@@ -27,6 +28,8 @@ _ENDPOINT = frozenset(
     }
 )
 _CLOCK = frozenset({"clock-skew"})
+# As those of _ENDPOINT, where each secret meets it.
+_OF_ALL = frozenset({"server-error", "throttled"})
 _IF_IT_STAYS = "If it stays: "
 
 
@@ -39,6 +42,17 @@ def source_checks(source: str, config: Config, found: Findings, *, now: float) -
     yield from _endpoint(source, found)
     yield from _clock(source, found, signs=_signs(config, source))
     yield from _secrets(source, config, found)
+
+
+def region_check(source: str, told: Mapping[str, Any]) -> Iterator[Check]:
+    """That another region is asked than the source's own; `told` is its part of `status --json`.
+
+    The lines beside it are those of the region that answers.
+    """
+    if told["away_since"]:
+        home = told["home_region"]
+        detail = f"asked in {told['region']}: {home} has failed, and is tried once a minute"
+        yield warn(f"region {source}", detail, f"nothing to do; to ask {home} now: secretsctl reload")
 
 
 def _first(found: Findings, codes: frozenset[str]) -> Failure | None:
@@ -72,7 +86,7 @@ def _denied_everything(found: Findings) -> Failure | None:
 
 def _endpoint(source: str, found: Findings) -> Iterator[Check]:
     check = f"endpoint {source}"
-    failure = _first(found, _ENDPOINT)
+    failure = _first(found, _of_the_endpoint(found))
     answered = found.view.skew_s is not None
     if found.lost:
         fix = "check the network path and the endpoint of the source; journalctl -u secretsd -n 50"
@@ -84,6 +98,12 @@ def _endpoint(source: str, found: Findings) -> Iterator[Check]:
         yield fail(check, f"{where}: {failure.code}", fix[:1].upper() + fix[1:], failure.exit_code)
     elif answered and found.view.endpoint is not None:
         yield ok(check, f"{found.view.endpoint} answers")
+
+
+def _of_the_endpoint(found: Findings) -> frozenset[str]:
+    """The codes that speak of the endpoint here, and not of one secret."""
+    codes = {failure.code if failure is not None else "" for failure in found.secrets.values()}
+    return _ENDPOINT | _OF_ALL if codes <= _ENDPOINT | _OF_ALL else _ENDPOINT
 
 
 def _signs(config: Config, source: str) -> bool:
@@ -110,7 +130,7 @@ def _clock(source: str, found: Findings, *, signs: bool) -> Iterator[Check]:
 
 
 def _secrets(source: str, config: Config, found: Findings) -> Iterator[Check]:
-    of_the_source = _CREDENTIALS | _ENDPOINT | _CLOCK
+    of_the_source = _CREDENTIALS | _of_the_endpoint(found) | _CLOCK
     if _denied_everything(found):
         of_the_source |= {"access-denied"}
     for ref, bundles in _wanted(source, config).items():

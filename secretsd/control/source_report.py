@@ -15,7 +15,9 @@ from secretsd.refresh.source_book.breaker import Breaker
 from secretsd.refresh.source_book.endpoints import stops
 
 
-def source_documents(config: Config, book: SourceBook, pushes: Mapping[str, PushState]) -> dict[str, object]:
+def source_documents(
+    config: Config, book: SourceBook, pushes: Mapping[str, PushState]
+) -> dict[str, dict[str, object]]:
     """A document for each configured source; times are ISO 8601 in UTC."""
     return {
         name: {**_source(config, book, name), "push": push_document(pushes.get(name))}

@@ -14,6 +14,7 @@ from typing import Any
 import secretsd
 from secretsd import logs, process
 from secretsd.cli.arguments import Parser
+from secretsd.config.audit import Audit
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.config.signer import Signer
 from secretsd.errors import ExitCode, SecretsdError
@@ -31,7 +32,7 @@ def main() -> None:
     logs.set_up()
     try:
         process.forbid_dumps()
-        _run(_serve(arguments.config, configured(arguments.config)))
+        _run(_serve(arguments.config, *configured(arguments.config)))
     except SecretsdError as error:
         logs.tell(log, error)
         sys.exit(error.exit_code)
@@ -52,11 +53,11 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(config_path: Path, config: Signer) -> None:
+async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
     service = Service()
     listeners = listen(config)
     try:
-        house = House(config_path, config, listeners)
+        house = House(config_path, config, audit, listeners)
     except BaseException:
         listeners.close()
         raise

@@ -11,7 +11,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from secretsd.audit.log import AuditLog
+from secretsd.audit.log import AUDIT_GROUP, AuditLog
+from secretsd.config.audit import Audit
 from secretsd.config.load import load
 from secretsd.config.signer import Signer
 from secretsd.errors import ConfigError
@@ -33,7 +34,6 @@ from secretsd.signing.trail import Trail
 
 log = logging.getLogger(__name__)
 
-AUDIT_GROUP = "secretsd-audit"
 _MOST_CONNECTIONS = 2048
 _OTHER_DESCRIPTORS = 64  # the token's, the audit log's: a token without any is lost for everybody
 _DRAIN_S = 5.0
@@ -50,13 +50,15 @@ _NEEDS_A_RESTART = frozenset(
 class House:
     """One signer. All methods are for the loop's thread."""
 
-    def __init__(self, config_path: Path, config: Signer, listeners: Listeners) -> None:
+    def __init__(self, config_path: Path, config: Signer, audit: Audit, listeners: Listeners) -> None:
         """Raises: LocalIOError where the audit log cannot be written."""
         self._config_path = config_path
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()  # what `status_line` says may be another by now
-        self._audit = AuditLog(config.state_dir / "audit", group=AUDIT_GROUP)
+        self._audit = AuditLog(
+            config.state_dir / "audit", group=AUDIT_GROUP, max_file_bytes=audit.max_file_bytes
+        )
         self._audit.open()
         self._token = Token(config)
         self._dispatcher = Dispatcher(
@@ -108,7 +110,7 @@ class House:
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
         try:
-            config = configured(self._config_path)
+            config, audit = configured(self._config_path)
         except ConfigError as error:
             for line in error.problems:
                 log.error(line)
@@ -116,6 +118,7 @@ class House:
             self._trail.event("reload", error)
             return
         self._config = config = self._without_what_needs_a_restart(config)
+        self._audit.resize(audit.max_file_bytes)
         self._desk.configure(config, policy_of(config))
         self._slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
@@ -200,12 +203,12 @@ class House:
         task.add_done_callback(entered)
 
 
-def configured(path: Path) -> Signer:
-    """The table [signer] of the configuration. Raises: ConfigError."""
+def configured(path: Path) -> tuple[Signer, Audit]:
+    """What of the configuration is the signer's: the tables [signer] and [audit]. Raises: ConfigError."""
     config = load(path)
     if config.signer is None:
         raise ConfigError([f"{path}: there is no table [signer]: see secretsd.toml(5)"])
-    return config.signer
+    return config.signer, config.audit
 
 
 def policy_of(config: Signer) -> Policy:

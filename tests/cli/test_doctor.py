@@ -66,6 +66,7 @@ def test_a_unit_as_the_manual_has_it_is_well() -> None:
         (judged(replace(STATE, load_state="not-found")), "fail", "does not exist", "install the unit"),
         (judged(replace(STATE, load_state="masked")), "fail", "is masked", "systemctl unmask bot.service"),
         (judged(replace(STATE, load_state="bad-setting")), "fail", "bad-setting", "systemd-analyze verify"),
+        (judged(replace(STATE, active_state="failed")), "warn", "has failed", "systemctl start bot.service"),
         (judged(replace(STATE, can_reload=False)), "fail", "no ExecReload=", "ExecReload="),
         (judged(replace(STATE, type="exec")), "warn", "Type=exec", "Type=notify"),
         (judged(ExecStartPre=""), "warn", "starts without waiting", "/usr/bin/secretsctl wait bot"),

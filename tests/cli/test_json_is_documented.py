@@ -95,6 +95,8 @@ PRINTED: dict[str, list[Any]] = {
     "approve": [documents.APPROVALS, documents.APPROVED],
     "audit-restore": [documents.RESTORED],
     "status.json of the shipper": [documents.SHIPPER],
+    "log --verify": [documents.VERIFICATION],
+    "usage": [documents.USAGE, {**documents.USAGE, "since": None, "unused_days": 90}],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 

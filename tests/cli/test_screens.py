@@ -115,6 +115,13 @@ def test_what_came_from_a_sealed_copy_says_how_old_it_is_and_what_it_does_not_ho
     assert "what came from the sealed copy stays" in screen
 
 
+def test_a_sealed_copy_that_a_boot_would_refuse_is_not_said_to_be_taken() -> None:
+    over = documents.sealed(in_use=False, until=documents.ago(hours=1))
+    screen = status.one_bundle(documents.status({"bot": bundle(sealed=over)}), PLAIN)
+    assert "a boot has refused it since 2026-" in screen
+    assert "takes it" not in screen
+
+
 def test_a_sealed_copy_that_is_not_there_or_was_not_made_says_so() -> None:
     none = documents.sealed(in_use=False, confirmed_at=None, until=None)
     screen = status.one_bundle(documents.status({"bot": bundle(sealed=none)}), PLAIN)
@@ -294,6 +301,9 @@ def test_what_is_too_old_to_start_on_is_said_in_one_word_and_with_its_limit() ->
     assert "loaded, too old" in status.all_bundles(documents.status({"bot": old}), PLAIN)
     shown = status.one_bundle(documents.status({"bot": old}), PLAIN)
     assert "(max_age 3d: no unit starts on it any more)" in shown
+    for screen in (shown, overview(bot=old)):
+        assert "  fix: to start one all the same: wait --allow-stale in its ExecStartPre=" in screen
+    assert "--allow-stale" not in overview(bot=bundle(max_age_s=259200.0))
 
 
 def test_cost_says_what_is_paid_for_how_sure_that_is_and_what_would_be_less() -> None:

@@ -14,6 +14,7 @@ WINDOW_FORM = (
 )
 
 SIGNER = "[signer]\nmodule = '/m.so'\ntoken = 't'\npin = 'credential:p'\n"  # lines 12 to 15
+SIZE_FORM = 'must be a size of at least 1M in quotes, such as "64M" or "1G"'
 PARAMETER_ID = "'id' must be the name or the ARN of a parameter; 'version' and 'label' have keys of their own"
 LABEL = '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start with no digit, aws or ssm'
 NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
@@ -32,6 +33,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "19: 'log_group' must be the name of a log group, not its ARN",
         ],
     ),
+    "size without a unit": ("[audit]\nmax_file_size = 64\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
+    "size too small": ("[audit]\nmax_file_size = '100K'\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
     "pin in the file": (
         SIGNER.replace("credential:p", "1234"),
         ["15: 'pin' must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here"],

@@ -106,6 +106,7 @@ login = { method = "aws-iam", role = "r", region = "us-east-1", mount = "aws", s
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
 [audit]
+max_file_size = "64M"
 shipper_state_dir = "/var/lib/shipper"
 [audit.journal]
 socket = "/run/systemd/journal/socket"

@@ -13,7 +13,7 @@ from secretsd.control import doctor
 from secretsd.control.check import Check, exit_code
 from secretsd.errors import ExitCode
 from secretsd.refresh.conductor import Conductor
-from tests.lab import faults
+from tests.lab import faults, replica
 from tests.lab.aws import FAKE_CREDENTIALS, FakeAws
 from tests.lab.proxy import FaultProxy
 
@@ -124,6 +124,35 @@ def test_an_identity_that_may_read_nothing_is_said_of_the_credentials(
     assert states(checks, "credentials aws", *SECRETS) == ["fail", "warn", "warn"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"), [(faults.SERVER_ERROR, "server-error"), (faults.THROTTLED, "throttled")]
+)
+def test_what_every_secret_meets_is_said_once_of_the_endpoint(
+    config: Path, proxy: FaultProxy, fault: faults.Fault, code: str
+) -> None:
+    with proxy.broken(fault):
+        checks = examined(config)
+    assert checks["endpoint aws"].detail == f"{proxy.url}: {code}", "it is not well because it answers"
+    assert states(checks, "endpoint aws", *SECRETS) == ["fail", "warn", "warn"]
+
+
+def test_a_source_that_is_asked_in_another_region_says_so(
+    config: Path, aws: FakeAws, proxy: FaultProxy
+) -> None:
+    for name in ("prod/one", "prod/two"):
+        replica.put(aws, aws, name, {"TOKEN": VALUE})
+    with FaultProxy.local(aws.address) as west:
+        failover = (
+            f'failover_regions = ["us-west-2"]\nfailover_endpoint_urls = {{ us-west-2 = "{west.url}" }}\n'
+        )
+        config.write_text(config.read_text().replace("[bundles.one]", f"{failover}[bundles.one]"))
+        assert "region aws" not in examined(config)
+        proxy.set(faults.SERVER_ERROR)
+        checks = examined(config)
+    assert "asked in us-west-2: us-east-1 has failed" in checks["region aws"].detail
+    assert checks["endpoint aws"].detail == f"{west.url} answers"
+
+
 def test_no_credentials_at_all(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -168,7 +197,9 @@ def test_a_configuration_that_waits_to_be_loaded_and_a_state_directory_that_is_g
         conductor = Conductor(config, load_checked(config))
         conductor.open()
         config.write_text(config.read_text().replace("[bundles.two]", "[bundles.renamed]"))
-        Path(conductor.config.daemon.state_dir).rmdir()
+        state_dir = Path(conductor.config.daemon.state_dir)
+        state_dir.rename(state_dir.with_name("moved"))
+        state_dir.touch()  # or the audit log would make a directory again
         try:
             return await doctor.examine(conductor)
         finally:

@@ -47,7 +47,7 @@ def test_a_good_key_and_copy_are_ok_and_what_they_do_not_hold_against_is_said(ke
     found = checks(f"file:{key}", copied(1.0))
     assert {name: each.state for name, each in found.items()} == {"seal key": "ok", "sealed bot": "ok"}
     assert "restores an older state of this disk" in found["seal key"].detail
-    assert "1.0 h ago, a boot takes it for 2.0 days" in found["sealed bot"].detail
+    assert "1 h ago, a boot takes it for 1 d 23 h more" in found["sealed bot"].detail
     found = checks(f"file:{key}", copied(1.0), seal_counter="tpm:0x1800e5d")
     assert "restores" not in found["seal key"].detail
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from secretsd.audit.chain import Head
 from secretsd.audit.file import stamp
 from secretsd.shipping import manifest as bucket
+from secretsd.shipping.courier import ChainPlace
 from secretsd.shipping.follow import Follower
 from secretsd.shipping.pieces import Position
 from secretsd.shipping.proof.verification import Part, Stored, Verdict, verify
@@ -56,7 +57,7 @@ class Memory:
 class Shipper:
     """Ships a chain into a `Memory` by hand."""
 
-    def __init__(self, chain: Chain, memory: Memory) -> None:
+    def __init__(self, chain: Chain | ChainPlace, memory: Memory) -> None:
         self._chain = chain
         self._follower = Follower(chain.directory, chain.daemon)
         self.memory = memory
@@ -72,8 +73,13 @@ class Shipper:
             self.position, self.receipt = piece.end, bucket.receipt_of(manifest)
 
     def anchor(self, head: Head | None = None, time_ns: int = 0) -> None:
-        anchor = bucket.Anchor(HOST, self._chain.daemon, head or self._chain.head, stamp(time_ns))
+        anchor = bucket.Anchor(HOST, self._chain.daemon, head or self._head(), stamp(time_ns))
         self.memory.put(bucket.anchor_key("", anchor), bucket.anchor_bytes(anchor))
+
+    def _head(self) -> Head:
+        head = self._follower.latest()
+        assert head is not None
+        return head
 
     def verified(self, age_s: float = 7200.0) -> Verdict:
         versions = self.memory.versions

@@ -90,6 +90,8 @@ def test_records_are_in_the_journal_within_seconds_and_the_sandbox_is_closed(lab
     _configure(lab)
     _sign(lab, 10)
     eventually(lambda: _has_all(lab), "the journal has every record")
+    refreshers = "journalctl SECRETSD_CHAIN=refresher -o cat --output-fields=SECRETSD_SEQ"
+    eventually(lambda: "1" in lab.host.sh(refreshers).split(), "the refresher's records are there, too")
     anchors = "journalctl MESSAGE_ID=77fcbe44f08744878d3f5be2c77cb6da -o json --output-fields=SECRETSD_ANCHOR"
     assert lab.host.sh(anchors).count("SECRETSD_ANCHOR") >= 1
     host, pid = lab.host, lab.host.show(_UNIT, "MainPID")

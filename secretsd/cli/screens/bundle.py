@@ -54,7 +54,9 @@ def sealed_in_words(bundle: Bundle, view: View) -> list[str]:
         return words or ["there is none yet: it is made when the source has answered"]
     confirmed, until = relative(sealed["confirmed_at"], view.now), absolute(sealed.get("until"))
     use = "it is what is published: no source has answered since" if sealed.get("in_use") else "kept"
-    words.append(f"{use}; confirmed {confirmed}, a boot takes it until {until}")
+    is_over = relative(sealed.get("until"), view.now).endswith(" ago")
+    boot = f"a boot has refused it since {until}" if is_over else f"a boot takes it until {until}"
+    words.append(f"{use}; confirmed {confirmed}, {boot}")
     if not sealed.get("has_counter"):
         # The one attack that it does not hold against, said where somebody who relies on it looks.
         words.append("restoring an older state of this disk would bring back an older copy")

@@ -43,6 +43,7 @@ def all_bundles(document: Mapping[str, Any], view: View) -> str:
     lines += [of.summary(bundles.values()), "", *table(_fitting(rows, view), view)]
     lines += _failures({name: bundles[name] for name in names}, view)
     for name in names:
+        lines += _too_old(name, bundles[name], view)
         lines += _waiting_units(name, bundles[name], view)
         lines += _hold(name, bundles[name], view)
         lines += _late_drift(name, bundles[name], view)
@@ -59,7 +60,8 @@ def one_bundle(document: Mapping[str, Any], view: View) -> str:
             first, *more = sentence(text, view, indent=" " * (wide + 4))
             lines += [f"  {label.ljust(wide)}  {first.lstrip()}", *more]
         lines += _unit_table(bundle, view) + _secret_table(bundle, view)
-        lines += _failures({name: bundle}, view) + _waiting_units(name, bundle, view)
+        lines += _failures({name: bundle}, view) + _too_old(name, bundle, view)
+        lines += _waiting_units(name, bundle, view)
         lines += _reload_note(bundle, view)
     return "\n".join(lines)
 
@@ -120,6 +122,14 @@ def _failures(bundles: Mapping[str, Bundle], view: View) -> list[str]:
         lines += ["", *sentence(text, view, indent=""), *sentence(message, view)]
         lines += sentence(f"fix: {advice}", view) if advice else []
     return lines
+
+
+def _too_old(name: str, bundle: Bundle, view: View) -> list[str]:
+    if not bundle.get("too_old"):
+        return []
+    head = f"{name}: no unit starts on it any more: confirmed longer ago than its max_age"
+    fix = "to start one all the same: wait --allow-stale in its ExecStartPre=, or a longer max_age"
+    return ["", *sentence(head, view, indent=""), *sentence(f"fix: {fix}, then: secretsctl reload", view)]
 
 
 def _kept(bundle: Bundle) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import Hold, SealedHeader, SecretRef, Showing
 from secretsd.moments import in_words
+from secretsd.timespan import spoken
 
 # Clocks of hosts are set back a little now and then.
 CLOCK_SLACK_S = 300.0
@@ -55,7 +56,7 @@ def misplaced(header: SealedHeader, *, name: str, generation: int, host: str) ->
 def too_old(name: str, header: SealedHeader, max_age_s: float) -> Failure:
     what = (
         f"the sealed copy of {name} was confirmed last on {in_words(header.confirmed_at)},"
-        f" longer ago than its max_age ({max_age_s / 3600:g} h)"
+        f" longer ago than its max_age ({spoken(max_age_s)})"
     )
     way_out = f"to use it all the same raise sealed_copy.max_age, then: secretsctl reload {name}"
     return _failure("sealed-too-old", what, f"{_PUBLISHED_LATER}; {way_out}")
@@ -87,7 +88,8 @@ def not_held(name: str, hold: Hold) -> Failure:
 
 def key_missing(place: str, ending: str) -> Failure:
     what = f"the key of sealed copies, {place}, {ending}"
-    return _failure("sealed-key-missing", what, f"make it, once, as root: {SETUP}; see secretsd.toml(5)")
+    advice = f"make it, once, as root: {SETUP}; then: systemctl restart secretsd"
+    return _failure("sealed-key-missing", what, advice)
 
 
 def key_wrong(name: str) -> Failure:

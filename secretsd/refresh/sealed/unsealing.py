@@ -65,7 +65,7 @@ class Unsealing:
             confirmed, until = (in_words(at) for at in (record.unsealed.confirmed_at, record.unsealed.until))
             fields = {"bundle": record.bundle, "confirmed": confirmed, "refused_from": until}
             log.warning("published from its sealed copy", extra=fields)
-            self._states[record.bundle].refused_copy = None
+            _forget_refusal(self._states[record.bundle])
 
     def on_failed(self, name: str, failure: Failure) -> None:
         """The copy may not be used, or could not be published."""
@@ -76,6 +76,13 @@ class Unsealing:
         if failure != state.refused_copy:
             fields = {"bundle": name, "code": failure.code}
             log.error("not unsealed", extra={**fields, "reason": failure.message, "advice": failure.advice})
+        _forget_refusal(state)
         state.refused_copy = failure
         if failure not in state.failures:
             state.failures += (failure,)
+
+
+def _forget_refusal(state: BundleState) -> None:
+    """What was said of an earlier try is no longer so."""
+    state.failures = tuple(failure for failure in state.failures if failure != state.refused_copy)
+    state.refused_copy = None

@@ -70,5 +70,5 @@ def _out_of_time(ref: SecretRef) -> UnreadableError:
         "unreachable",
         FailureClass.TRANSIENT,
         f"no time was left to read {ref}",
-        "nothing to do if it passes: the last good bundle stays and the next refresh tries again",
+        "nothing to do if it passes: what is published stays, and the next refresh tries again",
     )

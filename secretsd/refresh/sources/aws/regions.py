@@ -141,7 +141,7 @@ def _behind(stop: Stop, ref: SecretRef) -> FetchFailure:
         code=_STALE,
         failure_class=FailureClass.TRANSIENT,
         message=f"the replica of {ref} in {stop.region} is older than what is published, so it was not used",
-        advice="Nothing to do if it passes: the last good bundle stays until the region of the secret answers"
+        advice="Nothing to do if it passes: what is published stays until the region of the secret answers"
         " or its replica has caught up. If it stays: see ReplicationStatus of aws secretsmanager"
         " describe-secret.",
         secret=ref.id,

@@ -52,7 +52,7 @@ _OWN: Mapping[str, Text] = {
     ),
     "unexpected-error": Text(
         message="AWS answered {secret} with an error that secretsd does not know",
-        advice="Look the error up in the API reference of GetSecretValue; the last good bundle stays.",
+        advice="Look the error up in the API reference of GetSecretValue; what is published stays.",
     ),
     "not-utf8": Text(
         message="the text of {secret} cannot be written as UTF-8",

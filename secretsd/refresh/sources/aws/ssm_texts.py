@@ -49,7 +49,7 @@ _OWN: Mapping[str, Text] = {
     ),
     "unexpected-error": Text(
         message="AWS answered {secret} with an error that secretsd does not know",
-        advice="Look the error up in the API reference of GetParameters; the last good bundle stays.",
+        advice="Look the error up in the API reference of GetParameters; what is published stays.",
     ),
     "not-utf8": Text(
         message="the text of the parameter {secret} cannot be written as UTF-8",

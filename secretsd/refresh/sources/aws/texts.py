@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from secretsd.model import SecretRef
     from secretsd.refresh.sources.faults import Fault
 
-RETRIED = "Nothing to do if it passes: the last good bundle stays and the next refresh tries again."
+RETRIED = "Nothing to do if it passes: what is published stays, and the next refresh tries again."
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secretsd.model import SecretRef
     from secretsd.refresh.sources.faults import Fault
 
-_RETRIED = "Nothing to do if it passes: the last good bundle stays and the next refresh tries again."
+_RETRIED = "Nothing to do if it passes: what is published stays, and the next refresh tries again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ _TEXTS: Mapping[str, _Text] = {
     ),
     "vault-sealed": _Text(
         message="the server at {address} is sealed, or has never been initialised; {secret} was not read",
-        advice="Unseal it (bao operator unseal), or initialise it first: bao status says which. The last "
-        "good bundle stays, and refreshing goes on by itself.",
+        advice="Unseal it (bao operator unseal), or initialise it first: bao status says which. What is "
+        "published stays, and refreshing goes on by itself.",
     ),
     "vault-uninitialised": _Text(
         message="the server at {address} is not initialised; {secret} was not read",
@@ -143,7 +143,7 @@ _TEXTS: Mapping[str, _Text] = {
     ),
     "unexpected-error": _Text(
         message="{address} answered {secret} with an error that secretsd does not know",
-        advice="See the server's log, or ask it by hand: bao read {path}. The last good bundle stays.",
+        advice="See the server's log, or ask it by hand: bao read {path}. What is published stays.",
     ),
 }
 
