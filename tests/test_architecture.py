@@ -83,6 +83,7 @@ FLOORS = (
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
     ("refresh.worker.worker", "refresh.worker.examine", "push.failures", "push.queue", "push.listener"),
+    ("shipping",),
     (
         "refresh.examination",
         *("refresh.worker.zygote", "refresh.workers", "refresh.rounds", "refresh.surveys", "refresh.state"),
@@ -120,7 +121,7 @@ FLOORS = (
     ("signing.native", "signing.http", "signing.doors"),
     ("signing.house",),
     ("monitor.signer", "monitor.signer_metrics", "monitor.signer_health"),
-    ("__main__", "signing.__main__", "cli"),
+    ("__main__", "signing.__main__", "shipping.__main__", "cli"),
 )
 
 # Rules and values: they decide, and never look at the world.
@@ -198,6 +199,13 @@ PURE = (
     *("control.access", "control.requests", "control.check", "control.source_checks"),
     *("refresh.source_book.call_days", "control.prices", "control.cost"),
     *("observe.telling", "observe.conditions", "observe.events"),
+    *("config.audit", "config.shipping", "shipping.pieces", "shipping.manifest", "shipping.sinks.texts"),
+    *(
+        "shipping.proof.batches",
+        "shipping.proof.verification",
+        "shipping.sinks.interface",
+        "shipping.templates",
+    ),
 )
 WORLD = frozenset(
     {
@@ -312,6 +320,7 @@ def test_the_core_never_touches_the_world() -> None:
             "secretsd.__main__",
             {"botocore", "boto3", "urllib3", "tenacity", "hvac", "requests", "http.server", "wsgiref"},
         ),
+        ("secretsd.shipping.__main__", {"botocore", "boto3", "urllib3"}),
         ("secretsd.notify.helper", {"pydantic", "asyncio", "logging", "argparse"}),
         # Asked again and again, by people and by programs.
         (

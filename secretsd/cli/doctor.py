@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from secretsd.cli import asking, fast, local_checks, signer_checks, signer_host_checks, unit_checks
+from secretsd.cli import (
+    asking,
+    fast,
+    local_checks,
+    shipper_checks,
+    signer_checks,
+    signer_host_checks,
+    unit_checks,
+)
 from secretsd.cli.screens.checks import screen
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
@@ -36,6 +44,7 @@ def examine(options: argparse.Namespace) -> list[Check]:
     checks += [daemon, *local_checks.host(config), *of_the_daemon]
     checks += unit_checks.units(config)
     checks += signer_checks.signer(config)
+    checks += shipper_checks.shipper(config)
     if has_mistakes and config_path == INSTALLED_CONFIG:
         checks += signer_host_checks.stopped_by_a_mistake()
     return checks

@@ -352,7 +352,7 @@ class Config(Table):
     )
     audit: Audit = Field(
         default_factory=Audit,
-        description="How the audit trails are kept.",
+        description="How the audit trails are kept, and where they are shipped to.",
         examples=[{"max_file_size": "64M"}],
     )
     signer: Signer | None = Field(

@@ -123,10 +123,13 @@ def _is_array(annotation: Any) -> bool:
 
 def _default(each: FieldInfo) -> str | None:
     default = each.default
+    is_size = any(isinstance(kind, Kind) and kind.words.startswith("size") for kind in each.metadata)
     is_span = any(isinstance(kind, Kind) and kind.words.startswith(TIME_SPAN) for kind in each.metadata)
     match default:
         case float() if is_span:
             return inline(_span(default))
+        case int() if is_size:
+            return inline(f"{default >> 20}M")
         case Path():
             return inline(str(default))
         case None | () | tuple():

@@ -525,3 +525,63 @@ USAGE: Document = {
         {"source": "aws", "secret": "old", "reads": 0, "last_read": None, "bundles": [], "units": []},
     ],
 }
+
+RESTORED: Document = {
+    "schema": 1,
+    "chains": [
+        {
+            "host": "trading-1",
+            "daemon": "signer",
+            "is_whole": False,
+            "first_bad_record": 34,
+            "records": 100,
+            "batches": 6,
+            "anchors": 4,
+            "last_record": 100,
+            "last_hash": "0" * 64,
+            "findings": [
+                {"is_flaw": True, "record": 34, "key": "trading-1/signer/batches/x", "why": "is missing"}
+            ],
+        },
+        {
+            "host": "trading-1",
+            "daemon": "refresher",
+            "is_whole": True,
+            "first_bad_record": None,
+            "records": 5,
+            "batches": 1,
+            "anchors": 1,
+            "last_record": 5,
+            "last_hash": "0" * 64,
+            "findings": [],
+        },
+    ],
+}
+_SHIPPED: Document = {
+    "daemon": "signer",
+    "record": 100,
+    "waiting_bytes": 0,
+    "records": 100,
+    "refused": 0,
+    "missing": 0,
+    "flaws": 0,
+    "anchors": 4,
+}
+SHIPPER: Document = {
+    "schema": 1,
+    "time": 1772366400,
+    "pid": 4711,
+    "sinks": [
+        {"name": "journal", "failure": None, "chains": [{**_SHIPPED}]},
+        {
+            "name": "s3",
+            "failure": {
+                "code": "unreachable",
+                "message": "the bucket in S3 cannot be reached",
+                "advice": "check DNS",
+                "seconds": 60,
+            },
+            "chains": [{**_SHIPPED, "record": 90, "waiting_bytes": 2048}],
+        },
+    ],
+}

@@ -20,6 +20,19 @@ LABEL = '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start w
 NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "where the audit trail cannot go": (
+        "[audit.s3]\nkms_key = 'alias/k'\n"
+        "bucket = 's3://trail'\nprefix = '/a'\nretention = '1h'\nbatch_size = '1G'\n"
+        "[audit.cloudwatch]\nlog_group = 'a b'\n",
+        [
+            "13: 'kms_key' must be the ARN of a key, not its id or an alias",
+            "14: 'bucket' must be the name of a bucket, not its ARN or URL",
+            '15: \'prefix\' must be words of letters, digits, ".", "_", "-", "=", with a slash behind each',
+            "16: 'retention' must be 1d to 36500d",
+            '17: \'batch_size\' must be a size of "1M" to "64M"',
+            "19: 'log_group' must be the name of a log group, not its ARN",
+        ],
+    ),
     "size without a unit": ("[audit]\nmax_file_size = 64\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
     "size too small": ("[audit]\nmax_file_size = '100K'\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
     "pin in the file": (

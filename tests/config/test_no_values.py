@@ -110,6 +110,22 @@ socket = "/run/metrics"
 listen = "127.0.0.1:9478"
 [audit]
 max_file_size = "64M"
+shipper_state_dir = "/var/lib/shipper"
+[audit.journal]
+socket = "/run/systemd/journal/socket"
+[audit.s3]
+bucket = "fake-trail"
+prefix = "a/"
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:5000"
+kms_key = "arn:aws:kms:us-east-1:111122223333:key/k"
+retention = "2555d"
+batch_size = "4M"
+batch_age = "5m"
+[audit.cloudwatch]
+log_group = "/a"
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:5000"
 [signer]
 module = "/usr/lib/token.so"
 token = "trading"

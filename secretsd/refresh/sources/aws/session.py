@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from botocore.loaders import Loader
 
 # botocore's names of the services that the daemon talks to; build-deb packs the data of these alone.
-ServiceName = Literal["secretsmanager", "sqs", "ssm"]
+ServiceName = Literal["logs", "s3", "secretsmanager", "sqs", "ssm"]
 
 _SDK_LOGGERS = ("botocore", "boto3", "urllib3", "s3transfer")
 
