@@ -15,10 +15,11 @@ from secretsd import logs, process
 from secretsd.cli.arguments import Parser
 from secretsd.config.load import load_at_start
 from secretsd.config.models import Config
-from secretsd.control.commands import Commands
+from secretsd.control.recording import Recording
 from secretsd.control.report import status_line
 from secretsd.control.server import ControlServer
 from secretsd.errors import ExitCode, SecretsdError
+from secretsd.monitor.refresher import monitor_of
 from secretsd.refresh.conductor import FIRST_ROUND_S, Conductor
 from secretsd.service import Service
 
@@ -72,8 +73,10 @@ async def _serve(config_path: Path, config: Config) -> None:
         stopping,
         asyncio.create_task(conductor.run(), name="refreshing"),
         asyncio.create_task(conductor.alerts.run(), name="alerting"),
+        asyncio.create_task(monitor_of(conductor).run(), name="monitoring"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
         asyncio.create_task(service.feed_watchdog(conductor.look), name="watchdog"),
+        asyncio.create_task(conductor.trail.ledger.keep(), name="audit"),
     ]
     try:
         # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.
@@ -109,12 +112,20 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
+async def _reload(recording: Recording) -> None:
+    try:
+        await recording.run("reload", None, {}, None)
+    except SecretsdError as error:
+        logs.tell(log, error)
+
+
 def _reload_on_hangup(conductor: Conductor) -> None:
     """For those who are used to kill -HUP; it cannot say how it went, `secretsctl reload` can."""
     tasks: set[asyncio.Task[object]] = set()
+    recording = Recording(conductor)
 
     def reload() -> None:
-        task: asyncio.Task[object] = asyncio.create_task(Commands(conductor).run("reload", None, {}))
+        task: asyncio.Task[object] = asyncio.create_task(_reload(recording))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

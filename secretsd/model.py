@@ -166,6 +166,15 @@ class Unsealed:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretRead:
+    """What came of asking a source for one secret; never the value."""
+
+    ref: SecretRef
+    version_id: str = ""  # empty where none came, or where nobody looked
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedFile:
     """A file as it stood right after publishing; any difference later is drift."""
 

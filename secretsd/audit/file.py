@@ -1,6 +1,7 @@
 """The audit file on the disk: found or made, its end read, and brought back where it was taken away.
 
-Nothing here removes or shortens what was written. What stands in the way is moved aside.
+Nothing here removes or shortens what was written. What stands in the way is moved aside; a file that is full
+keeps its bytes under another name, for whoever takes it away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
 _TAIL_BYTES = 65536
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _COPY_BYTES = 1 << 20
+_LONGEST_OPENING_BYTES = 4096
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -35,22 +37,36 @@ class Opened:
 
 
 class AuditFile:
-    """DIRECTORY/DAEMON.jsonl, held by one process at a time. `boot` and `host` go into its opening."""
+    """DIRECTORY/DAEMON.jsonl, held by one process at a time. `boot` and `host` go into its opening.
 
-    def __init__(self, directory: Path, daemon: str, group: str | None) -> None:
+    A full one becomes DAEMON-SEQ.jsonl, SEQ being the number of its first record in 20 digits.
+    """
+
+    def __init__(self, directory: Path, daemon: str, group: str | None, *, max_bytes: int) -> None:
         self.path = directory / f"{daemon}.jsonl"
         self.host = os.uname().nodename
         self.boot = _boot_id()
         self.fd = -1
+        self.max_bytes = max_bytes  # beyond it another file is to follow
+        self._first = 0  # the number of the file's first record
         self._daemon = daemon
         self._gid = _gid(group)
         self._identity = (0, 0)
 
     def open(self) -> Opened:
-        """Opens the file, or makes it. Raises: OSError, LocalIOError."""
+        """Opens the file, or makes it. Raises: OSError, LocalIOError, and then it may be tried again."""
+        try:
+            return self._open()
+        except BaseException:
+            self.close()  # or our own lock on it would be in the way of the next try
+            raise
+
+    def _open(self) -> Opened:
         try:
             self._take(os.open(self.path, _FLAGS))
         except FileNotFoundError:
+            # Here alone: a state directory that is taken away later is for whoever took it to bring back.
+            self.path.parent.parent.mkdir(parents=True, exist_ok=True)
             return Opened(*self._begin(None, None))
         size = os.fstat(self.fd).st_size
         found = self._last_head(size)
@@ -59,6 +75,7 @@ class AuditFile:
             opened = Opened(*self._begin(None, None))
             os.close(old)
             return opened
+        self._first = self._follows() + 1
         head, end = found
         if end == size:
             return Opened(head)
@@ -83,9 +100,22 @@ class AuditFile:
         """
         old = self.fd
         was_unlinked = os.fstat(old).st_nlink == 0
+        first = self._first
         self._begin(None if was_unlinked else head, (old, 0 if was_unlinked else settled))
+        if was_unlinked:
+            self._first = first
         os.close(old)
         return "unlinked" if was_unlinked else "replaced"
+
+    def rotate(self, head: Head) -> None:
+        """Goes on behind `head`, the last record of the file, in a new one; all of the old one is on disk.
+
+        Whatever moment it is cut at, the path leads to a file that ends with `head`: to the old one, which
+        then has two names, or to the new one. Raises: OSError, and then the old one is still written.
+        """
+        old = self.fd
+        self._begin(head, None, keep=self._rotated_name())
+        os.close(old)
 
     def close(self) -> None:
         """Lets another process have the file."""
@@ -96,15 +126,22 @@ class AuditFile:
     def _make_directory(self) -> None:
         directory = self.path.parent
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(_DIRECTORY_MODE, parents=True)
-            directory.chmod(_DIRECTORY_MODE)  # whatever the umask took away
-            self._give(directory)
+            directory.mkdir(_DIRECTORY_MODE)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchmod(fd, _DIRECTORY_MODE)  # whatever the umask took away
+                self._give(fd)
+            finally:
+                os.close(fd)
             _sync_directory(directory.parent)
 
-    def _begin(self, head: Head | None, source: tuple[int, int] | None) -> tuple[Head, str | None]:
+    def _begin(
+        self, head: Head | None, source: tuple[int, int] | None, *, keep: Path | None = None
+    ) -> tuple[Head, str | None]:
         """A new file at the path, whole before it is seen there: an opening, then the source's bytes.
 
-        Returns the head that the opening names, and the name of what stood at the path before.
+        What stood at the path before is kept as `keep`, or under a name that says it is none of the chain's.
+        Returns the head that the opening names, and that name.
         """
         self._make_directory()
         draft = self.path.with_suffix(".new")
@@ -119,7 +156,7 @@ class AuditFile:
             if source is not None:
                 _copy(*source, fd)
             os.fdatasync(fd)
-            aside = self._keep_aside()
+            aside = self._keep_aside() if keep is None else self._keep(keep)
             os.rename(draft, self.path)
             _sync_directory(self.path.parent)
         except BaseException:
@@ -127,7 +164,9 @@ class AuditFile:
             draft.unlink(missing_ok=True)
             raise
         self._take(fd)
-        return head or Head(0, b""), aside
+        head = head or Head(0, b"")
+        self._first = head.seq + 1
+        return head, aside
 
     def _take(self, fd: int) -> None:
         there = os.fstat(fd)
@@ -157,6 +196,26 @@ class AuditFile:
                 return (found[0], found[1] + start) if found else None
             span *= 16
 
+    def _follows(self) -> int:
+        """The number of the record that the file's opening follows; 0 where there is no opening."""
+        line, newline, _ = os.pread(self.fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")
+        head = chain.head_of(line + newline)
+        return head.seq if head else 0
+
+    def _rotated_name(self) -> Path:
+        name = self.path.with_name(f"{self.path.stem}-{self._first:020d}.jsonl")
+        if name.exists() and not name.samefile(self.path):
+            # Somebody has begun the chain anew, and what was before it is evidence.
+            return name.with_name(f"{name.stem}-{time.time_ns()}.jsonl")
+        return name
+
+    def _keep(self, name: Path) -> str:
+        """The file's second name is durable before the first leads to another."""
+        with contextlib.suppress(FileExistsError):  # a crash has left it after this step
+            os.link(self.path, name, follow_symlinks=False)
+        _sync_directory(self.path.parent)
+        return name.name
+
     def _keep_aside(self) -> str | None:
         """Gives what stands at the path another name, by a link: a crash never leaves the path empty."""
         if not os.path.lexists(self.path):
@@ -168,11 +227,11 @@ class AuditFile:
             os.rename(self.path, aside)
         return aside.name
 
-    def _give(self, what: int | Path) -> None:
+    def _give(self, fd: int) -> None:
         # Only members of the group may: elsewhere it stays with the daemon's own group.
         if self._gid is not None:
             with contextlib.suppress(PermissionError):
-                os.chown(what, -1, self._gid)
+                os.fchown(fd, -1, self._gid)
 
 
 def stamp(time_ns: int) -> str:

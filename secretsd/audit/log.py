@@ -21,21 +21,31 @@ from secretsd.audit.file import AuditFile, Opened, whole_second
 from secretsd.audit.writer import Commit, Told, Writer
 from secretsd.errors import LocalIOError
 
+AUDIT_GROUP = "secretsd-audit"  # its members read the trails
 PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 _CLOSE_PATIENCE_S = 5.0
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 class AuditLog:
     """The chain in DIRECTORY/DAEMON.jsonl. All methods are for the event loop's thread.
 
-    The file is 0640 and belongs to `group` where that exists and this process may give it away.
+    The file is 0640 and belongs to `group` where that exists and this process may give it away. One that has
+    reached `max_file_bytes` is kept under another name, and the chain goes on in a new one.
     """
 
-    def __init__(self, directory: Path, *, group: str | None, daemon: str = "signer") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        group: str | None,
+        daemon: str = "signer",
+        max_file_bytes: int = MAX_FILE_BYTES,
+    ) -> None:
         self._daemon = daemon
-        self._file = AuditFile(directory, daemon, group)
+        self._file = AuditFile(directory, daemon, group, max_bytes=max_file_bytes)
         self._seq = 0
         self._hash = b""
         self._second = -1
@@ -105,9 +115,18 @@ class AuditLog:
         return None
 
     @property
+    def last_number(self) -> int:
+        """Of the record that was added last, whether it is on disk yet or not."""
+        return self._seq
+
+    @property
     def lost(self) -> int:
         """Records that did not fit into memory and that no record has told of yet."""
         return self._lost
+
+    def resize(self, max_file_bytes: int) -> None:
+        """How long files may become from now on."""
+        self._file.max_bytes = max_file_bytes
 
     def look(self) -> None:
         """Sees whether the file was taken away while nothing is written. For a heartbeat."""

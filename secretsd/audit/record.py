@@ -46,12 +46,23 @@ def event(
     action: str,
     actor: str = DAEMON,
     *,
+    request: int = 0,
     result: Result = "ok",
     reason: str = "",
     details: Mapping[str, object] | None = None,
 ) -> str:
-    """Something that is no use of a key: start, stop, reload, unlock. `details` are JSON, in their order."""
-    said = {"phase": "outcome", "result": result, **({"reason": reason} if reason else {}), **(details or {})}
+    """Something that is no use of a key: start, stop, reload, unlock. `details` are JSON, in their order.
+
+    With `request` it is the outcome of an `order` of that number.
+    """
+    said: dict[str, object] = {"phase": "outcome", **({"request": request} if request else {})}
+    said |= {"result": result, **({"reason": reason} if reason else {}), **(details or {})}
+    return f"{_members({'action': action})},{actor},{_members(said)}"
+
+
+def order(action: str, actor: str, request: int, details: Mapping[str, object]) -> str:
+    """What somebody has asked for, before it is done; an `event` with its number is the outcome."""
+    said = {"phase": "intent", "request": request, **details}
     return f"{_members({'action': action})},{actor},{_members(said)}"
 
 

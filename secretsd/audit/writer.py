@@ -49,7 +49,7 @@ class Told:
     ) -> None:
         self.finished = finished  # these waited, and this is what came of it
         self.happened = (
-            happened  # "recovered", "unlinked" or "replaced"; after which error; behind which record
+            happened  # "recovered", "unlinked", "replaced" or "not-rotated"; after which error; behind which
         )
 
 
@@ -73,6 +73,7 @@ class Writer:
         self._is_urgent = False
         self._is_closing = False
         self._must_look = False
+        self._no_rotation_below = 0  # bytes: the last attempt failed
         self._taken_at_s = 0.0
         # A daemon: a disk that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -119,6 +120,9 @@ class Writer:
                 commits = []
                 self._pause(retry_s)
                 retry_s = min(retry_s * 2, _LAST_RETRY_S)
+            # After those who waited for the batch: what follows is none of their business.
+            if self._settled >= max(self._file.max_bytes, self._no_rotation_below):
+                self._rotate()
 
     def _await_work(self) -> bool:
         """Sleeps until there is work and others had a moment to join it. Returns False at the end."""
@@ -187,6 +191,21 @@ class Writer:
         else:
             self._settled += self._batch_bytes
         self._head, self._batch_bytes = self._batch_head, 0
+
+    def _rotate(self) -> None:
+        self.busy_since_s = time.monotonic()
+        try:
+            if self._file.is_elsewhere():
+                return  # `_store` sees it, too, and brings it back first
+            self._file.rotate(self._head)
+            self._settled = os.fstat(self._file.fd).st_size
+        except (OSError, LocalIOError) as error:
+            # A file that is too long is a smaller evil than one that is not written.
+            self._no_rotation_below = self._settled + self._file.max_bytes // 8
+            why = error if isinstance(error, OSError) else OSError(errno.EBUSY, str(error))
+            self._told.happened("not-rotated", why, self._head)
+        finally:
+            self.busy_since_s = 0.0
 
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s

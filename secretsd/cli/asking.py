@@ -124,6 +124,11 @@ def print_json(document: Mapping[str, object]) -> None:
     print(json.dumps(document, indent=2))
 
 
+def print_line(document: Mapping[str, object]) -> None:
+    """A document of many, a line each."""
+    print(json.dumps(document, separators=(",", ":")))
+
+
 def view(options: argparse.Namespace) -> View:
     """What stdout is: a terminal of some width, or a place for plain lines."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()

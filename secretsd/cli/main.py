@@ -15,13 +15,16 @@ from secretsd.cli import (
     bots,
     checking,
     drafting,
+    health,
     keys,
     looking,
     render,
     sealing,
     signing,
+    trail,
     unlocking,
     unwrapping,
+    usage,
 )
 from secretsd.cli.arguments import Parser, listing
 from secretsd.cli.command import Command, add_socket, family_of, parser_of
@@ -30,7 +33,7 @@ from secretsd.errors import ExitCode, SecretsdError
 # What a command imports beyond the standard library, it imports when it runs: `status` is not to wait for
 # pydantic, and the package's build asks this parser for the manual page and the completions.
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
-    ("look", looking.COMMANDS),
+    ("look", (*looking.COMMANDS, *health.COMMANDS, *trail.COMMANDS, *usage.COMMANDS)),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
     (

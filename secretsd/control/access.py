@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secretsd.signing.model import Peer
+
+ADMIN_GROUP = "secretsd-admin"
+
 # What a bundle's owner may do with that bundle.
 OWNER_COMMANDS = frozenset({"wait", "status", "ack"})
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who connected, as the kernel says (SO_PEERCRED, SO_PEERGROUPS)."""
-
-    pid: int
-    uid: int
-    groups: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +20,7 @@ class Admins:
     group: int | None
 
     def include(self, peer: Peer) -> bool:
-        return peer.uid in (0, self.daemon_uid) or (self.group is not None and self.group in peer.groups)
+        return peer.uid in (0, self.daemon_uid) or (self.group is not None and self.group in peer.gids)
 
 
 def is_allowed(command: str, *, peer: Peer, admins: Admins, owner_uid: int | None) -> bool:

@@ -35,6 +35,7 @@ async def examine(conductor: Conductor) -> list[Check]:
         *await _differs_from_its_files(conductor),
         *_rights(config),
         _state_dir(conductor),
+        _audit(conductor),
         *sealed_checks(config, conductor.states, now=time.time()),
         *_alerts(conductor),
         *await helper,
@@ -93,12 +94,19 @@ def _state_dir(conductor: Conductor) -> Check:
         problem, _, advice = conductor.bundles.notebook.problem.partition("; ")
         return fail("state", problem, advice, ExitCode.IO)
     if not os.access(path, os.W_OK | os.X_OK):
-        fix = f"it must belong to the user who runs secretsd, 0700, on a writable disk: ls -ld {path}"
+        fix = f"it must belong to the user who runs secretsd, 0711, on a writable disk: ls -ld {path}"
         return fail("state", f"{path} cannot be written", fix, ExitCode.IO)
     disk = os.statvfs(path)
     if disk.f_bavail * disk.f_frsize < _LITTLE_BYTES or (disk.f_files and not disk.f_favail):
         return warn("state", f"the disk of {path} is full", f"free space there: df -h {path}; df -i {path}")
     return ok("state", f"{path} can be written")
+
+
+def _audit(conductor: Conductor) -> Check:
+    if problem := conductor.trail.ledger.problem:
+        what, _, fix = problem.rpartition("; ")
+        return fail("audit", what, fix, ExitCode.IO)
+    return ok("audit", "the audit log is written")
 
 
 def _alerts(conductor: Conductor) -> Iterator[Check]:

@@ -45,7 +45,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
-    troubles = (notebook.loss, notebook.problem, conductor.watch.problem, conductor.alerts.problem)
+    on_disk = (conductor.trail.ledger.problem, notebook.loss, notebook.problem)
+    troubles = (*on_disk, conductor.watch.problem, conductor.alerts.problem)
     unsealed = conductor.bundles.sealing.warnings()
     pushes = push_warnings(conductor.pushes.states)
     texts = (conductor.memory.warning, *troubles, *unsealed, lost, *pushes, *cautions(conductor.config))
@@ -268,6 +269,8 @@ def status_line(conductor: Conductor) -> str:
     words = {name: state_word(conductor, name) for name in config.bundles}
     published = sum(word != "missing" for word in words.values())
     parts = [f"{published} of {len(words)} bundles published"]
+    if conductor.trail.ledger.problem:
+        parts.append("the audit log cannot be written: see secretsctl status")
     for name, bundle in config.bundles.items():
         if unsealed := states[name].unsealed:
             confirmed = iso(unsealed.confirmed_at)

@@ -10,7 +10,6 @@ import os
 import pwd
 import select
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -19,18 +18,17 @@ from pathlib import Path
 
 from secretsd.config.models import Config
 from secretsd.control import protocol
-from secretsd.control.access import Admins, Peer, is_allowed
-from secretsd.control.commands import Commands
+from secretsd.control.access import ADMIN_GROUP, Admins, is_allowed
+from secretsd.control.peer import peer_of
 from secretsd.control.protocol import Reply
+from secretsd.control.recording import Recording
 from secretsd.errors import ExitCode, LocalIOError, SecretsdError, UsageError
 from secretsd.refresh.conductor import Conductor
+from secretsd.signing.model import Peer
 
 log = logging.getLogger(__name__)
 
-ADMIN_GROUP = "secretsd-admin"
 _ONLY_ADMINS = f"only root and the group {ADMIN_GROUP}"
-_SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-_PEERGROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _MAX_CONNECTIONS = 1024  # in all; beyond it only administrators get in
 _SEND_S = 10.0  # for a client that does not read its answer
 _HANG_UP_CHECK_S = 1.0
@@ -55,7 +53,7 @@ class ControlServer:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._commands = Commands(conductor)
+        self._recording = Recording(conductor)
         self._connections: Counter[int] = Counter()
         self._users: _Users | None = None
         self._looking_up = asyncio.Lock()
@@ -144,17 +142,18 @@ class ControlServer:
         owner_uid = users.owners.get(bundle) if bundle is not None else None
         if not is_allowed(command, peer=peer, admins=users.admins, owner_uid=owner_uid):
             self._warn(peer, command)
+            self._recording.refused(command, bundle, peer)
             lately = (
                 "" if owner_uid is not None else "; a bundle added lately needs systemctl reload secretsd"
             )
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} may not do this: {_ONLY_ADMINS} may{lately}")
-        return await self._commands.run(command, bundle, {**request, "by": f"uid {peer.uid}"})
+        return await self._recording.run(command, bundle, {**request, "by": f"uid {peer.uid}"}, peer)
 
     def _own_status(self, peer: Peer, users: _Users) -> Reply:
         own = [name for name, uid in users.owners.items() if uid == peer.uid]
         if not own:
             return Reply(ExitCode.REFUSED, f"uid {peer.uid} owns no bundle: {_ONLY_ADMINS} see all")
-        return self._commands.status(own)
+        return self._recording.commands.status(own)
 
     async def _users_for(self, peer: Peer) -> _Users:
         """Who is who, as far as `peer` is concerned: root never waits for a directory service."""
@@ -226,18 +225,3 @@ async def _hang_up(writer: asyncio.StreamWriter, *, after: asyncio.Task[Reply]) 
     poll.register(writer.get_extra_info("socket").fileno(), select.POLLHUP)
     while not any(event & select.POLLHUP for _, event in poll.poll(0)):
         await asyncio.wait({after}, timeout=_HANG_UP_CHECK_S)
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Who is at the other end, as of its connect(2)."""
-    pid, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return Peer(pid, uid, frozenset({gid, *_peer_groups(connection)}))
-
-
-def _peer_groups(connection: socket.socket) -> list[int]:
-    """The supplementary groups; none where there are more than the buffer holds: rather refused."""
-    try:
-        packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _PEERGROUPS_BYTES)
-    except OSError:
-        return []
-    return [group for (group,) in struct.iter_unpack("I", packed)]

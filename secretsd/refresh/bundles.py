@@ -14,6 +14,7 @@ from secretsd.config.cautions import cautions
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, LocalIOError
 from secretsd.model import Candidate, Floor, PublishRecord, Rejected, SealedHeader, SecretRef
+from secretsd.refresh import reported
 from secretsd.refresh.files import drift, published
 from secretsd.refresh.files.confirmations import Confirmations
 from secretsd.refresh.files.publish import io_failure
@@ -42,6 +43,7 @@ from secretsd.refresh.sealed.unsealing import Unsealing
 from secretsd.refresh.source_book.book import SourceBook
 from secretsd.refresh.source_book.floors import floors, highest
 from secretsd.refresh.state import BundleState, Changes, Intent
+from secretsd.refresh.trail import Trail
 from secretsd.refresh.units.delivery import Deliveries
 from secretsd.refresh.units.starts import Starts
 
@@ -51,14 +53,15 @@ log = logging.getLogger(__name__)
 class Bundles:
     """Owns the states; a rounds.Listener. All methods run on the conductor's event loop."""
 
-    def __init__(self, config: Config, sources: SourceBook) -> None:
+    def __init__(self, config: Config, sources: SourceBook, trail: Trail) -> None:
         self.config = config
+        self.trail = trail
         self.sources = sources
         self.states: dict[str, BundleState] = {}
         self.changes = Changes()
         self.notebook = Notebook(Path(config.daemon.state_dir), self.states)
-        self.deliveries = Deliveries(self.states, self.changes, self.notebook, self.plan_notifications)
-        self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook)
+        self.deliveries = Deliveries(self.states, self.changes, self.notebook, trail, self.plan_notifications)
+        self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook, trail)
         state_dir = Path(config.daemon.state_dir)
         self.sealing = Sealing(state_dir, self._runtime_dir, self.states, self.changes)
         self.unsealing = Unsealing(self.states, self.restores)
@@ -243,14 +246,15 @@ class Bundles:
             return
         if ends_hold(hold, candidate):
             log.info("rollback ended: the source has a newer version", extra={"bundle": name})
-            await self.notebook.hold(name, None)
         elif holds_any(hold, candidate.versions):
             await self.notebook.hold(name, after_reboot(hold, candidate.digest))
+            return
         else:
             # To go on would be to call something held that nobody has ever held.
             reason = "a reboot has lost its content, and the source gives no earlier version"
             log.warning("hold ended", extra={"bundle": name, "reason": reason})
-            await self.notebook.hold(name, None)
+        self.trail.released(name)
+        await self.notebook.hold(name, None)
 
     async def on_published(self, record: PublishRecord) -> None:
         """As rounds.Listener."""
@@ -266,6 +270,7 @@ class Bundles:
         state.drift.is_open = False
         self.restores.succeeded(name)
         self.notebook.note_shown(name, record)
+        self.trail.published(record, state.intent)
         if former is not None and former.digest == record.digest:
             # The same content once more, over files that were altered: who has loaded it has loaded it.
             await self.notebook.carry(name, old=former.generation, new=generation)
@@ -284,7 +289,8 @@ class Bundles:
             if isinstance(result, tuple):
                 await self._on_failure(name, result)
             else:
-                self._report_ignored(name, result)
+                if result.ignored != state.ignored:
+                    reported.ignored(name, result.ignored)
                 state.confirm(result, wall=time.time(), monotonic=time.monotonic())
                 self.confirmations.note(name, self.config)
         self.restores.publishing.discard(name)
@@ -300,10 +306,8 @@ class Bundles:
             refused = self.unsealing.refusal(name, state) or state.refused_copy
             failures += (refused,) if refused is not None and state.sealed else ()
         if failures != state.failures:
-            for failure in failures:
-                fields = {"bundle": name, "class": failure.failure_class.value, "code": failure.code}
-                reasons = {"reason": failure.message, "advice": failure.advice}
-                log.warning("bundle was not refreshed", extra={**fields, **reasons})
+            reported.not_refreshed(name, failures)
+            self.trail.not_refreshed(name, failures)
         state.fail(failures, wall=time.time())
         for step in self._plan(name, Rejected(name, failures)):
             match step:
@@ -319,14 +323,9 @@ class Bundles:
             shown = state.record.generation if state.record else None
             published.sweep_bundle(self._runtime_dir, name, shown)
 
-    def _report_ignored(self, name: str, candidate: Candidate) -> None:
-        if candidate.ignored != self.states[name].ignored:
-            for secret, keys in candidate.ignored.items():
-                fields = {"bundle": name, "secret": secret, "keys": ", ".join(keys)}
-                log.info("keys that the bundle does not name are not published", extra=fields)
-
     async def on_not_restored(self, name: str, failure: Failure) -> None:
         """As rounds.Listener."""
+        self.trail.not_restored(name, failure)
         if self.states[name].record is None:
             self.unsealing.on_failed(name, failure)
         else:
@@ -368,6 +367,7 @@ class Bundles:
             return False
         if state.record is not None:
             log.warning("bundle removed", extra={"bundle": name, "reason": reason})
+            self.trail.removed(name, reason)
         state.forget()
         self.confirmations.forget(name)
         return True

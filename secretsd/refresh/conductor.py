@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from secretsd.audit.ledger import Ledger
 from secretsd.config.load import load_checked
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
@@ -29,6 +30,7 @@ from secretsd.refresh.schedule import goes_along, portion
 from secretsd.refresh.source_book.book import Terms
 from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
+from secretsd.refresh.trail import Trail
 from secretsd.refresh.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -54,11 +56,14 @@ class Conductor:
 
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
-        self._rounds = Rounds(Workers())
+        audit = Path(config.daemon.state_dir) / "audit"
+        self.trail = Trail(Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes))
+        self._rounds = Rounds(Workers(), self.trail.read)
         self._rounds.expect(config)
-        self.bundles = Bundles(config, self._rounds.sources)
+        self.bundles = Bundles(config, self._rounds.sources, self.trail)
         self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
+        self.refused_configuration = ""  # why the last reload changed nothing; empty when it did
         self._flights: dict[Sources, _Flight] = {}
         self._restoring: _Flight | None = None
         self._requested: set[str] = set()
@@ -81,6 +86,11 @@ class Conductor:
         return self.bundles.states
 
     @property
+    def lost_workers(self) -> int:
+        """Workers that did not end by themselves, since this start of the daemon."""
+        return self._rounds.lost
+
+    @property
     def changes(self) -> Changes:
         return self.bundles.changes
 
@@ -95,6 +105,8 @@ class Conductor:
         self.memory = memory_kind(runtime_dir)
         if self.memory.warning:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
+        self.trail.open()
+        self.trail.configured(len(self.config.bundles), self.config.bundles)
         self.bundles.open()
         self.bundles.sources.calls.open(Path(self.config.daemon.state_dir))
 
@@ -129,6 +141,7 @@ class Conductor:
         await self.bundles.notebook.close()
         await self.bundles.sources.calls.close()
         await self._rounds.workers.close()
+        self.trail.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)
             self._runtime_lock = None
@@ -162,15 +175,22 @@ class Conductor:
             except ConfigError as error:
                 fields = {"mistakes": len(error.problems), "first": error.problems[0]}
                 log.error("configuration refused, the running one stays", extra=fields)
+                self.refused_configuration = error.problems[0]
+                self.trail.not_configured(error)
                 raise
-            self._requested |= self.bundles.adopt(config)
+            changed = self.bundles.adopt(config)
+            self._requested |= changed
             self._rounds.expect(config)
+            self.trail.ledger.resize(config.audit.max_file_bytes)
+            self.trail.configured(len(config.bundles), changed)
+        self.refused_configuration = ""
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()
 
     def _refuse_moving(self, config: Config) -> None:
         keys = ("runtime_dir", "state_dir", "control_socket")
         moved = [key for key in keys if getattr(config.daemon, key) != getattr(self.config.daemon, key)]
+        moved += ["metrics"] if config.metrics != self.config.metrics else []
         if moved:
             raise ConfigError([f"{self.config_path}: {', '.join(moved)} changed: restart secretsd for that"])
 

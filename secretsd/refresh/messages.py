@@ -27,6 +27,7 @@ from secretsd.model import (
     Rejected,
     Route,
     SealedHeader,
+    SecretRead,
     SecretRef,
     SourceView,
     Survey,
@@ -108,6 +109,15 @@ class SourceAsked:
     endpoints: tuple[EndpointSeen, ...] = ()
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
     kind: Literal["source-asked"] = "source-asked"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """What a source gave, at the end of its fetch: for the audit trail."""
+
+    source: str
+    reads: tuple[SecretRead, ...]
+    kind: Literal["source-read"] = "source-read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +227,7 @@ class Verdict:
 WorkerMessage = (
     IdentityResolved
     | SourceAsked
+    | SourceRead
     | Prepared
     | Failed
     | Published

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import Failure, FailureClass
-from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader
+from secretsd.model import Candidate, PublishRecord, Rejected, SealedHeader, SecretRead, SecretRef
 from secretsd.refresh import messages
 from secretsd.refresh.examination import BUDGET_S, Findings, examine
 from secretsd.refresh.plan import Anew, RestoreBundle, UnsealBundle
@@ -24,6 +24,10 @@ _WORKER_BUDGET_S = 7.0
 
 Result = Candidate | tuple[Failure, ...]
 _ANY_TERMS = Terms()
+HearReads = Callable[[str, Sequence[SecretRead]], None]
+
+
+def _nobody(_source: str, _reads: Sequence[SecretRead]) -> None: ...
 
 
 class Listener(Protocol):
@@ -88,9 +92,12 @@ class Rehearsal:
 class Rounds:
     """Knows the sources; otherwise a round leaves nothing behind."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, hear_reads: HearReads = _nobody) -> None:
+        """`hear_reads` is told of each secret that a source was asked for, whatever for."""
         self.workers = workers
         self.sources = SourceBook()
+        self.lost = 0  # workers that did not end by themselves
+        self.hear_reads = hear_reads
 
     def expect(self, config: Config) -> None:
         """The next rounds are of `config`."""
@@ -121,6 +128,7 @@ class Rounds:
                 await channel.send_job(job)
                 await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
+            self.lost += 1
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
             record = listener.shown(name)
@@ -143,15 +151,21 @@ class Rounds:
 
     async def examine(self, config: Config, source: str) -> Findings:
         """What `source` grants of all that the bundles want of it; publishes nothing."""
-        wanted = (secret.ref for bundle in config.bundles.values() for secret in bundle.secrets)
-        refs = tuple(dict.fromkeys(ref for ref in wanted if ref.source == source))
+        refs = tuple(_refs(config.bundles, source))
         job = self.sources.job(config, source, refs, Terms(by_hand=True))
         found = await examine(self.workers, messages.Examination(source, job, refs, BUDGET_S))
+        reads = (SecretRead(ref, failure=failure) for ref, failure in found.secrets.items())
+        self.hear_reads(source, tuple(reads))
         if found.identity is not None:
             self.sources.keep_identity(config, source, found.identity)
         if found.asked is not None:
             self.sources.heard(config, found.asked)
         return found
+
+
+def _refs(bundles: Mapping[str, Bundle], source: str) -> list[SecretRef]:
+    wanted = (secret.ref for bundle in bundles.values() for secret in bundle.secrets)
+    return list(dict.fromkeys(ref for ref in wanted if ref.source == source))
 
 
 def _seal_place(config: Config) -> messages.SealPlace | None:
@@ -199,6 +213,8 @@ class _Round:
         self._bundles = bundles
         self._open = dict.fromkeys(bundles)
         self._job = rounds.job(config, bundles, terms)
+        self._unread = {name: _refs(bundles, name) for name in self._job.sources}
+        self._came: dict[SecretRef, str] = {}  # to its version
         self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
@@ -216,6 +232,9 @@ class _Round:
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
+        finally:
+            self._tell_unread(lost)
+        self._rounds.lost += bool(self._open)
         for name in list(self._open):
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))
@@ -232,6 +251,16 @@ class _Round:
             silent = route.probe if route.probe is not None and not self._open else route.stops[0]
             self._rounds.sources.lost(self._config, source, silent.endpoint)
         return OVERDUE
+
+    def _tell_unread(self, lost: Failure) -> None:
+        """What sources gave whose end the worker did not live to tell."""
+        for source, refs in self._unread.items():
+            came = (self._came.get(ref) for ref in refs)
+            reads = [
+                SecretRead(ref, failure=lost) if version is None else SecretRead(ref, version)
+                for ref, version in zip(refs, came, strict=True)
+            ]
+            self._rounds.hear_reads(source, reads)
 
     async def _end_if_shown(self, name: str) -> bool:
         """Whether the worker had shown the bundle before it died without a word."""
@@ -251,11 +280,10 @@ class _Round:
 
     async def _hear(self, channel: WorkerChannel, message: messages.WorkerMessage) -> None:
         match message:
-            case messages.IdentityResolved(source=source, identity=identity) if source in self._job.sources:
-                self._rounds.sources.keep_identity(self._config, source, identity)
-            case messages.SourceAsked(source=source) as told if source in self._job.sources:
-                self._unheard.pop(source, None)
-                self._rounds.sources.heard(self._config, told)
+            case messages.IdentityResolved() | messages.SourceAsked() | messages.SourceRead() as told if (
+                told.source in self._job.sources
+            ):
+                self._hear_of_source(told)
             case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
                 await self._answer(channel, candidate)
             case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if (
@@ -276,6 +304,19 @@ class _Round:
             case _:
                 raise ValueError("its worker spoke of what it was not asked for")
 
+    def _hear_of_source(
+        self, told: messages.IdentityResolved | messages.SourceAsked | messages.SourceRead
+    ) -> None:
+        match told:
+            case messages.IdentityResolved(source=source, identity=identity):
+                self._rounds.sources.keep_identity(self._config, source, identity)
+            case messages.SourceAsked(source=source):
+                self._unheard.pop(source, None)
+                self._rounds.sources.heard(self._config, told)
+            case messages.SourceRead(source=source, reads=reads):
+                self._unread.pop(source, None)
+                self._rounds.hear_reads(source, reads)
+
     async def _hear_of_sealing(self, told: messages.Sealed | messages.NotSealed) -> None:
         if isinstance(told, messages.Sealed):
             await self._listener.on_sealed(told.header)
@@ -294,6 +335,8 @@ class _Round:
 
     async def _end(self, name: str, result: Result) -> None:
         del self._open[name]
+        if isinstance(result, Candidate):
+            self._came |= {version.ref: version.version_id for version in result.versions}
         self._rounds.sources.learn(self._bundles[name], result)
         await self._listener.on_ended(name, result)
 

@@ -44,6 +44,8 @@ async def _hear(
                 rounds.sources.keep_identity(config, source, identity)
             case messages.SourceAsked(source=source) as told if source in job.sources:
                 rounds.sources.heard(config, told)
+            case messages.SourceRead(source=source, reads=reads) if source in job.sources:
+                rounds.hear_reads(source, reads)
             case messages.Surveyed(survey=found) if found.bundle == name:
                 return found
             case messages.Failed(rejected=Rejected(bundle=bundle, failures=failures)) if (

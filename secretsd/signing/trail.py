@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from secretsd.audit import record
 from secretsd.audit.log import AuditLog
+from secretsd.audit.withheld import Withheld
 from secretsd.errors import SecretsdError
-from secretsd.signing.buckets import Buckets
 from secretsd.signing.errors import SigningError
-from secretsd.signing.model import Answer, Operation, Peer, RateLimit
+from secretsd.signing.model import Answer, Operation, Peer
 
 # What nobody could do wrong on purpose is a failure of ours; all else that is not done is a refusal.
 _FAILURES = frozenset(
@@ -23,8 +22,6 @@ _FAILURES = frozenset(
         *("audit-unavailable", "bug", "peer-gone"),
     }
 )
-
-_REFUSALS_ON_RECORD = RateLimit(10_000, 500.0)  # of one user: as many at once, then 20 a second
 
 
 class Actor:
@@ -69,8 +66,7 @@ class Trail:
     def __init__(self, log: AuditLog) -> None:
         self._log = log
         self._number = 0  # joins intent and outcome
-        self._refusals = Buckets()
-        self._withheld: Counter[int] = Counter()  # uid -> refusals that no record has told of yet
+        self._withheld = Withheld()
 
     @property
     def trouble(self) -> SigningError | None:
@@ -87,26 +83,23 @@ class Trail:
     def outcome(self, use: Use, outcome: Answer | SigningError) -> None:
         """Notes how it went."""
         if isinstance(outcome, SigningError):
-            text = record.outcome(use.members, use.number, use.version, _result(outcome), outcome.code)
+            text = record.outcome(use.members, use.number, use.version, result_of(outcome), outcome.code)
         else:
             text = record.outcome(use.members, use.number, use.version)
         self._log.append(text)
 
     def refused(self, actor: Actor, operation: str | None, key: str | None, error: SigningError) -> None:
         """Notes a request that was not even begun. `key` is a configured key's name, or None."""
-        if not self._refusals.bucket("", actor.uid, _REFUSALS_ON_RECORD).take(time.monotonic()):
-            self._withheld[actor.uid] += 1
+        if not self._withheld.is_to_be_recorded(actor.uid, time.monotonic()):
             return
         self._number += 1
         members = record.use(operation or "unreadable", key, None, actor.members)
-        self._log.append(record.outcome(members, self._number, 0, _result(error), error.code))
+        self._log.append(record.outcome(members, self._number, 0, result_of(error), error.code))
 
     def look(self) -> None:
         """Tells of the refusals that were only counted. For a heartbeat."""
-        for uid, count in self._withheld.items():
-            details = {"uid": uid, "count": count}
-            self._log.append(record.event("withheld", result="refused", details=details))
-        self._withheld.clear()
+        for members in self._withheld.told():
+            self._log.append(members)
 
     def event(self, action: str, error: SecretsdError | None = None, **details: object) -> None:
         """Notes what the daemon itself did."""
@@ -127,5 +120,6 @@ def audit_unavailable(error: OSError) -> SigningError:
     )
 
 
-def _result(error: SigningError) -> record.Result:
+def result_of(error: SigningError) -> record.Result:
+    """Whether who asked was refused, or we have failed."""
     return "failed" if error.code in _FAILURES else "refused"

@@ -14,16 +14,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 
-from secretsd.audit import chain, record
-from secretsd.audit.log import AuditLog
+from secretsd.audit import archive, chain, record
+from secretsd.audit.archive import Walked
+from secretsd.audit.log import MAX_FILE_BYTES, AuditLog
 from secretsd.signing.model import Peer
 from tests.bench.figures import Figure, percentile, table
 
 _ACTOR = record.actor(Peer(4242, 1001, frozenset({1001}), "trading-bot.service", 123456))
 _USE = record.use("sign", "hot-wallet", "sha2-256", _ACTOR)
 _RECORDS = 1_000_000
+_TIME = "2026-03-01T12:00:00.000000Z"
 _STRICT, _CLIENTS = 2_000, 64
 _PER_MS, _LOAD_MS = 20, 3_000  # 20,000 records/s
 
@@ -35,7 +38,7 @@ def measure(directory: Path | None = None) -> list[Figure]:
             *_raw(Path(place)),
             *_with_log(Path(place) / "load", _appends),
             *_with_log(Path(place) / "strict", _strict),
-            *_verify(),
+            *_verify(Path(place) / "million"),
         ]
 
 
@@ -114,26 +117,52 @@ async def _client(audit: AuditLog, count: int, spent_us: list[float]) -> None:
         spent_us.append((time.perf_counter() - began) * 1e6)
 
 
-def _verify() -> list[Figure]:
-    """A chain of a million records, found whole; and found altered where one byte is."""
-    line, head = chain.opening("signer", "bench", "boot", "2026-03-01T12:00:00.000000Z")
-    lines, digest = [line], head.hash
-    for seq in range(1, _RECORDS + 1):
-        body = f'{{"seq":{seq},"time":"2026-03-01T12:00:00.000000Z",{record.intent(_USE, seq, 1)}'.encode()
-        digest, line = chain.seal(digest, body)
-        lines.append(line)
+def _verify(directory: Path) -> list[Figure]:
+    """A chain of a million records in files of the usual size, found whole; and altered where one byte is."""
+    _write(directory, _RECORDS)
     began = time.perf_counter()
-    verdict = chain.verify(lines)
+    walked = _walked(directory)
     spent_s = time.perf_counter() - began
     altered = _RECORDS - 10
-    lines[altered] = lines[altered].replace(b'"uid":1001', b'"uid":1002')
-    flaw = chain.verify(lines).flaw
-    found = verdict.flaw is None and flaw is not None and flaw.record == altered
-    rate = f"{_RECORDS / spent_s:.0f} records/s"
+    _alter(max(directory.iterdir(), key=lambda path: path.name), altered)
+    flaw = _walked(directory).flaw
+    found = walked.flaw is None and walked.records == _RECORDS and flaw is not None and flaw.record == altered
+    rate = f"{_RECORDS / spent_s:.0f} records/s, {len(walked.pieces)} files"
     return [
-        Figure(f"a walk along {_RECORDS:,} records", spent_s, "s", note=rate),
+        Figure(f"secretsctl log --verify along {_RECORDS:,} records", spent_s, "s", note=rate),
         Figure("one byte altered in them, found at its record", int(found), "", 1, exactly=True),
     ]
+
+
+def _write(directory: Path, count: int) -> None:
+    directory.mkdir()
+    head, lines, size = None, [], 0
+    for seq in range(1, count + 1):
+        if not lines:
+            line, head = chain.opening("signer", "bench", "boot", _TIME, head)
+            lines, size, first = [line], len(line), seq
+        assert head is not None
+        digest, line = chain.seal(
+            head.hash, f'{{"seq":{seq},"time":"{_TIME}",{record.intent(_USE, seq, 1)}'.encode()
+        )
+        head, size = chain.Head(seq, digest), size + len(line)
+        lines.append(line)
+        if size >= MAX_FILE_BYTES or seq == count:
+            name = "signer.jsonl" if seq == count else f"signer-{first:020d}.jsonl"
+            (directory / name).write_bytes(b"".join(lines))
+            lines = []
+
+
+def _alter(path: Path, seq: int) -> None:
+    text = path.read_bytes()
+    at = text.index(b'"uid":1001', text.index(b'{"seq":%d,' % seq))
+    path.write_bytes(text[:at] + b'"uid":1002' + text[at + 10 :])
+
+
+def _walked(directory: Path) -> Walked:
+    with ExitStack() as stack:
+        (pieces,) = archive.opened([directory], stack)
+        return archive.walk(pieces)
 
 
 def _spread(what: str, spent_us: list[float]) -> Figure:

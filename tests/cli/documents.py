@@ -462,3 +462,66 @@ SIGNER: dict[str, Document] = {
     "/v1/secretsd/approvals/0123456789abcdef0123456789abcdef": _answer(APPROVED),
     "/v1/secretsd/unlock": {"state": "the token works"},
 }
+
+VERIFICATION: Document = {
+    "schema": 1,
+    "chains": [
+        {
+            "daemon": "refresher",
+            "directory": "/var/lib/secretsd/audit",
+            "files": ["refresher-00000000000000000001.jsonl", "refresher.jsonl"],
+            "records": 12,
+            "first": 1,
+            "last": 12,
+            "anchor": "refresher:12:" + "5e2b" * 16,
+            "torn": 0,
+            "unfinished": False,
+            "flaw": flaw,
+        }
+        for flaw in (
+            None,
+            {"file": None, "line": None, "record": 13, "why": "the end was cut off"},
+            {"file": "/x/refresher.jsonl", "line": 3, "record": 12, "why": "its hash does not fit"},
+        )
+    ],
+}
+
+USAGE: Document = {
+    "schema": 1,
+    "since": "2026-02-01T12:00:00.000000Z",
+    "days": 28,
+    "configured": True,
+    "unused_days": None,
+    "keys": [
+        {
+            "key": "orders",
+            "uses": [
+                {
+                    "who": "trading-bot.service",
+                    "count": 9,
+                    "first": "2026-02-01T12:00:00.000000Z",
+                    "last": "2026-03-01T11:00:00.000000Z",
+                }
+            ],
+        },
+        {"key": "cold", "uses": []},
+    ],
+    "secrets": [
+        {
+            "source": "aws",
+            "secret": "prod/bybit/api",
+            "reads": 8000,
+            "last_read": "2026-03-01T11:59:00.000000Z",
+            "bundles": ["trading-bot"],
+            "units": [
+                {
+                    "who": "trading-bot.service",
+                    "count": 2,
+                    "first": "2026-02-01T12:00:00.000000Z",
+                    "last": "2026-02-11T12:00:00.000000Z",
+                }
+            ],
+        },
+        {"source": "aws", "secret": "old", "reads": 0, "last_read": None, "bundles": [], "units": []},
+    ],
+}

@@ -14,11 +14,14 @@ WINDOW_FORM = (
 )
 
 SIGNER = "[signer]\nmodule = '/m.so'\ntoken = 't'\npin = 'credential:p'\n"  # lines 12 to 15
+SIZE_FORM = 'must be a size of at least 1M in quotes, such as "64M" or "1G"'
 PARAMETER_ID = "'id' must be the name or the ARN of a parameter; 'version' and 'label' have keys of their own"
 LABEL = '\'label\' must be 1 to 100 of A-Z, a-z, 0-9, ".", "_", "-", and start with no digit, aws or ssm'
 NOT_OF_THE_TYPE = "is not for this type of key: see secretsd.toml(5)"
 
 MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "size without a unit": ("[audit]\nmax_file_size = 64\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
+    "size too small": ("[audit]\nmax_file_size = '100K'\n", [f"13: 'max_file_size' {SIZE_FORM}"]),
     "pin in the file": (
         SIGNER.replace("credential:p", "1234"),
         ["15: 'pin' must be credential:NAME or file:/ABSOLUTE/PATH: the PIN itself never stands here"],
@@ -71,7 +74,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
     "nothing resembles it": (
         "[zzz]\n",
-        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, signer"],
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, metrics, audit, signer"],
     ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',
@@ -208,13 +211,17 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["15: an element of 'secrets' must be a table", "16: an element of 'secrets' must be a table"],
     ),
     "bundle name": (
-        "".join(f'[bundles."{name}"]\n{BODY}' for name in ("Bot", "a b", "../x", "x" * 65, "control.sock")),
+        "".join(
+            f'[bundles."{name}"]\n{BODY}'
+            for name in ("Bot", "a b", "../x", "x" * 65, "control.sock", "metrics.sock")
+        ),
         [
             f"12: the name 'Bot' {NAME_FORM}",
             f"15: the name 'a b' {NAME_FORM}",
             f"18: the name '../x' {NAME_FORM}",
             f"21: the name {'x' * 65!r} {NAME_FORM}",
             "24: the name 'control.sock' is the name of secretsd's own socket",
+            "27: the name 'metrics.sock' is the name of secretsd's own socket",
         ],
     ),
     "source name": (

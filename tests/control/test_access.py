@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from secretsd.control.access import OWNER_COMMANDS, Admins, Peer, is_allowed
+from secretsd.control.access import OWNER_COMMANDS, Admins, is_allowed
+from secretsd.signing.model import Peer
 
 DAEMON, OWNER, OTHER, GROUP = 999, 1001, 1002, 77
 ADMINS = Admins(DAEMON, GROUP)
@@ -10,7 +11,7 @@ COMMANDS = ["wait", "status", "ack", "reload", "plan", "no-such-command", ""]
 
 
 def peer(uid: int, *groups: int) -> Peer:
-    return Peer(1, uid, frozenset(groups))
+    return Peer(1, uid, frozenset(groups), None, 0)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -197,7 +197,9 @@ def test_a_configuration_that_waits_to_be_loaded_and_a_state_directory_that_is_g
         conductor = Conductor(config, load_checked(config))
         conductor.open()
         config.write_text(config.read_text().replace("[bundles.two]", "[bundles.renamed]"))
-        Path(conductor.config.daemon.state_dir).rmdir()
+        state_dir = Path(conductor.config.daemon.state_dir)
+        state_dir.rename(state_dir.with_name("moved"))
+        state_dir.touch()  # or the audit log would make a directory again
         try:
             return await doctor.examine(conductor)
         finally:

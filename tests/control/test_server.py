@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from secretsd.control import client, server
-from secretsd.control.access import Peer
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, LocalIOError
+from secretsd.signing.model import Peer
 from tests.control.asking import NOBODY, Served, line, needs_root
 from tests.refresh.daemon import Home, a_bundle, live
 
@@ -27,7 +27,7 @@ GROUP = 54321
 
 def pretend_to_be(monkeypatch: pytest.MonkeyPatch, uid: int, *groups: int) -> None:
     """Everyone who connects counts as this user: quicker than a process of theirs."""
-    monkeypatch.setattr(server, "peer_of", lambda _: Peer(1, uid, frozenset(groups)))
+    monkeypatch.setattr(server, "peer_of", lambda _: Peer(1, uid, frozenset(groups), None, 0))
 
 
 def owned(home: Home) -> Home:
@@ -377,7 +377,7 @@ def test_a_bug_in_a_command_is_named_by_its_type_and_ends_nothing(
             async def buggy(*_: object) -> None:
                 raise ZeroDivisionError("fake-token-1")
 
-            monkeypatch.setattr(served.server._commands, "run", buggy)
+            monkeypatch.setattr(served.server._recording.commands, "run", buggy)
             reply = await served.ask("status")
             assert reply.code is ExitCode.BUG
             assert "ZeroDivisionError" in reply.message

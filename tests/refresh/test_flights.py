@@ -341,6 +341,7 @@ def test_an_outage_that_one_round_has_found_holds_back_the_others_and_an_operato
             book.heard(config, silent("unreachable", "unreachable"))
             at = book.breakers["secretsmanager"].retry_at
             assert at > time.monotonic()
+            await daemon.until(lambda: not daemon.conductor.bundles.flying)
             before = len(home.vault.fetches)
             for state in daemon.conductor.states.values():
                 state.next_due = 0.0

@@ -58,7 +58,7 @@ class Conversation:
         while line := self._reader.readline():
             self.raw += line
             message = messages.decode_message(line)
-            if not isinstance(message, messages.SourceAsked):
+            if not isinstance(message, messages.SourceAsked | messages.SourceRead):
                 return message
         return None
 

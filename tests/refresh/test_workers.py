@@ -51,7 +51,7 @@ async def refreshed(channel: WorkerChannel, job: Job, generation: int | None = 1
     await channel.send_job(job)
     kinds = []
     async for message in channel.messages():
-        if not isinstance(message, messages.SourceAsked):
+        if not isinstance(message, messages.SourceAsked | messages.SourceRead):
             kinds.append(message.kind)
         if isinstance(message, messages.Prepared):
             await channel.send_verdict(messages.Verdict(message.candidate.bundle, generation))

@@ -179,7 +179,8 @@ def test_exposure_is_low(machine: Machine) -> None:
         said = machine.host.run(["systemd-analyze", "security", "--no-pager", unit]).stdout
         exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
         assert exposure is not None, said
-        assert float(exposure[1]) <= 1.5, said
+        # 0.2 of it to know the unit of who gives an order, for the audit trail: ProtectProc=.
+        assert float(exposure[1]) <= 1.7, said
 
 
 @on_bookworm

@@ -16,6 +16,7 @@ from secretsd.refresh.files.published import NO_COPY
 from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import ALTERED, ROLLED_BACK, Anew, RestoreBundle, plan
 from secretsd.refresh.state import BundleState, Changes, Drift, Intent
+from secretsd.refresh.trail import Trail
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,19 @@ class Restores:
     """Knows which bundles a worker publishes right now, so that no two workers ever show the same bundle."""
 
     def __init__(
-        self, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes, notebook: Notebook
+        self,
+        runtime_dir: Path,
+        states: Mapping[str, BundleState],
+        changes: Changes,
+        notebook: Notebook,
+        trail: Trail,
     ) -> None:
         self.publishing: set[str] = set()  # a round publishes them, or takes them away
         self._runtime_dir = runtime_dir
         self._states = states
         self._changes = changes
         self._notebook = notebook
+        self._trail = trail
         self._needy: set[str] = set()
         self._under_way: set[str] = set()
         self._failed: dict[str, _Tries] = {}
@@ -87,6 +94,7 @@ class Restores:
                 seen.count, seen.last_at = seen.count + 1, time.time()
                 what = "; ".join(seen.last)
                 log.warning("published files were altered", extra={"bundle": name, "what": what})
+                self._trail.altered(name, seen.last)
             self._changes.announce()
         return bool(found)
 
@@ -116,7 +124,9 @@ class Restores:
                 state.drift.repaired_at = now
             reason = self.detailed(name, step.reason)
             by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
-            log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
+            # A copy that was refused is tried again after each round of an outage, and mostly refused again.
+            if state.refused_copy is None:
+                log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
             state.intent = Intent(step.generation, reason, by)
             await self._notebook.reserve(name, step.generation, steps)
 
@@ -135,6 +145,7 @@ class Restores:
             state.failures += (failure,)
         if failure.code == NO_COPY:
             if _is_to_roll_back(state):
+                self._trail.released(name)
                 await self._notebook.hold(name, None)  # what is not there any more cannot be gone back to
             self._needy.add(name)
 

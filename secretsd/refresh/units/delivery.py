@@ -18,6 +18,7 @@ from secretsd.refresh.notebook import Notebook
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.schedule import retry_delay
 from secretsd.refresh.state import BundleState, Changes, Delivery
+from secretsd.refresh.trail import Trail
 from secretsd.refresh.units.attempt import Attempt
 from secretsd.refresh.units.gates import Reason, WaitUntil, look_again_s
 
@@ -38,12 +39,14 @@ class Deliveries:
         states: dict[str, BundleState],
         changes: Changes,
         notebook: Notebook,
+        trail: Trail,
         again: Callable[[str], None],
     ) -> None:
         """`again(bundle)` plans anew."""
         self._states = states
         self._changes = changes
         self._notebook = notebook
+        self._trail = trail
         self._again = again
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: dict[tuple[str, str], asyncio.TimerHandle] = {}
@@ -128,6 +131,8 @@ class Deliveries:
     ) -> None:
         """Writes down what came of it, or sets when to try again."""
         delivery = state.delivery(step.unit)
+        delivery.outcomes[report.outcome] += 1
+        self._trail.told(step, report)
         match report.outcome:
             case "starting":
                 delivery.waits += 1

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass, FailureError
-from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRef, SecretVersion, Unsealed
+from secretsd.model import Candidate, FetchedSecret, Rejected, SecretRead, SecretRef, SecretVersion, Unsealed
 from secretsd.refresh import messages
 from secretsd.refresh.files import published
 from secretsd.refresh.files.publish import (
@@ -141,6 +141,7 @@ class _Refresh:
                 yield from source.fetch(refs, deadline=self.deadline)
             except MemoryError:
                 yield from (FetchFailure(ref, _too_big(ref)) for ref in refs if ref not in self.results)
+            self._send(messages.SourceRead(name, tuple(_read(self.results[ref]) for ref in refs)))
             if isinstance(source, RemoteSource):
                 self._tell_of(name, source, source_job)
 
@@ -281,6 +282,12 @@ class _Refresh:
     def _send(self, message: messages.WorkerMessage) -> None:
         self.writer.write(messages.encode_message(message))
         self.writer.flush()
+
+
+def _read(result: FetchedSecret | FetchFailure) -> SecretRead:
+    if isinstance(result, FetchFailure):
+        return SecretRead(result.ref, failure=result.failure)
+    return SecretRead(result.ref, result.version_id)
 
 
 def _slow_failure(bundle: str) -> Failure:

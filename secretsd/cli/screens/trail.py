@@ -1,0 +1,79 @@
+"""What `secretsctl log` prints: a line for each record, and what a verification has found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, short
+
+_COLORS = {"refused": YELLOW, "failed": RED}
+# What has a place of its own in the line, or is of no use to people.
+_PLACED = frozenset(
+    {"seq", "time", "action", "actor", "phase", "request", "result", "reason", "hash", "digest"}
+)
+_WIDEST_ACTION = 10
+_MOST_NAMES = 3  # of a list
+
+
+def line(record: Mapping[str, Any], view: View) -> str:
+    """One record: when, what, on what, by whom, and how it went."""
+    moment = str(record.get("time")).replace("T", " ").replace("Z", "")[:23]
+    action = str(record.get("action")).ljust(_WIDEST_ACTION)
+    parts = [moment, action, *(_member(name, record[name]) for name in record if name not in _PLACED)]
+    parts.append(f"by {_who(record.get('actor'))}")
+    return "  ".join([*filter(None, parts), _end(record, view)])
+
+
+def _member(name: str, value: Any) -> str:
+    if value is None or value == "" or (name == "version" and value == 0):
+        return ""
+    if name == "version_id":
+        value = short(str(value))
+    return f"{name}={printable(_text(value))}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        more = f",+{len(value) - _MOST_NAMES}" if len(value) > _MOST_NAMES else ""
+        return ",".join(map(_text, value[:_MOST_NAMES])) + more
+    if isinstance(value, dict):
+        return ":".join(short(str(each)) for each in value.values())
+    return str(value)
+
+
+def _who(actor: Any) -> str:
+    if not isinstance(actor, dict):
+        return printable(str(actor))
+    unit = f"{actor['unit']} " if actor.get("unit") else ""
+    return printable(f"{unit}uid {actor.get('uid')} pid {actor.get('pid')}")
+
+
+def _end(record: Mapping[str, Any], view: View) -> str:
+    if record.get("phase") == "intent":
+        return "..."
+    result = str(record.get("result"))
+    reason = f" ({record['reason']})" if record.get("reason") else ""
+    return paint(printable(f"{result}{reason}"), _COLORS.get(result, ""), view)
+
+
+def verification(document: Mapping[str, Any], view: View) -> str:
+    """What was found of each chain, the first flaw named."""
+    lines = []
+    for chain in document["chains"]:
+        flaw = chain["flaw"]
+        word = paint("FLAW", RED, view) if flaw else paint("fits", GREEN, view)
+        numbers = f"records {chain['first']} to {chain['last']}" if chain["records"] else "no records"
+        lines.append(
+            f"{chain['daemon']}: {word}, {numbers} in {len(chain['files'])} files of {chain['directory']}"
+        )
+        if flaw:
+            where = f"{flaw['file']} line {flaw['line']}" if flaw["line"] else chain["directory"]
+            lines.append(f"  record {flaw['record']}, {where}: {flaw['why']}")
+        if chain["first"] > 1:
+            lines.append(f"  it begins behind record {chain['first'] - 1}: what was before is not here")
+        if chain["unfinished"]:
+            lines.append("  it ends within a line: a crash, or a record that is being written now")
+        if not flaw:
+            lines.append(f"  anchor: {chain['anchor']}")
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+"""The screen of `secretsctl usage`: keys and secrets, who uses them, how often and when last. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from secretsd.cli.text import YELLOW, Cell, View, sentence, table
+from secretsd.cli.times import relative
+
+_NOBODY = "nobody"
+
+
+def screen(document: Mapping[str, Any], view: View) -> str:
+    lines = []
+    keys: list[Sequence[str | Cell]] = [("KEY", "USED BY", "TIMES", "LAST")]
+    for key in document["keys"]:
+        keys += _rows(key["key"], key["uses"], view)
+    secrets: list[Sequence[str | Cell]] = [("SECRET", "LOADED BY", "TIMES", "LAST", "READ", "BUNDLES")]
+    for secret in document["secrets"]:
+        read = (
+            f"{secret['reads']}x, {relative(secret['last_read'], view.now)}" if secret["reads"] else "never"
+        )
+        bundles = ", ".join(secret["bundles"]) or "-"
+        name = f"{secret['secret']} ({secret['source']})"
+        secrets += [(*row, read, bundles) for row in _rows(name, secret["units"], view)]
+    for rows in (keys, secrets):
+        lines += table(rows, view) if len(rows) > 1 else []
+    if not lines:
+        unused = document["unused_days"]
+        lines = [f"all was used within {unused} days" if unused else "nothing is on record"]
+    return "\n".join([*lines, "", *_closing(document, view)])
+
+
+def _rows(name: str, uses: Sequence[Mapping[str, Any]], view: View) -> list[tuple[str | Cell, ...]]:
+    if not uses:
+        return [(name, Cell(_NOBODY, YELLOW), "0", "never")]
+    return [
+        (name if number == 0 else "", use["who"], str(use["count"]), relative(use["last"], view.now))
+        for number, use in enumerate(uses)
+    ]
+
+
+def _closing(document: Mapping[str, Any], view: View) -> list[str]:
+    said = f"from records since {str(document['since'] or '-').replace('T', ' ')[:19]}"
+    days, covered = document["unused_days"], document["days"]
+    if days and covered < days:
+        said += f": that is {covered} days, too few to know what was unused for {days}"
+    lines = sentence(said, view, indent="")
+    if not document["configured"]:
+        said = "the configuration cannot be read: what nobody has ever used is not listed"
+        lines += sentence(said, view, indent="")
+    return lines

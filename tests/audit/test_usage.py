@@ -1,0 +1,71 @@
+"""Who uses what: nothing that is used counts as unused."""
+
+from __future__ import annotations
+
+import json
+
+from secretsd.audit import record
+from secretsd.audit.usage import Usage, last
+from tests.audit.trails import OPERATOR, at, fetched, notified, published, signatures
+
+
+def usage_of(*records: str) -> Usage:
+    """Each a minute after the one before."""
+    usage = Usage()
+    for minute, members in enumerate(records):
+        usage.add(json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+    return usage
+
+
+def test_a_key_is_used_by_units_and_by_users_outside_of_units() -> None:
+    usage = usage_of(*signatures("orders", [1, 2]), *signatures("orders", [3], OPERATOR))
+    assert {who: use.count for who, use in usage.keys["orders"].items()} == {
+        "trading-bot.service": 2,
+        "uid 0": 1,
+    }
+    assert usage.keys["orders"]["trading-bot.service"].last == at(3)
+
+
+def test_what_was_refused_or_has_failed_is_no_use() -> None:
+    use = record.use("sign", "orders", "sha2-256", OPERATOR)
+    usage = usage_of(record.outcome(use, 1, 0, "refused", "not-allowed"), record.intent(use, 2, 1))
+    assert not usage.keys
+
+
+def test_a_secret_is_used_by_the_units_that_have_loaded_what_was_made_of_it() -> None:
+    again = {"source": "aws", "count": 1, "secrets": ["a"]}
+    usage = usage_of(
+        fetched("a"),
+        published("bot", 1, "a"),
+        notified("bot", 1, "bot.service"),
+        record.event("refetch", details=again),
+        published("bot", 2, "a", "b"),
+        notified("bot", 2, "bot.service"),
+        notified("bot", 2, "other.service", "waiting"),
+    )
+    used = usage.secrets["aws", "a"]
+    assert (used.reads.count, used.reads.last, used.bundles) == (2, at(3), {"bot"})
+    assert {unit: (use.count, use.last) for unit, use in used.units.items()} == {"bot.service": (2, at(5))}
+    assert usage.secrets["aws", "b"].units["bot.service"].count == 1
+
+
+def test_unused_is_what_nobody_has_used_since_and_what_nobody_has_ever_used() -> None:
+    usage = usage_of(
+        fetched("a"),
+        published("bot", 1, "a"),
+        notified("bot", 1, "bot.service"),
+        *signatures("orders", [1]),
+        fetched("b"),
+    )
+    usage.expect(["orders", "cold"], [("aws", "a"), ("aws", "never")])
+    assert usage.unused(at(0)) == (["cold"], [("aws", "b"), ("aws", "never")])
+    assert usage.unused(at(60)) == (["cold", "orders"], [("aws", "a"), ("aws", "b"), ("aws", "never")])
+    assert last(usage.keys["cold"]) == ""
+
+
+def test_a_clock_that_was_set_back_makes_no_last_use_earlier() -> None:
+    usage = Usage()
+    for minute, members in [(9, signatures("orders", [1])[1]), (3, signatures("orders", [2])[1])]:
+        usage.add(json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+    assert usage.keys["orders"]["trading-bot.service"].last == at(9)
+    assert usage.since == at(3)
