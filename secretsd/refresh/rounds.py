@@ -219,6 +219,7 @@ class _Round:
         self._listener = listener
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
         self._sealing: set[str] = set()
+        self._is_deciding = False  # the worker waits for us, and no source keeps us waiting
 
     async def run(self) -> None:
         lost = local_failure("its worker ended before it was done")
@@ -227,11 +228,7 @@ class _Round:
                 await channel.send_job(self._job)
                 await self._converse(channel)
         except TimeoutError:
-            lost = OVERDUE
-            for source, route in self._unheard.items():
-                # A probe comes last: once every bundle has its answer, nothing else can hang.
-                silent = route.probe if route.probe is not None and not self._open else route.stops[0]
-                self._rounds.sources.lost(self._config, source, silent.endpoint)
+            lost = self._overdue()
         except (WorkerLostError, ValueError, OSError) as error:
             lost = local_failure(str(error) or type(error).__name__)
             log.error("worker lost", extra={"reason": lost.message})
@@ -243,6 +240,17 @@ class _Round:
                 await self._end(name, (lost,))
         for name in self._sealing:
             await self._listener.on_not_sealed(name, local_failure("its worker was lost as it sealed"))
+
+    def _overdue(self) -> Failure:
+        """What took the time; where that is a source, it is said of its endpoint, too."""
+        if self._is_deciding:
+            log.error("this host is too slow for a round", extra={"reason": SLOW_HOST.message})
+            return SLOW_HOST
+        for source, route in self._unheard.items():
+            # A probe comes last: once every bundle has its answer, nothing else can hang.
+            silent = route.probe if route.probe is not None and not self._open else route.stops[0]
+            self._rounds.sources.lost(self._config, source, silent.endpoint)
+        return OVERDUE
 
     def _tell_unread(self, lost: Failure) -> None:
         """What sources gave whose end the worker did not live to tell."""
@@ -266,30 +274,35 @@ class _Round:
 
     async def _converse(self, channel: WorkerChannel) -> None:
         async for message in channel.messages():
-            match message:
-                case messages.IdentityResolved() | messages.SourceAsked() | messages.SourceRead() as told if (
-                    told.source in self._job.sources
-                ):
-                    self._hear_of_source(told)
-                case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
-                    await self._answer(channel, candidate)
-                case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if (
-                    name in self._open and failures
-                ):
-                    await self._end(name, failures)
-                case messages.Published(record=record) if record.bundle in self._publishing:
-                    await self._listener.on_published(record)
-                    await self._end(record.bundle, self._publishing.pop(record.bundle)[1])
-                case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
-                    del self._publishing[name]
-                    await self._end(name, (failure,))
-                case messages.Sealed() | messages.NotSealed() as told if told.bundle in self._sealing:
-                    self._sealing.discard(told.bundle)
-                    await self._hear_of_sealing(told)
-                case messages.Crashed(exception=exception):
-                    raise WorkerLostError(f"its worker met a bug: {exception}")
-                case _:
-                    raise ValueError("its worker spoke of what it was not asked for")
+            self._is_deciding = True
+            await self._hear(channel, message)
+            self._is_deciding = False
+
+    async def _hear(self, channel: WorkerChannel, message: messages.WorkerMessage) -> None:
+        match message:
+            case messages.IdentityResolved() | messages.SourceAsked() | messages.SourceRead() as told if (
+                told.source in self._job.sources
+            ):
+                self._hear_of_source(told)
+            case messages.Prepared(candidate=candidate) if candidate.bundle in self._open:
+                await self._answer(channel, candidate)
+            case messages.Failed(rejected=Rejected(bundle=name, failures=failures)) if (
+                name in self._open and failures
+            ):
+                await self._end(name, failures)
+            case messages.Published(record=record) if record.bundle in self._publishing:
+                await self._listener.on_published(record)
+                await self._end(record.bundle, self._publishing.pop(record.bundle)[1])
+            case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
+                del self._publishing[name]
+                await self._end(name, (failure,))
+            case messages.Sealed() | messages.NotSealed() as told if told.bundle in self._sealing:
+                self._sealing.discard(told.bundle)
+                await self._hear_of_sealing(told)
+            case messages.Crashed(exception=exception):
+                raise WorkerLostError(f"its worker met a bug: {exception}")
+            case _:
+                raise ValueError("its worker spoke of what it was not asked for")
 
     def _hear_of_source(
         self, told: messages.IdentityResolved | messages.SourceAsked | messages.SourceRead
@@ -333,6 +346,14 @@ OVERDUE = Failure(
     failure_class=FailureClass.TRANSIENT,
     message=f"the source did not answer within {WORKER_DEADLINE_S:.0f} s",
     advice="check the network path and the endpoint of its source; it is tried again by itself",
+)
+
+
+SLOW_HOST = Failure(
+    code="host-too-slow",
+    failure_class=FailureClass.IO,
+    message=f"this host did not do its part of a refresh within {WORKER_DEADLINE_S:.0f} s",
+    advice="look at the disk of state_dir, which may hang: dmesg, iostat; it is tried again by itself",
 )
 
 

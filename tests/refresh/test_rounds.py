@@ -172,6 +172,27 @@ def test_a_worker_that_hangs_is_ended_at_the_deadline_and_its_bundles_say_so(
     assert "did not answer within" in lost.message
 
 
+class HungDisk(Results):
+    """A state directory whose writes do not come back."""
+
+    async def on_prepared(self, candidate: Candidate) -> Verdict:
+        await asyncio.sleep(60)
+        return await super().on_prepared(candidate)
+
+
+def test_a_disk_of_this_host_that_hangs_is_not_the_region_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "WORKER_DEADLINE_S", 0.1)
+    knows = Rounds(ScriptedWorkers(good))
+    found = asyncio.run(HungDisk().of(knows, configured(tmp_path, a=["aws"])))
+    assert found.code("a") == "host-too-slow"
+    assert knows.sources.breakers == {}, "no endpoint was found silent, and no other region is asked"
+    silent = Rounds(ScriptedWorkers(lambda _: [60.0]))
+    asyncio.run(Results().of(silent, configured(tmp_path, a=["aws"])))
+    assert len(silent.sources.breakers) == 1
+
+
 @pytest.mark.parametrize(
     "end",
     [
