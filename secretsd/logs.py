@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 
 from secretsd.errors import SecretsdError
 
@@ -25,6 +26,7 @@ class NonBlockingHandler(logging.Handler):
         self._descriptor = descriptor
         self._for_journal = for_journal
         self.dropped = 0
+        self.dropped_at = float("-inf")  # monotonic seconds, of the last one
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record).replace("\n", "\n  ") + "\n"
@@ -34,6 +36,7 @@ class NonBlockingHandler(logging.Handler):
             os.write(self._descriptor, line.encode("utf-8", "backslashreplace"))
         except OSError:
             self.dropped += 1
+            self.dropped_at = time.monotonic()
 
 
 class FieldFormatter(logging.Formatter):
@@ -71,6 +74,12 @@ def dropped_records() -> int:
     return sum(
         handler.dropped for handler in logging.root.handlers if isinstance(handler, NonBlockingHandler)
     )
+
+
+def last_dropped_at() -> float:
+    """When a record did not go out last, in monotonic seconds; minus infinity where all did."""
+    handlers = (each for each in logging.root.handlers if isinstance(each, NonBlockingHandler))
+    return max((handler.dropped_at for handler in handlers), default=float("-inf"))
 
 
 def tell(log: logging.Logger, error: SecretsdError) -> None:

@@ -75,6 +75,16 @@ class Ledger:
         elif former and not self._told_problem:
             log.info("audit log is written again")
 
+    @property
+    def last_number(self) -> int:
+        """Of the record that was added last."""
+        return self._log.last_number
+
+    @property
+    def lost(self) -> int:
+        """Records that no record has told of yet."""
+        return self._log.lost + self._unwritten
+
     async def keep(self) -> None:
         """Looks for ever."""
         while True:

@@ -115,6 +115,11 @@ class AuditLog:
         return None
 
     @property
+    def last_number(self) -> int:
+        """Of the record that was added last, whether it is on disk yet or not."""
+        return self._seq
+
+    @property
     def lost(self) -> int:
         """Records that did not fit into memory and that no record has told of yet."""
         return self._lost

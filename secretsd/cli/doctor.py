@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from secretsd.cli import (
@@ -15,7 +14,7 @@ from secretsd.cli import (
     signer_host_checks,
     unit_checks,
 )
-from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, sentence
+from secretsd.cli.screens.checks import screen
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.control import check, client
 from secretsd.control.check import Check, exit_code, fail, ok, warn
@@ -27,11 +26,6 @@ __all__ = ["document", "examine", "exit_code", "screen"]
 
 # The daemon gives a source 9 s and the notify helper 20 s.
 TIMEOUT_S = 60.0
-
-_GAP = "  "
-_WORD = 4  # characters of the longest state
-_WIDEST_NAME = 40  # a full ARN does not push all the others aside
-_COLORS = {"ok": GREEN, "warn": YELLOW, "fail": RED}
 
 
 def examine(options: argparse.Namespace) -> list[Check]:
@@ -89,18 +83,3 @@ def _refused(message: str) -> Check:
 def _of_another_version(reply: Reply) -> Check:
     fix = "journalctl -u secretsd -n 50; systemctl restart secretsd"
     return fail("daemon", reply.message, fix, reply.code)
-
-
-def screen(checks: Sequence[Check], view: View) -> str:
-    """A line for each check, aligned, and below it the fix where there is one."""
-    wide = min(_WIDEST_NAME, max(len(each.check) for each in checks))
-    indent = " " * (_WORD + wide + 2 * len(_GAP))
-    lines = []
-    for each in checks:
-        word = paint(each.state.ljust(_WORD), _COLORS[each.state], view)
-        head = f"{word}{_GAP}{printable(each.check).ljust(wide)}{_GAP}"
-        first, *more = sentence(printable(each.detail), view, indent=indent)
-        lines += [head + first.removeprefix(indent), *more]
-        if each.fix:
-            lines += sentence(f"fix: {printable(each.fix)}", view, indent=indent)
-    return "\n".join(lines)

@@ -16,6 +16,7 @@ from secretsd.cli import (
     bots,
     checking,
     drafting,
+    health,
     keys,
     looking,
     render,
@@ -33,7 +34,10 @@ from secretsd.errors import ExitCode, SecretsdError
 # What a command imports beyond the standard library, it imports when it runs: `status` is not to wait for
 # pydantic, and the package's build asks this parser for the manual page and the completions.
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
-    ("look", (*looking.COMMANDS, *trail.COMMANDS, *usage.COMMANDS, *audit_restore.COMMANDS)),
+    (
+        "look",
+        (*looking.COMMANDS, *health.COMMANDS, *trail.COMMANDS, *usage.COMMANDS, *audit_restore.COMMANDS),
+    ),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from secretsd.cli.arguments import Parser
@@ -33,6 +34,7 @@ def _arguments(parser: Parser) -> None:
 
 def _seal_setup(options: argparse.Namespace) -> int:
     from secretsd.cli import sealkey  # with it comes subprocess
+    from secretsd.config import toml_text
 
     # Not argparse's own group of three: its usage would be one line that no terminal of 64 columns holds.
     if options.counter == (options.with_key is not None or options.file is not None):
@@ -43,13 +45,15 @@ def _seal_setup(options: argparse.Namespace) -> int:
         print("then: systemctl restart secretsd")
         return ExitCode.OK
     if options.file is not None:
-        path = options.file.absolute()
+        path = Path(os.path.abspath(options.file))  # the configuration takes no ".."
+        if not str(path).isprintable():
+            raise UsageError("--file must be a path without control characters: the configuration names it")
         sealkey.make_file(path, force=options.force)
         place, then = f"file:{path}", "secretsctl reload"
     else:
         sealkey.make_credential(options.with_key, force=options.force)
         place, then = f"credential:{sealkey.NAME}", "systemctl restart secretsd"
-    print(f'the key is made; [daemon] needs: seal_key = "{place}"')
+    print(f"the key is made; [daemon] needs: seal_key = {toml_text.inline(place)}")
     print('each bundle that is to survive a boot in an outage needs: sealed_copy = { max_age = "7d" }')
     print(f"then: {then}")
     return ExitCode.OK

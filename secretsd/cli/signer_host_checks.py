@@ -14,7 +14,12 @@ from secretsd.control.check import Check, fail, ok, warn
 from secretsd.errors import ExitCode
 
 USER = "secretsd-signer"
-UNITS = ("secretsd-signer.socket", "secretsd-signer-native.socket", "secretsd-signer.service")
+UNITS = (
+    "secretsd-signer.socket",
+    "secretsd-signer-native.socket",
+    "secretsd-signer-metrics.socket",
+    "secretsd-signer.service",
+)
 _CREDENTIALS = (Path("/etc/credstore"), Path("/run/credstore"))
 _ENCRYPTED = Path("/etc/credstore.encrypted")
 

@@ -24,7 +24,7 @@ from secretsd.signing.model import RateLimit
 from secretsd.timespan import parse_timespan
 
 REFUSED = "refused"  # the type of our own errors among pydantic's
-RESERVED_BUNDLE_NAMES = frozenset({"control.sock"})
+RESERVED_BUNDLE_NAMES = frozenset({"control.sock", "metrics.sock"})
 
 _MAX_TEXT_CHARS = 2048  # the longest id of Secrets Manager (CreateSecret)
 _MAX_SOCKET_PATH_BYTES = 107  # sun_path, unix(7)
@@ -36,6 +36,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _RATE = re.compile(r"([0-9]{1,9})/([smh])")
+_LOOPBACK = re.compile(r"127(\.(0|[1-9][0-9]{0,2})){3}")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _SIZE = re.compile(r"([0-9]{1,6})([KMG])")
 _OBJECT_ID = re.compile(r"([0-9a-f]{2}){1,64}")
 _COUNTER = re.compile(r"tpm:0x1[0-9a-f]{6}")  # the handles of NV indices begin with 01
@@ -206,6 +208,12 @@ def _is_vault_address(value: str) -> bool:
     return path.startswith("/") and path.isprintable() and len(path.encode()) <= _MAX_SOCKET_PATH_BYTES
 
 
+def _is_loopback_port(value: str) -> bool:
+    host, _, port = value.rpartition(":")
+    is_loopback = host == "[::1]" or _LOOPBACK.fullmatch(host) is not None
+    return is_loopback and _PORT.fullmatch(port) is not None and int(port) < 65536
+
+
 def _rate(value: object) -> RateLimit:
     if isinstance(value, RateLimit):
         return value
@@ -326,6 +334,15 @@ VaultAddress = Annotated[
     _only(
         _is_vault_address,
         "must be an http:// or https:// URL without user, password, query or fragment, or unix:///PATH",
+    ),
+]
+LoopbackPort = Annotated[
+    str,
+    Kind("loopback address and port"),
+    _only(
+        _is_loopback_port,
+        'must be a port of the loopback, such as "127.0.0.1:9478" or "[::1]:9478": what is served names'
+        " secrets and units, unencrypted and to whoever asks",
     ),
 ]
 Rate = Annotated[RateLimit, Kind("number of uses and /s, /m or /h"), BeforeValidator(_rate)]

@@ -34,6 +34,7 @@ from secretsd.config.fields import (
     VariableName,
     refused,
 )
+from secretsd.config.observe import METRICS_SOCKET_NAME, Metrics
 from secretsd.config.on_change import OnChange
 from secretsd.config.signer import Signer
 from secretsd.config.sources import AnySource
@@ -344,6 +345,11 @@ class Config(Table):
         ],
     )
 
+    metrics: Metrics = Field(
+        default_factory=Metrics,
+        description="Where metrics and health are served.",
+        examples=[{"listen": "127.0.0.1:9478"}],
+    )
     audit: Audit = Field(
         default_factory=Audit,
         description="How the audit trails are kept, and where they are shipped to.",
@@ -365,6 +371,11 @@ class Config(Table):
     def foreground(self) -> bool:
         """Whether this is not the installed service but a daemon that someone runs for themselves."""
         return self.daemon.runtime_dir != INSTALLED_RUNTIME_DIR
+
+    @property
+    def metrics_socket(self) -> Path:
+        """Where the refresher serves metrics and health."""
+        return self.metrics.socket or self.daemon.runtime_dir / METRICS_SOCKET_NAME
 
     def interval_s(self, bundle: str) -> float:
         """How often a bundle is refreshed when all is well."""

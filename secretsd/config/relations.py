@@ -108,8 +108,10 @@ def _daemon(config: Config) -> Iterator[Problem]:
         )
     if daemon.control_socket == daemon.notify_socket:
         yield Problem(("daemon", "control_socket"), "'control_socket' and 'notify_socket' must differ")
-    for key in ("control_socket", "notify_socket"):
-        socket = getattr(daemon, key)
+    if config.metrics_socket in (daemon.control_socket, daemon.notify_socket):
+        yield Problem(("metrics", "socket"), "'socket' is a socket of [daemon] already")
+    for key in ("control_socket", "notify_socket", "metrics_socket"):
+        socket = getattr(config if key == "metrics_socket" else daemon, key)
         is_beside_bundles = socket.parent == daemon.runtime_dir and socket.name not in RESERVED_BUNDLE_NAMES
         if is_beside_bundles and socket.name in config.bundles:
             yield Problem(("bundles", socket.name), f"bundle {socket.name!r} has the same path as {key}")

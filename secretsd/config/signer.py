@@ -28,6 +28,7 @@ from secretsd.config.fields import (
     UserName,
     refused,
 )
+from secretsd.config.observe import METRICS_SOCKET_NAME
 from secretsd.config.table import Table
 
 INSTALLED_SIGNER_DIR = Path("/run/secretsd-signer")
@@ -254,6 +255,12 @@ class Signer(Table):
         default=INSTALLED_SIGNER_DIR / "signer.seq",
         description="The SOCK_SEQPACKET socket of the native protocol.",
         examples=["/run/secretsd-signer/signer.seq"],
+    )
+    metrics_socket: SocketPath = Field(
+        default_factory=lambda data: data["socket"].parent / METRICS_SOCKET_NAME,
+        description="The socket that serves metrics and health, as [metrics] does for the refresher; by"
+        " default metrics.sock beside `socket`.",
+        examples=["/run/secretsd-signer/metrics.sock"],
     )
     state_dir: AbsolutePath = Field(
         default=Path("/var/lib/secretsd-signer"),

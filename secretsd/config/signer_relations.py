@@ -57,7 +57,9 @@ def _same_object(signer: Signer) -> Iterator[Problem]:
 def _sockets(config: Config, signer: Signer) -> Iterator[Problem]:
     if signer.socket == signer.seqpacket_socket:
         yield Problem(("signer", "seqpacket_socket"), "'seqpacket_socket' and 'socket' must differ")
-    taken = {config.daemon.control_socket, config.daemon.notify_socket}
-    for key in ("socket", "seqpacket_socket"):
+    if signer.metrics_socket in (signer.socket, signer.seqpacket_socket):
+        yield Problem(("signer", "metrics_socket"), "'metrics_socket' is another socket of [signer] already")
+    taken = {config.daemon.control_socket, config.daemon.notify_socket, config.metrics_socket}
+    for key in ("socket", "seqpacket_socket", "metrics_socket"):
         if getattr(signer, key) in taken:
-            yield Problem(("signer", key), f"{key!r} is a socket of [daemon] already")
+            yield Problem(("signer", key), f"{key!r} is a socket of the refresher already")

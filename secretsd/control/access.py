@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from secretsd.signing.model import Peer
 
+ADMIN_GROUP = "secretsd-admin"
+
 # What a bundle's owner may do with that bundle.
 OWNER_COMMANDS = frozenset({"wait", "status", "ack"})
 

@@ -51,6 +51,10 @@ def _copy(check: str, bundle: Bundle, state: BundleState, now: float) -> Check:
         return warn(check, "no copy yet: a boot in an outage publishes nothing", "secretsctl reload")
     left_s = newest.confirmed_at + bundle.sealed_copy.max_age_s - now
     if left_s <= 0:
-        return warn(check, "its copy is older than max_age: a boot would refuse it", "secretsctl reload")
+        return warn(
+            check,
+            "its copy is older than max_age: a boot would refuse it",
+            "secretsctl reload, once its source answers",
+        )
     age = spoken(max(0.0, now - newest.confirmed_at))
     return ok(check, f"its copy was confirmed {age} ago, a boot takes it for {spoken(left_s)} more")

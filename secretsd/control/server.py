@@ -18,18 +18,16 @@ from pathlib import Path
 
 from secretsd.config.models import Config
 from secretsd.control import protocol
-from secretsd.control.access import Admins, is_allowed
+from secretsd.control.access import ADMIN_GROUP, Admins, is_allowed
+from secretsd.control.peer import peer_of
 from secretsd.control.protocol import Reply
 from secretsd.control.recording import Recording
 from secretsd.errors import ExitCode, LocalIOError, SecretsdError, UsageError
 from secretsd.refresh.conductor import Conductor
-from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Peer
-from secretsd.signing.peer import credentials, identify
 
 log = logging.getLogger(__name__)
 
-ADMIN_GROUP = "secretsd-admin"
 _ONLY_ADMINS = f"only root and the group {ADMIN_GROUP}"
 _MAX_CONNECTIONS = 1024  # in all; beyond it only administrators get in
 _SEND_S = 10.0  # for a client that does not read its answer
@@ -227,14 +225,3 @@ async def _hang_up(writer: asyncio.StreamWriter, *, after: asyncio.Task[Reply]) 
     poll.register(writer.get_extra_info("socket").fileno(), select.POLLHUP)
     while not any(event & select.POLLHUP for _, event in poll.poll(0)):
         await asyncio.wait({after}, timeout=_HANG_UP_CHECK_S)
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Who is at the other end, as of its connect(2). Raises: OSError."""
-    try:
-        identified = identify(connection)
-    except SigningError:  # it has ended: no unit can be told any more
-        pid, uid, gid = credentials(connection)
-        return Peer(pid, uid, frozenset({gid}), None, 0)
-    os.close(identified.pidfd)
-    return identified.peer

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 from secretsd.errors import LocalIOError
@@ -27,6 +28,7 @@ class Alerts:
 
     def __init__(self, bundles: Bundles, *, timeout_s: float = alert_program.TIMEOUT_S) -> None:
         self.problem = ""  # why nobody may have heard the last event; empty when all is well
+        self.counts: Counter[str] = Counter()  # since this start: "told", "failed", "suppressed"
         self._bundles = bundles
         self._memory = Memory()
         self._timeout_s = timeout_s
@@ -79,11 +81,13 @@ class Alerts:
         wrong = await self._run(event.command, events.encoded(document))
         fields = {"bundle": event.trouble.bundle, "event": event.event, "trouble": str(event.trouble)}
         if wrong:
+            self.counts["failed"] += 1
             self._memory = telling.fail(self._memory, event, time.monotonic())
             reasons = {"command": event.command[0], "reason": wrong}
             log.error("alert was not told", extra={**fields, **reasons})
             return
         log.info("alert told", extra=fields)
+        self.counts.update({"told": 1, "suppressed": event.suppressed})
         self._memory = telling.succeed(self._memory, event)
         await self._write()
 

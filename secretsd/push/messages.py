@@ -22,7 +22,9 @@ ARN = r"^arn:[a-z0-9-]{1,32}:secretsmanager:[a-z0-9-]{1,32}:[0-9]{12}:secret:[A-
 LABEL = r"^[A-Za-z0-9/_+=.@-]{1,256}$"
 VERSION = r"^[A-Za-z0-9-]{32,64}$"
 
-_Calls = Annotated[Mapping[str, Annotated[int, Field(ge=0)]], Field(max_length=16)]
+# They are counted for good: names of its own making would grow without end.
+_Operation = Annotated[str, StringConstraints(pattern=r"^(ReceiveMessage|DeleteMessageBatch)$")]
+_Calls = Mapping[_Operation, Annotated[int, Field(ge=0, le=1000)]]
 _Count = Annotated[int, Field(ge=0, le=MOST_MESSAGES)]
 
 

@@ -10,6 +10,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from secretsd.config import toml_text
+
 Template = dict[str, Any]
 
 # EventBridge takes patterns of up to 2048 characters.
@@ -172,7 +174,7 @@ def _host_access() -> Template:
 
 
 def _outputs_of_queue(source: str) -> Template:
-    lines = f'[sources.{source}.push]\nqueue_url = "${{Queue}}"'
+    lines = f'[sources.{toml_text.key(source)}.push]\nqueue_url = "${{Queue}}"'
     return {
         "Configuration": {"Description": "For secretsd.toml", "Value": {"Fn::Sub": lines}},
         "HostPolicy": {

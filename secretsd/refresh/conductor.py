@@ -63,6 +63,7 @@ class Conductor:
         self.bundles = Bundles(config, self._rounds.sources, self.trail)
         self.alerts = Alerts(self.bundles)
         self.memory = MemoryKind("unknown", is_memory=False)
+        self.refused_configuration = ""  # why the last reload changed nothing; empty when it did
         self._flights: dict[Sources, _Flight] = {}
         self._restoring: _Flight | None = None
         self._requested: set[str] = set()
@@ -83,6 +84,11 @@ class Conductor:
     @property
     def states(self) -> dict[str, BundleState]:
         return self.bundles.states
+
+    @property
+    def lost_workers(self) -> int:
+        """Workers that did not end by themselves, since this start of the daemon."""
+        return self._rounds.lost
 
     @property
     def changes(self) -> Changes:
@@ -169,6 +175,7 @@ class Conductor:
             except ConfigError as error:
                 fields = {"mistakes": len(error.problems), "first": error.problems[0]}
                 log.error("configuration refused, the running one stays", extra=fields)
+                self.refused_configuration = error.problems[0]
                 self.trail.not_configured(error)
                 raise
             changed = self.bundles.adopt(config)
@@ -176,12 +183,14 @@ class Conductor:
             self._rounds.expect(config)
             self.trail.ledger.resize(config.audit.max_file_bytes)
             self.trail.configured(len(config.bundles), changed)
+        self.refused_configuration = ""
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()
 
     def _refuse_moving(self, config: Config) -> None:
         keys = ("runtime_dir", "state_dir", "control_socket")
         moved = [key for key in keys if getattr(config.daemon, key) != getattr(self.config.daemon, key)]
+        moved += ["metrics"] if config.metrics != self.config.metrics else []
         if moved:
             raise ConfigError([f"{self.config_path}: {', '.join(moved)} changed: restart secretsd for that"])
 

@@ -96,6 +96,7 @@ class Rounds:
         """`hear_reads` is told of each secret that a source was asked for, whatever for."""
         self.workers = workers
         self.sources = SourceBook()
+        self.lost = 0  # workers that did not end by themselves
         self.hear_reads = hear_reads
 
     def expect(self, config: Config) -> None:
@@ -127,6 +128,7 @@ class Rounds:
                 await channel.send_job(job)
                 await _hear_restores(channel, unheard, listener)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
+            self.lost += 1
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
             record = listener.shown(name)
@@ -235,6 +237,7 @@ class _Round:
             log.error("worker lost", extra={"reason": lost.message})
         finally:
             self._tell_unread(lost)
+        self._rounds.lost += bool(self._open)
         for name in list(self._open):
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ class Delivery:
     is_overdue: bool = False  # `before` has kept the unit from being told for longer than before_alarm
     reported_at: float = 0.0  # when the last report came, monotonic seconds
     in_progress: bool = False
+    outcomes: Counter[str] = field(default_factory=Counter)  # of all reports, since this start of the daemon
 
     def agreed(self) -> None:
         """Nothing that `before` said so far counts any more."""
@@ -84,6 +86,7 @@ class BundleState:
     failed_attempts: int = 0
     begun: int = 0  # the number of the refresh that began last
     ended: int = 0  # the number of the refresh that ended last, well or not
+    results: Counter[str] = field(default_factory=Counter)  # of refreshes: "ok", or a class of failure
     given: int = 0  # the highest generation's number that was given
     dice: float = 0.0  # of the last refresh, in [0, 1): bundles of one round stay together
     next_due: float = 0.0  # monotonic seconds
@@ -137,6 +140,7 @@ class BundleState:
             self.held_back = candidate.versions
         self.ignored = candidate.ignored
         self.unsealed = self.refused_copy = None
+        self.results["ok"] += 1
         self.confirmed_at = wall
         self.confirmed_monotonic = monotonic
         self.failures = ()
@@ -182,6 +186,7 @@ class BundleState:
 
     def fail(self, failures: tuple[Failure, ...], *, wall: float) -> None:
         self.failures = failures
+        self.results[failures[0].failure_class.value] += 1
         self.failing_since = self.failing_since if self.failing_since is not None else wall
         self.failed_attempts += 1
 

@@ -18,6 +18,7 @@ from secretsd.config.audit import Audit
 from secretsd.config.load import INSTALLED_CONFIG
 from secretsd.config.signer import Signer
 from secretsd.errors import ExitCode, SecretsdError
+from secretsd.monitor.signer import monitor_of
 from secretsd.service import Service
 from secretsd.signing.house import House, configured
 from secretsd.signing.listeners import listen
@@ -69,10 +70,12 @@ async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
     looking = asyncio.create_task(_look(house), name="looking")
+    monitor = monitor_of(house, listeners.metrics, config.metrics_socket)
+    monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, looking, watchdog):
+    for task in (ready, looking, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()

@@ -19,7 +19,8 @@ from secretsd.signing.model import Answer, KeyVersion, Peer, Request
 from secretsd.signing.peer import is_alive
 from secretsd.signing.pkcs11.lane import Lane
 from secretsd.signing.pkcs11.token import Token
-from secretsd.signing.trail import Actor, Trail, Use
+from secretsd.signing.tally import Tally
+from secretsd.signing.trail import Actor, Trail, Use, result_of
 
 _T = TypeVar("_T")
 Work = Callable[[Lane], bytes]
@@ -66,6 +67,7 @@ class Desk:
         self.token = token
         self.dispatcher = dispatcher
         self.trail = trail
+        self.tally = Tally()
         self._under_way: Counter[int] = Counter()  # uid -> requests not yet answered
         self._is_stopping = False
         self.idle = asyncio.Event()  # nothing is under way, and nothing will be
@@ -100,11 +102,12 @@ class Desk:
         except SigningError as error:
             name = request.key if request.key in self.config.keys else None
             self.trail.refused(caller.actor, request.operation, name, error)
+            self.tally.refusals[error.code] += 1
             answer(error)
             return
-        uid = caller.peer.uid
-        answer = self.counted(uid, answer)
-        members = caller.actor.use(request.operation, request.key, mechanism_name(request, key))
+        uid, mechanism = caller.peer.uid, mechanism_name(request, key)
+        answer = self.counted(uid, partial(self._tell, request, mechanism, time.monotonic_ns(), answer))
+        members = caller.actor.use(request.operation, request.key, mechanism)
         use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
         deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
         job = Job(uid, request.key, job_work, partial(self._done, caller, use, answer), deadline_ns)
@@ -126,6 +129,7 @@ class Desk:
     def refuse(self, caller: Caller, error: SigningError) -> None:
         """Notes a request that could not even be read."""
         self.trail.refused(caller.actor, None, None, error)
+        self.tally.refusals[error.code] += 1
 
     def keys_of(self, caller: Caller) -> tuple[str, ...]:
         """The names of the keys that the caller may use."""
@@ -188,6 +192,19 @@ class Desk:
             self.trail.commit(lambda trouble: answer(_for_the_living(caller, trouble or outcome)))
         else:
             answer(outcome)
+
+    def _tell(
+        self,
+        request: Request,
+        mechanism: str,
+        began_ns: int,
+        answer: Answering,
+        outcome: Answer | SigningError,
+    ) -> None:
+        result = result_of(outcome) if isinstance(outcome, SigningError) else "ok"
+        took_ns = time.monotonic_ns() - began_ns
+        self.tally.use(request.key, request.operation, mechanism, result, took_ns)
+        answer(outcome)
 
     def _answer(self, uid: int, answer: Callable[[_T], None], outcome: _T) -> None:
         self._under_way[uid] -= 1

@@ -73,7 +73,7 @@ class Door:
         self._greeting = greeting
         self._loop = asyncio.get_running_loop()
         self._last_warned_s = -_WARN_EVERY_S
-        self._turned_away = 0
+        self.turned_away = 0
         self._is_open = False
         listener.settimeout(0)
 
@@ -114,8 +114,8 @@ class Door:
         self._greeting.welcome(connection, identified, lambda: self._slots.give_back(uid))
 
     def _turn_away(self, connection: socket.socket, uid: int) -> None:
-        self._turned_away += 1
-        self._warn("connections turned away: one user has too many", uid=uid, count=self._turned_away)
+        self.turned_away += 1
+        self._warn("connections turned away: one user has too many", uid=uid, count=self.turned_away)
         connection.settimeout(0)
         with contextlib.suppress(OSError):  # told or not, it is closed
             connection.send(self._greeting.turned_away, socket.MSG_NOSIGNAL)

@@ -42,7 +42,7 @@ _PATIENCE_S = 2.0
 _NEEDS_A_RESTART = frozenset(
     {
         *("module", "token", "slot", "sessions", "dispatch", "queue", "hang_limit_s"),
-        *("socket", "seqpacket_socket", "state_dir"),
+        *("socket", "seqpacket_socket", "metrics_socket", "state_dir"),
     }
 )
 
@@ -56,10 +56,10 @@ class House:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()  # what `status_line` says may be another by now
-        self._audit = AuditLog(
+        self.audit = AuditLog(
             config.state_dir / "audit", group=AUDIT_GROUP, max_file_bytes=audit.max_file_bytes
         )
-        self._audit.open()
+        self.audit.open()
         self._token = Token(config)
         self._dispatcher = Dispatcher(
             self._token,
@@ -68,13 +68,13 @@ class House:
             queue=config.queue,
             hang_limit_s=config.hang_limit_s,
         )
-        self._trail = Trail(self._audit)
-        self._desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
-        self._routes = Routes(self._desk, Administration(self._desk))
-        self._slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
-        self._doors = (
-            Door(listeners.http, self._slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
-            Door(listeners.native, self._slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
+        self._trail = Trail(self.audit)
+        self.desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
+        self._routes = Routes(self.desk, Administration(self.desk))
+        self.slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
+        self.doors = (
+            Door(listeners.http, self.slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
+            Door(listeners.native, self.slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
         )
         self._native: set[native.NativeConnection] = set()
         self._http: set[HttpConnection] = set()
@@ -98,12 +98,12 @@ class House:
         self._dispatcher.bring_up(ended)
 
     def _open_doors(self) -> None:
-        for door in self._doors:
+        for door in self.doors:
             door.open()
 
     def look(self) -> None:
         """What is looked at again and again, once a second."""
-        self._audit.look()
+        self.audit.look()
         self._trail.look()
         self.changed.set()
 
@@ -118,9 +118,9 @@ class House:
             self._trail.event("reload", error)
             return
         self._config = config = self._without_what_needs_a_restart(config)
-        self._audit.resize(audit.max_file_bytes)
-        self._desk.configure(config, policy_of(config))
-        self._slots.resize(per_user=config.max_connections_per_user)
+        self.audit.resize(audit.max_file_bytes)
+        self.desk.configure(config, policy_of(config))
+        self.slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
         self._dispatcher.survey(self._say_what_is_missing)
         self._trail.event("reload")
@@ -136,11 +136,11 @@ class House:
 
     async def stop(self) -> None:
         """Lets nobody in any more; waits for the requests under way, at most 5 s."""
-        for door in self._doors:
+        for door in self.doors:
             door.close()
-        self._desk.stop()
+        self.desk.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._desk.idle.wait(), _DRAIN_S)
+            await asyncio.wait_for(self.desk.idle.wait(), _DRAIN_S)
         for http in list(self._http):
             http.finish()
         for connection in list(self._native):
@@ -148,7 +148,7 @@ class House:
         self._dispatcher.stop()
         self._trail.look()
         self._trail.event("stop")
-        self._audit.close()
+        self.audit.close()
 
     def _say_what_is_missing(self) -> None:
         for name, problem in sorted(self._token.problems.items()):
@@ -159,7 +159,7 @@ class House:
 
     def status_line(self) -> str:
         """For systemctl status."""
-        trouble = self._desk.trouble
+        trouble = self.desk.trouble
         if trouble is not None:
             return f"{trouble}"
         problems = len(self._token.problems)
@@ -173,7 +173,7 @@ class House:
             self._native.discard(welcomed)
             leave()
 
-        welcomed = native.NativeConnection(connection, self._desk, identified, closed)
+        welcomed = native.NativeConnection(connection, self.desk, identified, closed)
         self._native.add(welcomed)
 
     def _welcome_http(

@@ -1,4 +1,4 @@
-"""The two listening sockets: systemd's, by their names, or our own."""
+"""The listening sockets of the signer: systemd's, by their names, or our own."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from secretsd.errors import LocalIOError
 
 HTTP_NAME = "signer.sock"  # FileDescriptorName= of the socket units
 NATIVE_NAME = "signer.seq"
+METRICS_NAME = "metrics.sock"
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _BACKLOG = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`own` are the paths to remove in the end: none of systemd's."""
+    """`own` are the paths to remove in the end: none of systemd's. Where systemd passes no socket for
+    metrics, who serves them makes one: that it cannot be had must not keep the signer from its work."""
 
     http: socket.socket
     native: socket.socket
     own: tuple[Path, ...]
+    metrics: tuple[socket.socket, ...] = ()
 
     def close(self) -> None:
-        for listener in (self.http, self.native):
+        for listener in (self.http, self.native, *self.metrics):
             listener.close()
         for path in self.own:
             with contextlib.suppress(OSError):
@@ -40,24 +43,24 @@ def listen(config: Signer) -> Listeners:
     """Raises: LocalIOError."""
     passed = _passed_by_systemd()
     own: list[Path] = []
-    http = passed.get(HTTP_NAME) or _bind(config.socket, socket.SOCK_STREAM, own)
-    native = passed.get(NATIVE_NAME) or _bind(config.seqpacket_socket, socket.SOCK_SEQPACKET, own)
+    http, *_ = passed.get(HTTP_NAME) or [_bind(config.socket, socket.SOCK_STREAM, own)]
+    native, *_ = passed.get(NATIVE_NAME) or [_bind(config.seqpacket_socket, socket.SOCK_SEQPACKET, own)]
     # Accepted sockets inherit it: each native frame then says who sent it.
     native.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return Listeners(http, native, tuple(own))
+    return Listeners(http, native, tuple(own), tuple(passed.get(METRICS_NAME, ())))
 
 
-def _passed_by_systemd() -> dict[str, socket.socket]:
-    """By name. The variables are removed: a child must not take them for its own."""
+def _passed_by_systemd() -> dict[str, list[socket.socket]]:
+    """By name, which several can have. The variables are removed: a child must not take them for its own."""
     pid, count, names = (os.environ.pop(f"LISTEN_{word}", "") for word in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
         return {}
-    found = {}
+    found: dict[str, list[socket.socket]] = {}
     for number, name in zip(range(int(count)), names.split(":"), strict=False):
         descriptor = _FIRST_DESCRIPTOR + number
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            found[name] = socket.socket(fileno=descriptor)
+            found.setdefault(name, []).append(socket.socket(fileno=descriptor))
     return found
 
 

@@ -83,7 +83,7 @@ class Trail:
     def outcome(self, use: Use, outcome: Answer | SigningError) -> None:
         """Notes how it went."""
         if isinstance(outcome, SigningError):
-            text = record.outcome(use.members, use.number, use.version, _result(outcome), outcome.code)
+            text = record.outcome(use.members, use.number, use.version, result_of(outcome), outcome.code)
         else:
             text = record.outcome(use.members, use.number, use.version)
         self._log.append(text)
@@ -94,7 +94,7 @@ class Trail:
             return
         self._number += 1
         members = record.use(operation or "unreadable", key, None, actor.members)
-        self._log.append(record.outcome(members, self._number, 0, _result(error), error.code))
+        self._log.append(record.outcome(members, self._number, 0, result_of(error), error.code))
 
     def look(self) -> None:
         """Tells of the refusals that were only counted. For a heartbeat."""
@@ -120,5 +120,6 @@ def audit_unavailable(error: OSError) -> SigningError:
     )
 
 
-def _result(error: SigningError) -> record.Result:
+def result_of(error: SigningError) -> record.Result:
+    """Whether who asked was refused, or we have failed."""
     return "failed" if error.code in _FAILURES else "refused"

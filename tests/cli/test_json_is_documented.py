@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
+from secretsd.cli.health import document as health_document
 from secretsd.control.check import ok, published, warn
 from secretsd.errors import FailureClass
 from secretsd.refresh.plan import Step
@@ -95,6 +96,9 @@ PRINTED: dict[str, list[Any]] = {
     "approve": [documents.APPROVALS, documents.APPROVED],
     "audit-restore": [documents.RESTORED],
     "status.json of the shipper": [documents.SHIPPER],
+    "health": [
+        health_document({"refresher": [ok("log", "well")], "signer": [warn("key a", "is gone", "make it")]})
+    ],
     "log --verify": [documents.VERIFICATION],
     "usage": [documents.USAGE, {**documents.USAGE, "since": None, "unused_days": 90}],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],

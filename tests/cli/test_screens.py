@@ -62,6 +62,20 @@ def test_an_outage_that_hits_every_bundle_is_told_once() -> None:
     assert "bot-0, bot-1, bot-10, bot-100, bot-101 and 195 more: data, rule-broken, since 30m ago" in screen
 
 
+def test_an_outage_is_told_once_though_each_bundle_has_a_secret_of_its_own() -> None:
+    def out(secret: str, failure_class: str) -> Document:
+        words = {"code": "unreachable", "message": f"no way to {secret}", "advice": "see the route"}
+        return bundle(failures=[failure(failure_class=failure_class, secret=secret, **words)])
+
+    screen = overview(**{f"bot-{n}": out(f"prod/{n}", "transient") for n in range(3)})
+    assert screen.count("fix: see the route") == 1
+    assert "bot-0, bot-1, bot-2: transient, unreachable" in screen
+    assert "  no way to prod/0 and 2 more\n" in screen
+    assert "  no way to prod/7\n" in overview(bot=out("prod/7", "transient"))
+    refused = overview(**{f"bot-{n}": out(f"prod/{n}", "refusal") for n in range(3)})
+    assert refused.count("fix: see the route") == 3, "a refusal is of one secret, and each is named"
+
+
 def test_a_failure_says_what_stays_and_what_to_do() -> None:
     screen = overview(bot=failing(), new=failing(generation=None, state="missing"))
     assert "bot: data, rule-broken, since 30m ago; the last good generation stays" in screen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_a_key_that_is_there_stays_without_force(tmp_path: Path, capsys: pytest.
     assert path.read_bytes() == key
     assert main.run(["seal-setup", "--file", str(path), "--force"]) == 0
     assert path.read_bytes() != key
+
+
+def test_what_is_printed_for_the_configuration_is_what_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "down").mkdir()
+    assert main.run(["seal-setup", "--file", f'{tmp_path}/down/../a "key"']) == 0
+    line = capsys.readouterr().out.splitlines()[0].partition("needs: ")[2]
+    assert tomllib.loads(line) == {"seal_key": f'file:{tmp_path}/a "key"'}
+    assert main.run(["seal-setup", "--file", str(tmp_path / "two\nlines")]) == 64
+    assert sorted(os.listdir(tmp_path)) == ['a "key"', "down"]
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

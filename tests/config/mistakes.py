@@ -87,7 +87,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
     "nothing resembles it": (
         "[zzz]\n",
-        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, audit, signer"],
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, metrics, audit, signer"],
     ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',
@@ -224,13 +224,17 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["15: an element of 'secrets' must be a table", "16: an element of 'secrets' must be a table"],
     ),
     "bundle name": (
-        "".join(f'[bundles."{name}"]\n{BODY}' for name in ("Bot", "a b", "../x", "x" * 65, "control.sock")),
+        "".join(
+            f'[bundles."{name}"]\n{BODY}'
+            for name in ("Bot", "a b", "../x", "x" * 65, "control.sock", "metrics.sock")
+        ),
         [
             f"12: the name 'Bot' {NAME_FORM}",
             f"15: the name 'a b' {NAME_FORM}",
             f"18: the name '../x' {NAME_FORM}",
             f"21: the name {'x' * 65!r} {NAME_FORM}",
             "24: the name 'control.sock' is the name of secretsd's own socket",
+            "27: the name 'metrics.sock' is the name of secretsd's own socket",
         ],
     ),
     "source name": (

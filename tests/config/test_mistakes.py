@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from secretsd.config.load import load_checked
 from secretsd.config.units import SIGNAL_NAMES
 from tests.config.mistakes import MISTAKES, TYPES
 from tests.config.support import CHANGE, GOOD, OUTPUT, SECRET, SPAN
 
 if TYPE_CHECKING:
     from tests.config.support import Etc
+
+A_SIGNER = "[signer]\nmodule = '/m.so'\nslot = 0\npin = 'file:/p'\n"
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -44,6 +47,44 @@ def test_each_mistake_has_its_line_and_its_fix(etc: Etc, case: str) -> None:
 )
 def test_mistakes_of_the_daemon_table(etc: Etc, key: str, value: str, text: str) -> None:
     assert etc.problems(f"[daemon]\n\n{key} = {value}\n") == [f"secretsd.toml:3: {key!r} {text}"]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["0.0.0.0:9478", "10.0.0.1:9478", "[::]:9478", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", ":9478",
+     "localhost:9478", "128.0.0.1:1", "127.0.0.256:x", "127.0.0.01:9478", "9478"],
+)  # fmt: skip
+def test_metrics_are_served_on_the_loopback_alone(etc: Etc, listen: str) -> None:
+    (line,) = etc.problems(f"[metrics]\nlisten = '{listen}'\n")
+    assert line.startswith("secretsd.toml:2: 'listen' must be a port of the loopback, such as")
+    assert listen not in line.partition("such as")[0]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9478", "127.8.0.1:1", "[::1]:65535"])
+def test_every_address_of_the_loopback_is_one(etc: Etc, listen: str) -> None:
+    etc.write(f"[metrics]\nlisten = '{listen}'\n")
+    assert load_checked(etc.main).metrics.listen == listen
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[metrics]\nsocket = '/run/secretsd/control.sock'\n",
+            "secretsd.toml:2: 'socket' is a socket of [daemon] already",
+        ),
+        (
+            f"[metrics]\nsocket = '/run/secretsd-signer/signer.seq'\n{A_SIGNER}",
+            "secretsd.toml:3: 'seqpacket_socket' is a socket of the refresher already",
+        ),
+        (
+            f"{A_SIGNER}metrics_socket = '/run/secretsd-signer/signer.sock'\n",
+            "secretsd.toml:5: 'metrics_socket' is another socket of [signer] already",
+        ),
+    ],
+)
+def test_a_socket_for_metrics_has_a_path_of_its_own(etc: Etc, text: str, line: str) -> None:
+    assert etc.problems(text) == [line]
 
 
 def test_a_bundle_where_a_socket_is(etc: Etc) -> None:

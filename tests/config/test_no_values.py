@@ -105,6 +105,9 @@ login = { method = "aws-iam", role = "r", region = "us-east-1", mount = "aws", s
 [sources.local]
 type = "aws-secretsmanager"
 endpoint_url = "http://127.0.0.1:5000"
+[metrics]
+socket = "/run/metrics"
+listen = "127.0.0.1:9478"
 [audit]
 max_file_size = "64M"
 shipper_state_dir = "/var/lib/shipper"
@@ -136,6 +139,7 @@ max_requests_per_user = 9
 approval_timeout = "10m"
 socket = "/run/s.sock"
 seqpacket_socket = "/run/s.seq"
+metrics_socket = "/run/m.sock"
 state_dir = "/var/lib/s"
 [signer.keys.kek]
 id = "01ab"

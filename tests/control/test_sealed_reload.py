@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from secretsd.errors import ExitCode
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.messages import SealPlace
@@ -38,5 +40,28 @@ def test_a_longer_max_age_and_a_reload_publish_the_copy_and_the_answer_says_no_m
             assert reply.code is ExitCode.UNAVAILABLE, "its source has not answered"
             assert "max_age" not in str(reply.body["lines"])
             assert [each["code"] for each in daemon.status()["failures"]] == ["fake-transient"]
+
+    live(scenario())
+
+
+def test_a_copy_that_is_refused_after_each_round_fills_no_journal(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        home.configure(lasting("1h"))
+        home.vault.put("prod/bot", {"TOKEN": "fake-first"})
+        async with Daemon(home) as daemon:
+            await daemon.until(lambda: 1 in daemon.state().sealed)
+        home.reboot()
+        home.vault.fail("prod/bot")
+        home.key.write_bytes(bytes(32))
+        caplog.set_level("INFO")
+        caplog.clear()
+        async with Daemon(home) as daemon:
+            for _ in range(3):
+                await ask(daemon, "reload", "bot")
+            assert "sealed-key-wrong" in str(daemon.status()["failures"])
+        said = [record.message for record in caplog.records]
+        assert (said.count("restoring"), said.count("not unsealed")) == (1, 1)
 
     live(scenario())

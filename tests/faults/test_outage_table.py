@@ -45,9 +45,11 @@ def test_a_fault_is_named_publishes_nothing_bad_removes_nothing_and_passes(world
     with world.daemon.largest_worker_kib() as largest_kib:
         said = world.daemon.secretsctl("reload")
     outputs = said.text + world.daemon.secretsctl("status").text
-    status = world.daemon.status()
+    status, health = world.daemon.status(), world.health()
     for column in columns:
-        _holds(world, column, status[column.value], row.other.get(column, row.says), before)
+        expected = row.other.get(column, row.says)
+        _holds(world, column, status[column.value], expected, before)
+        assert health[column] is (expected is CONFIRMED), column
     assert said.code == _exit_code(row, columns)
     assert said.spent_s < _FETCH_S + _COMMAND_S
     assert 0 < largest_kib[0] <= _WORKER_KIB
@@ -55,7 +57,10 @@ def test_a_fault_is_named_publishes_nothing_bad_removes_nothing_and_passes(world
     said = world.daemon.secretsctl("reload")
     assert said.code == 0, f"it passes when the fault does\n{said.text}"
     assert {world.shows(column) for column in columns} == {before + 1}
-    assert CANARY not in outputs + str(status) + said.text + world.daemon.log.read_text()
+    assert [column for column, is_well in world.health().items() if not is_well] == []
+    assert "secretsd_bundle_failing" in world.told
+    outputs += str(status) + said.text + world.told
+    assert CANARY not in outputs + world.daemon.log.read_text()
 
 
 def _holds(world: World, column: Column, status: dict[str, Any], expected: Says | None, before: int) -> None:

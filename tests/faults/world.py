@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.lab.foreground import ForegroundDaemon
 from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 from tests.lab.tls import Authority
+from tests.monitor.asking import ask
 
 _NOWHERE = "https://secrets.nowhere.invalid"
 
@@ -26,6 +28,7 @@ class World:
 
     def __init__(self, folder: Path, kinds: dict[Column, Kind], authority: Authority) -> None:
         self.kinds = kinds
+        self.told = ""  # all that monitors have read
         self.number = -1
         environment = {
             **FAKE_CREDENTIALS,
@@ -68,6 +71,15 @@ class World:
         self.number += 1
         for kind in self.kinds.values():
             kind.rotate(self.number)
+
+    def health(self) -> dict[Column, bool]:
+        """Whether each bundle is well; an outage with good files in place makes nobody unready."""
+        said = self.daemon.secretsctl("health", "--json")
+        assert said.code == 0, said.text
+        self.told += said.text + ask(self.daemon.run_dir / "metrics.sock", "/metrics")[1]
+        (refresher,) = json.loads(said.text)["daemons"]
+        states = {each["check"]: each["state"] for each in refresher["checks"]}
+        return {column: states[f"bundle {column.value}"] == "ok" for column in self.kinds}
 
     def shows(self, column: Column) -> int:
         """The number of the rotation that is published. Raises: AssertionError where it is none, or torn."""

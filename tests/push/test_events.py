@@ -182,6 +182,8 @@ def test_the_largest_message_takes_no_time(body: str) -> None:
         b'{"kind":"received","hints":[],"ignored":0,"malformed":-1,"calls":{}}',
         b'{"kind":"received","hints":[],"ignored":0,"malformed":99,"calls":{}}',
         b'{"kind":"received","hints":[{"name":"a\\nb"}],"ignored":0,"malformed":0,"calls":{}}',
+        b'{"kind":"received","hints":[],"ignored":0,"malformed":0,"calls":{"Made-up":1}}',
+        b'{"kind":"received","hints":[],"ignored":0,"malformed":0,"calls":{"ReceiveMessage":1e9}}',
         b'{"kind":"received","hints":[{"arn":"arn:aws:s3:::x"}],"ignored":0,"malformed":0,"calls":{}}',
         b'{"kind":"published"}',
     ],

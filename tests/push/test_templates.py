@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,9 @@ def test_the_rule_passes_on_the_configured_secrets_alone(aws: object, push: Fake
 def test_a_rule_that_has_no_room_for_all_names_is_known() -> None:
     assert not templates.is_too_long(IDS)
     assert templates.is_too_long([f"prod/bot-{number:03}" for number in range(200)])
+
+
+def test_a_source_with_a_dot_in_its_name_is_one_key_of_the_configuration() -> None:
+    outputs = templates.direct(IDS, source="aws.eu", queue="q")["Outputs"]
+    written = outputs["Configuration"]["Value"]["Fn::Sub"]
+    assert tomllib.loads(written) == {"sources": {"aws.eu": {"push": {"queue_url": "${Queue}"}}}}

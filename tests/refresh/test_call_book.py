@@ -130,14 +130,19 @@ def test_the_file_is_written_seldom(tmp_path: Path, clock: Clock) -> None:
     assert json.loads(file.read_text())["days"]["2026-11-24"]["aws"]["calls"] == {"GetSecretValue": 101}
 
 
+COUNTED = b'{"schema": 1, "days": {"2026-11-24": {"aws": {"seen_s": %b, "calls": {"GetSecretValue": %b}}}}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
         b"", b"{", b"null", b"[]", b'{"schema": 2, "days": {}}', b'{"schema": 1, "days": {"x": {}}}',
         b'{"schema": 1, "days": {"2026-11-24": {"aws": {"seen_s": "fake", "calls": []}}}}', b"\xff" * 100,
         b"[" * 100_000,
+        *(COUNTED % each for each in ((b"Infinity", b"1"), (b"NaN", b"1"), (b"-1", b"1"), (b"1", b"-1"))),
+        COUNTED % (b"1", b"1" * 400),
     ],
-    ids=range(9),
+    ids=range(14),
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_written_anew(
     tmp_path: Path, clock: Clock, text: bytes, caplog: pytest.LogCaptureFixture

@@ -7,7 +7,7 @@ import pytest
 from secretsd.config.models import Bundle
 from secretsd.model import SecretRef, SecretVersion
 from secretsd.push.messages import Hint
-from secretsd.refresh.push.hints import Told, expected, missing
+from secretsd.refresh.push.hints import LONGEST_PAUSE_S, Pace, Told, expected, missing
 from tests.push.samples import ARN, NAME, VERSION
 
 OTHER = "33333333-aaaa-4bbb-8ccc-000000000003"
@@ -92,3 +92,20 @@ def test_what_is_remembered_of_hints_does_not_grow_for_ever() -> None:
         told.is_news(Hint(None, f"name-{number}", "AWSCURRENT", VERSION))
     assert len(told._last) <= 4096
     assert not told.is_news(Hint(None, "name-9999", "AWSCURRENT", VERSION))
+
+
+def test_hints_that_bring_nothing_new_are_followed_ever_more_seldom_and_news_ends_that() -> None:
+    ref = SecretRef("aws", NAME)
+    old, new = SecretVersion(ref, VERSION, None), SecretVersion(ref, OTHER, None)
+    pace, now = Pace(), 1000.0
+    asked: list[float] = []
+    while now < 1000.0 + 3600.0:
+        now = max(now, pace.next_at([old], pause_s=1.0))
+        pace.ask([old], now=now)
+        asked.append(now)
+    assert len(asked) < 70, "a flood of an hour costs about a read a minute"
+    assert asked[1] - asked[0] == 1.0
+    assert asked[-1] - asked[-2] == LONGEST_PAUSE_S
+    assert pace.next_at([new], pause_s=1.0) == now + 1.0, "the source had something new"
+    pace.ask([new], now=now + 1.0)
+    assert pace.next_at([new], pause_s=1.0) == now + 2.0

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.system
 README = Path(__file__).resolve().parents[2] / "README.md"
 MOST_EXPOSURE = 1.5
 AUDIT = "/var/lib/secretsd-signer/audit/signer.jsonl"
+SOCKETS = ("secretsd-signer.socket", "secretsd-signer-native.socket", "secretsd-signer-metrics.socket")
 SETUP = "/usr/libexec/secretsd/setup-softhsm"
 BOTS_KEY = """
 [signer.keys.orders]
@@ -129,7 +130,7 @@ def _the_sandbox_is_closed(host: Host) -> None:
 
 def _it_starts_with_the_machine(host: Host) -> None:
     assert host.systemctl("is-enabled", "secretsd-signer.service").stdout == "enabled\n"
-    for unit in ("secretsd-signer.socket", "secretsd-signer-native.socket"):
+    for unit in SOCKETS:
         assert host.systemctl("is-enabled", unit).stdout == "enabled\n"
 
 
@@ -283,6 +284,8 @@ def test_a_stop_answers_what_is_under_way_and_a_broken_configuration_does_not_sp
     signing.systemctl("stop", "trading-bot")
     signing.systemctl("stop", "secretsd-signer.socket", "secretsd-signer-native.socket")
     assert signing.systemctl("is-active", "secretsd-signer", check=False).stdout == "inactive\n"
+    asked = signing.run(["secretsctl", "health"], check=False)
+    assert "signer" not in asked.stdout, "no monitor starts what somebody has stopped"
     signing.put("/etc/secretsd/conf.d/orders.toml", "[signer.keys.orders]\ntype = 5\n")
     assert signing.systemctl("start", "secretsd-signer", check=False).returncode != 0
     signing.start(["secretsctl", "sign", "demo"])
@@ -313,7 +316,7 @@ def test_an_upgrade_keeps_the_sockets_and_a_purge_keeps_token_and_audit(
     signing.systemctl("stop", "trading-bot")
     done = signing.run(["dpkg", "--purge", "secretsd"], timeout_s=120)
     assert "/var/lib/secretsd-signer is kept" in done.stderr
-    for unit in ("secretsd-signer.service", "secretsd-signer.socket", "secretsd-signer-native.socket"):
+    for unit in ("secretsd-signer.service", *SOCKETS):
         assert signing.systemctl("is-active", unit, check=False).stdout == "inactive\n"
     assert signing.sh("find /var/lib/secretsd-signer/softhsm -name '*.object' | wc -l") != "0\n"
     assert '"action":"sign"' in signing.read(AUDIT)

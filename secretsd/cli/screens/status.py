@@ -29,6 +29,8 @@ _CONFIRMED, _NEXT, _PUBLISHED = 4, 5, 3
 _SPARED = ((_CONFIRMED,), (_CONFIRMED, _NEXT), (_CONFIRMED, _NEXT, _PUBLISHED))
 _DRIFT_SHOWN_S = 24 * 3600.0  # afterwards only the bundle's own screen tells of it
 _NAMES_SHOWN = 5
+_OF_SOURCES = ("transient", "identity")
+_SECRET = "\0"
 _MOST = 10  # of so many rows one may need a line more
 
 
@@ -110,18 +112,33 @@ def _next(bundle: Bundle, *, parts: int) -> str:
 
 def _failures(bundles: Mapping[str, Bundle], view: View) -> list[str]:
     """A paragraph for each failure; bundles that fail for the same reason share one."""
-    shared: dict[tuple[str, ...], list[str]] = {}
+    shared: dict[tuple[str, ...], dict[str, list[str]]] = {}  # -> the secrets, with the bundles of each
     for name, bundle in bundles.items():
         for failure in bundle.get("failures") or ():
-            words = tuple(str(failure.get(key, "")) for key in ("failure_class", "code", "message", "advice"))
-            shared.setdefault((*words, _kept(bundle)), []).append(name)
+            message, secret = _without_secret(failure)
+            words = tuple(str(failure.get(key, "")) for key in ("failure_class", "code", "advice"))
+            shared.setdefault((*words, message, _kept(bundle)), {}).setdefault(secret, []).append(name)
     lines: list[str] = []
-    for (failure_class, code, message, advice, kept), names in shared.items():
+    for (failure_class, code, advice, message, kept), secrets in shared.items():
+        message = message.replace(_SECRET, _first_of(list(secrets)))  # noqa: PLW2901
+        names = list(dict.fromkeys(name for each in secrets.values() for name in each))
         since = min(filter(None, (bundles[name].get("failing_since") for name in names)), default=None)
         text = f"{_some(names)}: {failure_class}, {code}, since {relative(since, view.now)}; {kept}"
         lines += ["", *sentence(text, view, indent=""), *sentence(message, view)]
         lines += sentence(f"fix: {advice}", view) if advice else []
     return lines
+
+
+def _without_secret(failure: Mapping[str, Any]) -> tuple[str, str]:
+    """The message with a mark where it names a secret, and that secret; where all may meet it alike."""
+    message, secret = str(failure.get("message", "")), str(failure.get("secret") or "")
+    if failure.get("failure_class") not in _OF_SOURCES or not secret:
+        return message, ""
+    return message.replace(secret, _SECRET), secret
+
+
+def _first_of(secrets: Sequence[str]) -> str:
+    return secrets[0] if len(secrets) == 1 else f"{secrets[0]} and {len(secrets) - 1} more"
 
 
 def _too_old(name: str, bundle: Bundle, view: View) -> list[str]:

@@ -124,7 +124,9 @@ class Restores:
                 state.drift.repaired_at = now
             reason = self.detailed(name, step.reason)
             by = state.entry.hold.by if step.reason == ROLLED_BACK and state.entry.hold else ""
-            log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
+            # A copy that was refused is tried again after each round of an outage, and mostly refused again.
+            if state.refused_copy is None:
+                log.info("restoring", extra={"bundle": name, "generation": step.generation, "reason": reason})
             state.intent = Intent(step.generation, reason, by)
             await self._notebook.reserve(name, step.generation, steps)
 

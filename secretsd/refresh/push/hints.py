@@ -13,6 +13,7 @@ from secretsd.refresh.secret_ids import names_secret
 
 _PREVIOUS_STAGE = "AWSPREVIOUS"
 _MOST_REMEMBERED = 4096
+LONGEST_PAUSE_S = 60.0
 
 # By ref; None where it is not known which version it is to be.
 Expected = Mapping[SecretRef, str | None]
@@ -44,6 +45,30 @@ def _moves(label: str | None, ref: SecretRef) -> bool:
     if ref.version is not None:
         return False
     return label in (None, ref.stage) or (label == CURRENT_STAGE and ref.stage == _PREVIOUS_STAGE)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How soon one bundle may be refreshed for a hint again.
+
+    Soon after a hint that was true. One after which the source had nothing new was made up, or late: each of
+    those doubles the pause, or whoever may send to the queue could have us pay for two million reads a month.
+    """
+
+    asked_at: float = float("-inf")  # monotonic seconds
+    in_vain: int = 0  # in a row
+    _had: frozenset[SecretVersion] | None = None
+
+    def next_at(self, has: Iterable[SecretVersion], *, pause_s: float) -> float:
+        """In monotonic seconds; `has` are the versions that the source has given by now."""
+        doublings = self.in_vain if frozenset(has) == self._had else 0
+        return self.asked_at + min(pause_s * 2.0**doublings, LONGEST_PAUSE_S)
+
+    def ask(self, has: Iterable[SecretVersion], *, now: float) -> None:
+        """A hint makes us ask at `now`."""
+        had = frozenset(has)
+        self.in_vain = min(self.in_vain + 1, 10) if had == self._had else 0
+        self.asked_at, self._had = now, had
 
 
 @dataclass(slots=True)

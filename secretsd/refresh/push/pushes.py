@@ -16,11 +16,11 @@ from functools import partial
 
 from secretsd.config.models import Config
 from secretsd.config.sources import AwsSecretsManager, Push
-from secretsd.model import SecretRef
+from secretsd.model import SecretRef, SecretVersion
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
 from secretsd.refresh.bundles import Bundles
 from secretsd.refresh.push import hints
-from secretsd.refresh.push.hints import Expected, Told
+from secretsd.refresh.push.hints import Expected, Pace, Told
 from secretsd.refresh.push.listeners import LISTENER_LOST, Listener
 from secretsd.refresh.push.state import HEALTHY_S, PushState, due_at
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # A read can be behind the event that told of it. After these pauses it is left to polling.
 _ASK_AGAIN_S = (1.0, 2.0, 4.0)
-# Whoever may send to the queue may make us ask the source this often, and no oftener.
+# Hints make us ask the source this often, and no oftener; those that tell nothing new: ever more seldom.
 _PAUSE_S = 1.0
 _REFRESH_S = 60.0  # a refresh that has not ended by then is watched no longer
 
@@ -52,7 +52,7 @@ class Pushes:
         self._silences: dict[str, asyncio.TimerHandle] = {}
         self._pursued: dict[str, dict[SecretRef, str | None]] = {}
         self._pursuits: dict[str, asyncio.Task[None]] = {}
-        self._asked_at: dict[str, float] = {}  # monotonic seconds of the last refresh for a hint, by bundle
+        self._paces: dict[str, Pace] = {}  # by bundle
         self._endings: set[asyncio.Task[None]] = set()
 
     # --- listeners -------------------------------------------------------------------------------------
@@ -157,8 +157,12 @@ class Pushes:
         return None not in wanted.values() and not self._missing(name, wanted)
 
     def _missing(self, name: str, wanted: Expected) -> dict[SecretRef, str]:
-        state = self._bundles.states[name]
-        return hints.missing(wanted, state.versions + state.held_back)
+        return hints.missing(wanted, self._given(name))
+
+    def _given(self, name: str) -> tuple[SecretVersion, ...]:
+        """What the source has given last, whether it is shown or held back."""
+        state = self._bundles.states.get(name)
+        return () if state is None else state.versions + state.held_back
 
     def _pursue(self, name: str, wanted: Expected) -> None:
         """Refreshes the bundle until it has what was hinted at. What is pursued already goes along."""
@@ -174,11 +178,13 @@ class Pushes:
             del self._pursuits[name], self._pursued[name]
 
     async def _refresh(self, name: str) -> None:
-        await asyncio.sleep(self._asked_at.get(name, 0.0) + _PAUSE_S - time.monotonic())
+        pace = self._paces.setdefault(name, Pace())
+        await asyncio.sleep(pace.next_at(self._given(name), pause_s=_PAUSE_S) - time.monotonic())
+        pace.ask(self._given(name), now=time.monotonic())
         for pause_s in (*_ASK_AGAIN_S, None):
             if name not in self._bundles.states or name not in self._bundles.config.bundles:
                 return
-            self._asked_at[name] = time.monotonic()
+            pace.asked_at = time.monotonic()
             log.info("refreshing: the push told of a change", extra={"bundle": name})
             target = self._request([name])[name]
             if not await self._has_ended(name, target):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -45,6 +46,7 @@ class SourceState:
     identity_of: SourceConfig | None = None  # the table that it was had by: another one may mean another role
     granted: set[SecretRef] = field(default_factory=set)
     use: RegionInUse = field(default_factory=RegionInUse)
+    fetches: Counter[str] = field(default_factory=Counter)  # since this start: "answers" and "fails"
     skew_s: float | None = None  # by how much this host's clock is ahead of the service's
 
 
@@ -109,6 +111,8 @@ class SourceBook:
 
     def _see(self, config: Config, source: str, seen: Collection[EndpointSeen]) -> None:
         now, wall, known = time.monotonic(), time.time(), self.state(source)
+        if seen:
+            known.fetches["answers" if any(each.did == "answers" for each in seen) else "fails"] += 1
         for each in seen:
             breaker = self.breakers.get(each.endpoint, Breaker())
             if each.did == "answers":

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ class CallBook:
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
+        self.totals: dict[str, Counter[str]] = {}  # since this start of the daemon, by source
         self._days: Days = {}
         self._seen_until: dict[str, float] = {}  # monotonic seconds, of each source that is counted
         self._path: Path | None = None
@@ -94,6 +96,7 @@ class CallBook:
         now = self._monotonic()
         seen_s = now - self._seen_until.get(source, now)
         self._seen_until[source] = now
+        self.totals.setdefault(source, Counter()).update(calls)
         self._days = counted(self._days, self.today, source, Tally(seen_s, calls))
         if self._path is None or now - self._written_at < _WRITE_EVERY_S:
             return

@@ -9,16 +9,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 KEPT_DAYS = 40  # the longest month, and some
+
+# What the file of counts may say: no figure of it is too large for the sums of a month.
+_Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """The calls of one source in some time."""
 
-    seen_s: float = 0.0  # for how long they were counted
-    calls: Mapping[str, int] = field(default_factory=dict)  # by the service's name of the operation
+    seen_s: _Seconds = 0.0  # for how long they were counted
+    calls: Mapping[str, _Count] = field(default_factory=dict)  # by the service's name of the operation
 
 
 Days = Mapping[str, Mapping[str, Tally]]  # "2026-11-24" -> source

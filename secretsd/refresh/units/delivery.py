@@ -131,6 +131,7 @@ class Deliveries:
     ) -> None:
         """Writes down what came of it, or sets when to try again."""
         delivery = state.delivery(step.unit)
+        delivery.outcomes[report.outcome] += 1
         self._trail.told(step, report)
         match report.outcome:
             case "starting":

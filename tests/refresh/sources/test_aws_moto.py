@@ -14,10 +14,13 @@ from secretsd.refresh.sources.aws.secretsmanager import SECRETS_MANAGER
 from secretsd.refresh.sources.aws.source import AwsSource
 from secretsd.refresh.sources.aws.ssm import PARAMETER_STORE
 from secretsd.refresh.sources.interface import FetchFailure
+from tests.lab.proxy import FaultProxy
+from tests.lab.tls import Authority, Certificate
 from tests.refresh.sources.conftest import IDENTITY, refs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from secretsd.refresh.sources.aws.service import Service
 
@@ -68,6 +71,27 @@ def fetch(
     found = list(source.fetch(asked, deadline=time.monotonic() + 8.0))
     assert len(found) == len(set(asked))
     return {outcome.ref: outcome for outcome in found}, source
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (Certificate.EXPIRED, "certificate has expired"),
+        (Certificate.UNTRUSTED, "unable to get local issuer certificate"),
+        (Certificate.WRONG_NAME, "the certificate is another host's"),
+    ],
+)
+def test_a_certificate_that_is_turned_away_is_told_with_its_reason(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Certificate, words: str
+) -> None:
+    host, _, port = moto_url.removeprefix("http://").partition(":")
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.ca_file))
+    with FaultProxy.local((host, int(port)), authority=authority) as proxy, proxy.broken(shown):
+        found, _ = fetch(proxy.url, refs("bundle/1"))
+    (outcome,) = found.values()
+    assert outcome.failure.code == "tls-failed"
+    assert words in outcome.failure.message
 
 
 def test_two_hundred_secrets_take_ten_calls(moto_url: str, manager: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from botocore import exceptions as sdk
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from secretsd.errors import FailureClass
 from secretsd.refresh.sources.faults import (
@@ -180,6 +182,8 @@ def fault_of_exception(error: Exception, now: float) -> Fault:
     if isinstance(error, MemoryError) or isinstance(_cause(error), MemoryError):
         # Not repeated: the second time would meet the same memory limit.
         return replace(INCOMPLETE, retry=False, detail="it did not fit into memory")
+    if isinstance(error, sdk.SSLError):
+        return replace(TLS_FAILED, detail=_why_untrusted(error))
     for kinds, fault in _BY_EXCEPTION:
         if isinstance(error, kinds):
             return fault
@@ -192,11 +196,10 @@ def fault_of_exception(error: Exception, now: float) -> Fault:
     return INCOMPLETE
 
 
-# The first match wins: to botocore an InvalidRegionError is a ValidationError, an SSLError a ConnectionError.
+# The first match wins: to botocore an InvalidRegionError is a ValidationError.
 _BY_EXCEPTION: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
     ((sdk.NoRegionError, sdk.InvalidRegionError), NO_REGION),
     ((sdk.ParamValidationError, sdk.ValidationError), BAD_ID),
-    ((sdk.SSLError,), TLS_FAILED),
     ((sdk.ReadTimeoutError,), replace(NO_ANSWER, detail="it did not answer in time")),
     ((sdk.ConnectionClosedError, sdk.ResponseStreamingError), replace(NO_ANSWER, detail="it hung up")),
     ((sdk.ProxyConnectionError,), replace(NO_CONNECTION, detail="the proxy does not answer")),
@@ -226,6 +229,19 @@ _BY_EXCEPTION: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
 
 def _cause(error: Exception) -> object:
     return error.kwargs.get("error") if isinstance(error, sdk.BotoCoreError) else None
+
+
+def _why_untrusted(error: Exception) -> str:
+    """OpenSSL's own words for a certificate that it does not take; they name what was configured only."""
+    each = _cause(error)
+    for _ in range(5):
+        if isinstance(each, ssl.SSLCertVerificationError) and isinstance(each.verify_message, str):
+            return each.verify_message.rstrip(".")
+        if isinstance(each, CertificateError):  # urllib3's, in words of the certificate
+            return "the certificate is another host's"
+        inner = each.args if isinstance(each, BaseException) else ()
+        each = next((one for one in inner if isinstance(one, BaseException)), None)
+    return ""
 
 
 def _mapping(value: object) -> Mapping[str, object]:

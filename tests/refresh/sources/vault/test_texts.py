@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 
 from secretsd.config.sources import VaultSource as Table
-from secretsd.errors import FailureClass
 from secretsd.model import SecretRef
-from secretsd.refresh.sources.faults import Fault, Scope
+from secretsd.refresh.sources import faults
+from secretsd.refresh.sources.faults import Fault
 from secretsd.refresh.sources.vault import errors
 from secretsd.refresh.sources.vault.texts import all_denied, failure
 
-FAULTS = [each for each in vars(errors).values() if isinstance(each, Fault)]
-METADATA = Fault("metadata-unreachable", FailureClass.TRANSIENT, Scope.SOURCE)
+FAULTS = [each for each in {**vars(faults), **vars(errors)}.values() if isinstance(each, Fault)]
 REF = SecretRef("bao", "bot/production", version="3")
 LOGINS = [
     {"method": "token", "token": "file:/etc/secretsd/token"},
@@ -32,7 +31,7 @@ def test_each_fault_says_what_is_wrong_and_what_to_do(login: dict[str, str], kv_
         {"type": "vault", "address": address, "login": login, "kv_version": kv_version}
     )
     assert len(FAULTS) > 25
-    for fault in (*FAULTS, METADATA):
+    for fault in FAULTS:
         told = failure(replace(fault, detail="fake-detail"), REF, table)
 
         assert "bot/production (version 3)" in told.message
@@ -42,7 +41,7 @@ def test_each_fault_says_what_is_wrong_and_what_to_do(login: dict[str, str], kv_
         if not (fault is errors.LOGIN_REJECTED and login["method"] == "token"):
             assert told.advice, fault.code
         assert "Secrets Manager" not in told.message + told.advice
-        if login["method"] != "aws-iam" and fault is not METADATA:
+        if login["method"] != "aws-iam" and fault is not faults.METADATA_UNREACHABLE:
             assert "AWS" not in told.message + told.advice
     path = "secret/data/bot/production" if kv_version == 2 else "secret/bot/production"
-    assert f'path "{path}" {{ capabilities = ["read"] }}' in all_denied(errors.DENIED, REF, table).advice
+    assert f'path "{path}" {{ capabilities = ["read"] }}' in all_denied(faults.DENIED, REF, table).advice

@@ -1,0 +1,27 @@
+"""What the refresher has to say to monitors."""
+
+from __future__ import annotations
+
+from secretsd.config.models import Config
+from secretsd.monitor import refresher_health, refresher_metrics
+from secretsd.monitor.listeners import Listeners, Place, Port
+from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.refresh.conductor import Conductor
+
+
+def monitor_of(conductor: Conductor) -> MonitorServer:
+    """Its server, on the sockets of the configuration that it started with."""
+    pages = Pages(
+        "refresher",
+        metrics=lambda: refresher_metrics.sheet(conductor, refresher_health.checks(conductor)),
+        checks=lambda: refresher_health.checks(conductor),
+    )
+    return MonitorServer(pages, Listeners(_places(conductor.config)))
+
+
+def _places(config: Config) -> list[Place]:
+    places: list[Place] = [config.metrics_socket]
+    if config.metrics.listen is not None:
+        host, _, number = config.metrics.listen.rpartition(":")
+        places.append(Port(host.strip("[]"), int(number)))
+    return places

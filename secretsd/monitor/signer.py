@@ -1,0 +1,22 @@
+"""What the signer has to say to monitors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from secretsd.monitor import signer_health, signer_metrics
+from secretsd.monitor.listeners import Listeners
+from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.signing.house import House
+
+
+def monitor_of(house: House, passed: Sequence[socket.socket], own: Path) -> MonitorServer:
+    """Its server, on the sockets that systemd has `passed`, or else on one at `own`."""
+    pages = Pages(
+        "signer",
+        metrics=lambda: signer_metrics.sheet(house, signer_health.checks(house.desk)),
+        checks=lambda: signer_health.checks(house.desk),
+    )
+    return MonitorServer(pages, Listeners((), passed) if passed else Listeners((own,)))
