@@ -36,7 +36,13 @@ from secretsd.errors import ExitCode, SecretsdError
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     (
         "look",
-        (*looking.COMMANDS, *health.COMMANDS, *trail.COMMANDS, *usage.COMMANDS, *audit_restore.COMMANDS),
+        (
+            *looking.COMMANDS,
+            *health.COMMANDS,
+            *trail.COMMANDS,
+            *usage.COMMANDS,
+            *audit_restore.COMMANDS,
+        ),
     ),
     ("act", acting.COMMANDS),
     ("in a bot's unit", (*bots.COMMANDS, *render.COMMANDS)),

@@ -94,11 +94,11 @@ PRINTED: dict[str, list[Any]] = {
     "keys generate, keys import": [documents.MADE],
     "keys unwrap": [documents.ASKED, documents.MADE],
     "approve": [documents.APPROVALS, documents.APPROVED],
-    "audit-restore": [documents.RESTORED],
-    "status.json of the shipper": [documents.SHIPPER],
     "health": [
         health_document({"refresher": [ok("log", "well")], "signer": [warn("key a", "is gone", "make it")]})
     ],
+    "audit-restore": [documents.RESTORED],
+    "status.json of the shipper": [documents.SHIPPER],
     "log --verify": [documents.VERIFICATION],
     "usage": [documents.USAGE, {**documents.USAGE, "since": None, "unused_days": 90}],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
