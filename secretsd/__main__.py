@@ -25,7 +25,7 @@ from secretsd.service import Service
 
 log = logging.getLogger("secretsd")
 
-_STATUS_PAUSE_S = 0.5
+_STATUS_PAUSE_S = 0.2
 DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 

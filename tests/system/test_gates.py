@@ -79,7 +79,7 @@ def test_before_says_no_then_yes_as_the_owner_with_the_network(machine: Machine)
     assert unit["overdue"]
     assert "before_alarm" in unit["message"]
     assert machine.host.journal("secretsd").count("unit is kept from loading the bundle") == 1
-    assert "bot.service" in machine.host.show("secretsd", "StatusText")
+    eventually(lambda: "bot.service" in machine.host.show("secretsd", "StatusText"), "the status line")
     assert machine.seen("bot") == ["start fake-key-1"]
 
     machine.host.sh("touch /run/bots/flat")
