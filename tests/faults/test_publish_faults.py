@@ -9,7 +9,7 @@ import pytest
 from tests.bench import injection, publish_faults
 
 # With SECRETSD_SOAK=1 (make soak) every case, else a sample that is the same each time.
-EVERY = 1 if os.environ.get("SECRETSD_SOAK") == "1" else 4
+EVERY = 1 if os.environ.get("SECRETSD_SOAK") == "1" else 8
 
 
 @pytest.fixture(autouse=True)

@@ -90,6 +90,7 @@ def test_before_says_no_then_yes_as_the_owner_with_the_network(machine: Machine)
     assert machine.host.systemctl("--failed", "--no-legend").stdout == ""
 
 
+@on_bookworm
 def test_before_that_hangs_is_killed_and_says_no(machine: Machine) -> None:
     _gated(machine, _BEFORE)
     machine.host.sh("touch /run/bots/hang")
