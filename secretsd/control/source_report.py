@@ -28,7 +28,7 @@ def source_documents(
 def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:
     ways, known = stops(config.sources[name]), book.state(name)
     first = next((stop for stop in ways if stop.endpoint == known.use.endpoint), ways[0] if ways else None)
-    retries = book.is_out(config, name)
+    is_out = book.is_out(config, name)
     is_away = first is not None and first is not ways[0]
     return {
         "type": config.sources[name].type,
@@ -36,11 +36,11 @@ def _source(config: Config, book: SourceBook, name: str) -> dict[str, object]:
         "home_region": ways[0].region if ways else None,
         "away_since": iso(known.use.since) if is_away else None,
         "clock_skew_s": round(known.skew_s, 1) if known.skew_s is not None else None,
-        "endpoints": [_endpoint(stop, book.breakers.get(stop.endpoint), retries) for stop in ways],
+        "endpoints": [_endpoint(stop, book.breakers.get(stop.endpoint), is_out=is_out) for stop in ways],
     }
 
 
-def _endpoint(stop: Stop, breaker: Breaker | None, retries: bool) -> dict[str, object]:  # noqa: FBT001
+def _endpoint(stop: Stop, breaker: Breaker | None, *, is_out: bool) -> dict[str, object]:
     if breaker is None or breaker.is_closed:
         state, breaker = ("unknown" if breaker is None else "answers"), Breaker()
     else:
@@ -52,5 +52,5 @@ def _endpoint(stop: Stop, breaker: Breaker | None, retries: bool) -> dict[str, o
         "since": iso(breaker.since),
         "code": breaker.code or None,
         "failures": breaker.failures,
-        "retry_s": round(max(0.0, breaker.retry_at - time.monotonic()), 1) if retries else None,
+        "retry_s": round(max(0.0, breaker.retry_at - time.monotonic()), 1) if is_out else None,
     }
