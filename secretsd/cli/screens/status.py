@@ -120,11 +120,11 @@ def _failures(bundles: Mapping[str, Bundle], view: View) -> list[str]:
             shared.setdefault((*words, message, _kept(bundle)), {}).setdefault(secret, []).append(name)
     lines: list[str] = []
     for (failure_class, code, advice, message, kept), secrets in shared.items():
-        message = message.replace(_SECRET, _first_of(list(secrets)))  # noqa: PLW2901
+        told = message.replace(_SECRET, _first_of(list(secrets)))
         names = list(dict.fromkeys(name for each in secrets.values() for name in each))
         since = min(filter(None, (bundles[name].get("failing_since") for name in names)), default=None)
         text = f"{_some(names)}: {failure_class}, {code}, since {relative(since, view.now)}; {kept}"
-        lines += ["", *sentence(text, view, indent=""), *sentence(message, view)]
+        lines += ["", *sentence(text, view, indent=""), *sentence(told, view)]
         lines += sentence(f"fix: {advice}", view) if advice else []
     return lines
 
