@@ -50,8 +50,10 @@ def seen_of(writer: Writer, directory: Path, trace: Path, count: int) -> Seen:
 def seen_of_the_daemon(folder: Path, trace: Path, count: int) -> Seen:
     """Traces a real daemon while it is given at least `count` orders over its socket."""
     ordered = Ordered(folder)
-    with ordered.daemon, traced(ordered.daemon.pid, "-s", _LONGEST, "-e", _CALLS, output=trace):
-        ordered.answers(count)
+    with ordered.daemon:
+        assert ordered.daemon.secretsctl("wait", "bot").code == 0  # from then on answers have the number
+        with traced(ordered.daemon.pid, "-s", _LONGEST, "-e", _CALLS, output=trace):
+            ordered.answers(count)
     return Seen(_lines(trace), _TO_AN_OPERATOR, _INTENT)
 
 
