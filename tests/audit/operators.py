@@ -18,14 +18,17 @@ from secretsd.control.client import ask
 from secretsd.errors import ExitCode, TryAgainError
 from tests.lab.foreground import ForegroundDaemon
 
-_CONFIGURATION = """
-[sources.local]
-type = "env"
+_CONFIGURATION = """refresh_jitter = "0s"
+[sources.files]
+type = "file"
+directory = "{folder}/secrets"
+[bundles.bot]
+refresh_interval = "1s"
 [[bundles.bot.secrets]]
-source = "local"
-id = "BOT_SECRETS"
+source = "files"
+id = "bot"
 [bundles.bot.variables]
-API_KEY = {}
+API_KEY = {{}}
 [audit]
 max_file_size = "1M"
 """
@@ -37,7 +40,10 @@ class Ordered:
     """The daemon, in `folder`; `numbers` are those of the orders that it has answered."""
 
     def __init__(self, folder: Path) -> None:
-        self.daemon = ForegroundDaemon(folder, _CONFIGURATION, {"BOT_SECRETS": '{"API_KEY": "fake-key"}'})
+        self._secret = folder / "secrets" / "bot"
+        self._secret.parent.mkdir()
+        self.rotate("fake-key-0")
+        self.daemon = ForegroundDaemon(folder, _CONFIGURATION.format(folder=folder), {})
         self.directory = folder / "state" / "audit"
         self.numbers: list[int] = []
         self._next = count(1_000_000)
@@ -45,6 +51,13 @@ class Ordered:
     @property
     def path(self) -> Path:
         return self.directory / "refresher.jsonl"
+
+    def rotate(self, key: str) -> None:
+        """A new version of the bundle's secret."""
+        draft = self._secret.with_suffix(".new")
+        draft.write_text(f'{{"API_KEY": "{key}"}}')
+        draft.chmod(0o600)
+        draft.rename(self._secret)
 
     def order(self) -> ExitCode | None:
         """Gives one. Returns the code of its answer, or None where none came."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench import (
     audit,
+    audit_faults,
     audit_kills,
     formats,
     growth,
@@ -34,6 +35,7 @@ from tests.bench.figures import Figure, table
 _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "audit": audit.measure,
     "audit_kills": audit_kills.measure,
+    "audit_faults": audit_faults.measure,
     "wait": wait.measure,
     "status": status.measure,
     "refresh": refresh.measure,
