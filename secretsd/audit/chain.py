@@ -144,6 +144,7 @@ class _Walk:
         """Takes the first line. Returns what is wrong with it, or nothing."""
         found = _OPENING.fullmatch(line)
         if not found:
+            self.head = after or self.head
             return "the first line is no opening: the beginning of the file is gone or altered"
         head = Head(int(found[1]), found[2])
         if not head.seq and head.hash != _start(line[: -len(_PREVIOUS) - _DIGITS - len(_END)]):

@@ -1,0 +1,31 @@
+"""Whatever somebody does to a trail is found, and the record is named: on the host, and from S3 alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.bench import audit_tampering
+from tests.bench.figures import Figure, grid
+
+# With SECRETSD_SOAK=1 (make soak) of a longer trail.
+_RECORDS = 60 if os.environ.get("SECRETSD_SOAK") == "1" else 12
+
+
+def test_each_kind_of_alteration_is_found_and_its_record_named() -> None:
+    rows = audit_tampering.run()
+    print("", grid(audit_tampering.HEADINGS, [row.cells() for row in rows]), sep="\n")
+    assert [each.note for each in audit_tampering.figures(rows) if each.verdict != "met"] == []
+    assert {row.named for row in rows if row.deed == "nothing"} == {0}, "a whole trail is found whole"
+
+
+@pytest.fixture(scope="module")
+def everywhere() -> list[Figure]:
+    return audit_tampering.everywhere(_RECORDS)
+
+
+@pytest.mark.parametrize("what", range(4), ids=["edited", "dropped", "cut", "computed-anew"])
+def test_there_is_no_place_where_an_alteration_is_not_found(everywhere: list[Figure], what: int) -> None:
+    print(everywhere[what].cells())
+    assert everywhere[what].verdict == "met"
