@@ -87,9 +87,9 @@ batch_age = "1s"
             assert time.monotonic() < end, (self.shipped("s3"), self.shipped("journal"), self.status())
             time.sleep(0.1)
 
-    def has_in_journal(self) -> set[int]:
-        """The numbers of the records that the journal has."""
-        return {int(entry["SECRETSD_SEQ"]) for entry in self.entries if "SECRETSD_SEQ" in entry}
+    def in_journal(self) -> list[int]:
+        """The numbers of the records that the journal has, each as often as it has it."""
+        return [int(entry["SECRETSD_SEQ"]) for entry in self.entries if "SECRETSD_SEQ" in entry]
 
 
 @contextlib.contextmanager
