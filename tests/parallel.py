@@ -1,8 +1,8 @@
 """How pytest-xdist divides the tests between two processes: `pytest -n 2`.
 
-A pytest plugin; tests/conftest.py loads it. Tests with machines mostly wait, for a boot or for a deadline, and two
-machines at once would wait for each other: they are one unit, which one process begins with. Everything else is
-divided by module, so that what a module has set up is set up once.
+A pytest plugin; tests/conftest.py loads it. Tests with machines mostly wait, for a boot or for a deadline,
+and two machines at once would wait for each other: they are one unit, which one process begins with.
+Everything else is divided by module, so that what a module has set up is set up once.
 """
 
 from __future__ import annotations
