@@ -33,6 +33,10 @@ def test_kill_9_under_load_loses_no_acknowledged_record_and_leaves_no_unreadable
     promised(audit_kills.writer(writer, tmp_path, _KILLS))
 
 
+def test_kill_9_of_the_signer_loses_no_signature_that_it_has_answered(tmp_path: Path) -> None:
+    promised(audit_kills.signer(tmp_path, _DAEMON_KILLS))
+
+
 def test_kill_9_of_the_refresher_loses_no_order_that_it_has_answered(tmp_path: Path) -> None:
     promised(audit_kills.daemon(tmp_path, _DAEMON_KILLS))
 

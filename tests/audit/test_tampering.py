@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from tests.audit import tampering
 from tests.bench import audit_tampering
 from tests.bench.figures import Figure, grid
 
@@ -29,3 +31,13 @@ def everywhere() -> list[Figure]:
 def test_there_is_no_place_where_an_alteration_is_not_found(everywhere: list[Figure], what: int) -> None:
     print(everywhere[what].cells())
     assert everywhere[what].verdict == "met"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_file_whose_opening_is_gone_is_named_by_the_record_that_it_should_begin_with(
+    tmp_path: Path, number: int
+) -> None:
+    files = tampering.a_trail(tmp_path, 12, 4)
+    flaw = tampering.flaw_of(tampering.edited(files, number, 0))
+    assert flaw is not None
+    assert (flaw.record, flaw.line) == (number * 4 + 1, 1)

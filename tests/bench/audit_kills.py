@@ -2,8 +2,9 @@
 
     python -m tests.bench.audit_kills [DIRECTORY]
 
-On the disk of DIRECTORY, by default the current one: a temporary directory may be in memory. The writers are
-processes that use the trails as the daemons do, and a real refresher with orders over its socket.
+On the disk of DIRECTORY, by default /var/tmp: another temporary directory may be in memory. The writers are
+processes that use the trails as the daemons do, then the real daemons: a signer with bots at its socket, a
+refresher with operators.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.audit import syncs
 from tests.audit.kills import (
     REFRESHER,
     SIGNER,
+    Found,
     Writer,
     finds_what_is_planted,
     judged,
@@ -25,19 +27,21 @@ from tests.audit.kills import (
     left_by_a_rotation,
 )
 from tests.audit.operators import Ordered
+from tests.audit.signers import Signed, signatures_lost
 from tests.bench import injection
 from tests.bench.figures import Figure, table
 
 KILLS, DAEMON_KILLS, TRACED = 1000, 100, 200
+_DISK = Path("/var/tmp")  # noqa: S108 - names in it are random
 _SHORTEST_S, _LONGEST_S = 0.05, 0.4  # of the daemon's lives, under load
 
 
 def measure(directory: Path | None = None) -> list[Figure]:
     """All of it, on the disk of `directory`."""
-    with tempfile.TemporaryDirectory(dir=directory or Path.cwd(), prefix="audit-kills-") as place:
+    with tempfile.TemporaryDirectory(dir=directory or _DISK, prefix="audit-kills-") as place:
         folder = Path(place)
         figures = [*writer(SIGNER, folder, KILLS), *writer(REFRESHER, folder, KILLS)]
-        figures += daemon(folder, DAEMON_KILLS)
+        figures += [*signer(folder, DAEMON_KILLS), *daemon(folder, DAEMON_KILLS)]
         return figures + ([] if injection.missing() else synced(folder, TRACED))
 
 
@@ -66,6 +70,30 @@ def daemon(folder: Path, kills: int) -> list[Figure]:
     return _figures(what, REFRESHER, ordered.directory, ordered.numbers, len(rotating))
 
 
+def signer(folder: Path, kills: int) -> list[Figure]:
+    """As many kills of the real signer, with bots at its socket."""
+    signed, moments = Signed(folder / "signing"), random.Random(4)
+    for _ in range(kills):
+        signed.start()
+        with signed.under_load():
+            time.sleep(moments.uniform(_SHORTEST_S, _LONGEST_S))
+            signed.kill()
+    signed.start()
+    signed.daemon.stop()
+    lines, answers = signed.path.read_bytes().splitlines(), sum(sum(each.values()) for each in signed.lives)
+    ends = [
+        number for number, line in enumerate(lines) if b'"action":"hmac"' in line and b'"result":"ok"' in line
+    ]
+    assert signatures_lost([*lines[: ends[0]], *lines[ends[0] + 1 :]], signed.lives) == 1, (
+        "a planted loss is found"
+    )
+    what = f"signer, the daemon, killed {kills} times"
+    return [
+        _lost(what, signatures_lost(lines, signed.lives), answers),
+        _unreadable(what, judged(SIGNER, signed.directory, []), 0),
+    ]
+
+
 def synced(folder: Path, count: int) -> list[Figure]:
     """Whether strace sees an fdatasync before each answer."""
     seen = {
@@ -88,16 +116,19 @@ def _figures(what: str, writer: Writer, directory: Path, answered: list[int], ro
     assert answered
     assert finds_what_is_planted(writer, directory, answered), "a planted loss is found"
     found = judged(writer, directory, answered)
-    how = f"of {found.acknowledged} that were answered; a planted one was found"
+    return [_lost(what, len(found.lost), found.acknowledged), _unreadable(what, found, rotating)]
+
+
+def _lost(what: str, lost: int, answered: int) -> Figure:
+    note = f"of {answered} that were answered; a planted one was found"
+    return Figure(f"{what}: acknowledged records lost", lost, "", 0, exactly=True, note=note)
+
+
+def _unreadable(what: str, found: Found, rotating: int) -> Figure:
     files = f"{found.records} records, {found.files} files, {rotating} kills within a rotation"
-    torn = f"{files}, {found.torn} torn lines, each named by the record behind it; a planted one was found"
-    return [
-        Figure(f"{what}: acknowledged records lost", len(found.lost), "", 0, exactly=True, note=how),
-        Figure(
-            f"{what}: unreadable lines", int(found.unreadable != ""), "", 0, exactly=True,
-            note=found.unreadable or torn,
-        ),
-    ]  # fmt: skip
+    torn = f"{files}, {found.torn} torn lines, each named by the record behind it"
+    is_found = int(found.unreadable != "")
+    return Figure(f"{what}: unreadable lines", is_found, "", 0, exactly=True, note=found.unreadable or torn)
 
 
 def _made(folder: Path) -> Path:

@@ -29,7 +29,7 @@ _BUCKET = "fake-million"
 def measure() -> list[Figure]:
     """The command as an auditor runs it, a process of its own, and the part of it that is the download."""
     with (
-        tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="audit-restore-") as place,
+        tempfile.TemporaryDirectory(dir="/var/tmp", prefix="audit-restore-") as place,
         FakeAws.local() as aws,
     ):
         home = Path(place)
