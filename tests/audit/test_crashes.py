@@ -16,8 +16,8 @@ from tests.bench.figures import Figure, table
 
 # With SECRETSD_SOAK=1 (make soak) all of them.
 _SOAK = os.environ.get("SECRETSD_SOAK") == "1"
-_KILLS = audit_kills.KILLS if _SOAK else 25
-_DAEMON_KILLS = audit_kills.DAEMON_KILLS if _SOAK else 3
+_KILLS = audit_kills.KILLS if _SOAK else 15
+_DAEMON_KILLS = audit_kills.DAEMON_KILLS if _SOAK else 2
 
 
 def promised(figures: list[Figure]) -> None:

@@ -32,7 +32,7 @@ from tests.bench import injection
 from tests.bench.figures import Figure, table
 
 KILLS, DAEMON_KILLS, TRACED = 1000, 100, 200
-_DISK = Path("/var/tmp")  # noqa: S108 - names in it are random
+_DISK = Path("/var/tmp")
 _SHORTEST_S, _LONGEST_S = 0.05, 0.4  # of the daemon's lives, under load
 
 
