@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -211,6 +212,10 @@ def _hour(machine: Machine, s3: StrictS3, minutes: int) -> list[bool]:
     return published + _live(machine, minutes / 2, 2)
 
 
+def _shows(machine: Machine, key: str) -> bool:
+    return key in machine.host.read("/run/secretsd/bot/env")
+
+
 def _is_told(lab: Lab) -> bool:
     doctor = lab.host.run(["secretsctl", "doctor"], check=False).stdout
     return "server-error" in trails.status(lab) and bool(re.search("^fail +shipper s3", doctor, re.MULTILINE))
@@ -223,13 +228,13 @@ def _end(machine: Machine, s3: StrictS3) -> None:
 
 def _live(machine: Machine, minutes: float, number: int) -> list[bool]:
     until = time.monotonic() + minutes * _MINUTE_S
-    published = []
+    published: list[bool] = []
     while time.monotonic() < until:
         key = f"fake-key-{number}-{len(published)}"
         machine.rotate("bot", key)
         with contextlib.suppress(AssertionError):
-            eventually(lambda key=key: key in machine.host.read("/run/secretsd/bot/env"), key, timeout_s=10)
-        published.append(key in machine.host.read("/run/secretsd/bot/env"))
+            eventually(partial(_shows, machine, key), key, timeout_s=10)
+        published.append(_shows(machine, key))
         time.sleep(_MINUTE_S)
     return published
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from secretsd.shipping.courier import ChainPlace
 from tests.bench import audit
@@ -66,7 +67,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _restored(to: Path, aws: FakeAws) -> dict[str, object]:
+def _restored(to: Path, aws: FakeAws) -> dict[str, Any]:
     words = [f"s3://{_BUCKET}/", "--region", REGION, "--endpoint-url", aws.url, "--to", str(to), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "secretsd.cli", "audit-restore", *words],
