@@ -20,6 +20,8 @@ def test_each_kind_of_alteration_is_found_and_its_record_named() -> None:
     print("", grid(audit_tampering.HEADINGS, [row.cells() for row in rows]), sep="\n")
     assert [each.note for each in audit_tampering.figures(rows) if each.verdict != "met"] == []
     assert {row.named for row in rows if row.deed == "nothing"} == {0}, "a whole trail is found whole"
+    # The anchor before the forgery and the one behind it say where it is.
+    assert sum("from a record between 121 and 160 on" in row.why for row in rows) == 2
 
 
 @pytest.fixture(scope="module")
