@@ -40,7 +40,7 @@ MINUTES = 60
 _MINUTE_S = 1.0
 _BATCH_AGE = "5s"  # 5 minutes
 _SLOWEST_MS = 350  # the disk's 250, and 100 to know it
-_CAUGHT_UP_S = 120.0
+_CAUGHT_UP_S, _TOLD_S = 120.0, 20.0
 _JOURNALD = "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket"
 _FREEZE = "kill -{signal} $(systemctl show -P MainPID systemd-journald)"
 _SIGN = """
@@ -105,11 +105,11 @@ def survive(lab: Lab, minutes: int) -> Survived:
             before, first = _records(lab), _noted(lab)
             published = _hour(machine, s3, minutes)
             during, records = _noted(lab), _records(lab) - before
+            is_told = _is_told(lab)
             waiting, waiting_in_journal = (
                 _records(lab) - sum(trails.shipped(lab, "s3").values()),
                 _missing(lab),
             )
-            is_told = _is_told(lab)
             _end(machine, s3)
         caught_up_s = _catch_up(lab)
         assert not s3.refused, s3.refused
@@ -141,41 +141,25 @@ def figures(found: Survived, minutes: int) -> list[Figure]:
     scale = f"a minute is {_MINUTE_S:g} s; batch_age = {_BATCH_AGE}"
     records = sum(int(each["records"]) for each in found.restored)
     whole = sum(bool(each["is_whole"]) for each in found.restored)
+    missed = f"at its end it missed {found.waiting_in_journal}"
+    retry = "the longest pause between two attempts is 60 s"
+
+    def must(name: str, value: float, goal: float, note: str = "") -> Figure:
+        return Figure(f"{what}: {name}", value, "", goal, exactly=True, note=note)
+
     return [
         Figure(f"{what}: records written meanwhile", found.records, "", note=scale),
-        Figure(
-            f"{what}: signatures refused",
-            found.refused,
-            "",
-            0,
-            exactly=True,
-            note=f"of {found.signed}, strict",
-        ),
+        Figure(f"{what}: not in S3 at its end", found.waiting, "", found.records, at_least=True),
+        must("told by status and doctor", int(found.is_told), 1),
+        must("signatures refused", found.refused, 0, f"of {found.signed}, strict"),
         Figure(f"{what}: slowest signature", found.slowest_ms, "ms", _SLOWEST_MS),
-        Figure(
-            f"{what}: orders refused", found.orders_refused, "", 0, exactly=True, note=f"of {found.orders}"
-        ),
-        Figure(f"{what}: rotated secrets published", found.published, "", found.rotated, exactly=True),
-        Figure(
-            f"{what}: until all is shipped",
-            found.caught_up_s,
-            "s",
-            note="the longest pause between two attempts is 60 s",
-        ),
-        Figure(
-            f"{what}: records missing in the journal", found.missing_in_journal, "", 0, exactly=True,
-            note=f"at the end of the outage it missed {found.waiting_in_journal}",
-        ),
-        Figure(
-            f"{what}: chains whole, from S3 alone",
-            whole,
-            "",
-            len(trails.FILES),
-            exactly=True,
-            note=f"{records} records",
-        ),
-        Figure(f"{what}: restored byte by byte", int(found.is_same), "", 1, exactly=True),
-    ]  # fmt: skip
+        must("orders refused", found.orders_refused, 0, f"of {found.orders}"),
+        must("rotated secrets published", found.published, found.rotated),
+        Figure(f"{what}: until all is shipped", found.caught_up_s, "s", note=retry),
+        must("records missing in the journal", found.missing_in_journal, 0, missed),
+        must("chains whole, from S3 alone", whole, len(trails.FILES), f"{records} records"),
+        must("restored byte by byte", int(found.is_same), 1),
+    ]
 
 
 def _set_up(machine: Machine) -> None:
@@ -217,8 +201,11 @@ def _shows(machine: Machine, key: str) -> bool:
 
 
 def _is_told(lab: Lab) -> bool:
+    """Whether an operator hears of it. The shipper, which was killed, has to find it out again."""
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: "server-error" in trails.status(lab), "its status says it", timeout_s=_TOLD_S)
     doctor = lab.host.run(["secretsctl", "doctor"], check=False).stdout
-    return "server-error" in trails.status(lab) and bool(re.search("^fail +shipper s3", doctor, re.MULTILINE))
+    return bool(re.search("^fail +shipper s3", doctor, re.MULTILINE))
 
 
 def _end(machine: Machine, s3: StrictS3) -> None:
