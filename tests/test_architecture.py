@@ -54,7 +54,17 @@ FLOORS = (
         *("signing.descriptions", "signing.tally"),
     ),
     (
-        *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
+        *(
+            "process",
+            "logs",
+            "service",
+            "inotify",
+            "notify",
+            "control",
+            "control.protocol",
+            "control.client",
+            "refresh",
+        ),
         *(
             "refresh.messages",
             "refresh.files.tree",
@@ -70,6 +80,7 @@ FLOORS = (
             "refresh.files.watch",
         ),
         *("audit.log", "audit.writer", "audit.file", "audit.archive", "audit.ledger", "audit.reading"),
+        *("audit.lookout", "audit.keeper"),
         *("signing.pkcs11", "signing.peer", "signing.resolve"),
         *(
             "refresh.sealed.store",

@@ -85,7 +85,7 @@ class Bench:
         self.desk = SimpleNamespace(
             config=signer(KEYS, **more),
             policy=policy(KEYS, **more),
-            trail=Trail(cast("Any", self.log)),
+            trail=Trail(cast("Any", self.log), lambda: None),
             token=SimpleNamespace(
                 keys={"cold": (version("cold", 1),), "hot": (version("hot", 1),)},
                 problems={"kek": SigningError("key-missing", "kek is not on the token")},
