@@ -19,7 +19,9 @@ from pathlib import Path
 ATTRIB, CLOSE_WRITE, MODIFY = 0x4, 0x8, 0x2
 MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x40, 0x80, 0x100, 0x200
 DELETE_SELF, MOVE_SELF = 0x400, 0x800
-ONLYDIR = 0x01000000
+ONLYDIR, DONT_FOLLOW = 0x01000000, 0x02000000
+# What comes unasked: events were dropped, a watch has ended, it is about a directory.
+Q_OVERFLOW, IGNORED, ISDIR = 0x4000, 0x8000, 0x40000000
 
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 _MOST_BYTES = 65536
@@ -28,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the kernel has told; `mask` may also hold what nobody asked for, as IN_Q_OVERFLOW."""
+    """What the kernel has told."""
 
     watch: int
     mask: int
