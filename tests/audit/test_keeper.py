@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from secretsd import inotify
-from secretsd.audit import keeper, record
+from secretsd.audit import chain, keeper, record
 from secretsd.audit.ledger import Ledger
 from secretsd.audit.lookout import Lookout
 
@@ -226,6 +226,23 @@ def test_a_burst_that_overflows_inotify_hides_no_removal(
             (directory / f"noise-{number}").touch()
         one.path.unlink()
         assert await one.comes_back() < _WITHIN_S
+
+    kept(directory, steps)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.8])
+def test_a_file_that_somebody_cuts_is_written_on_and_shows_it(directory: Path, left: float) -> None:
+    async def steps(one: Kept) -> None:
+        for _ in range(4):
+            one.ledger.write(record.event("start"))
+        await one.ledger.durable()
+        os.truncate(one.path, int(one.path.stat().st_size * left))
+        await asyncio.sleep(_SETTLED_S)
+        one.ledger.write(record.event("stop"))
+        await one.ledger.durable()
+        with one.path.open("rb") as lines:
+            assert chain.verify(lines).flaw is not None
+        assert one.ledger.problem == ""
 
     kept(directory, steps)
 
