@@ -98,6 +98,14 @@ class Signer:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return dict(json.loads(done.stdout))
 
+    def wake_ups(self) -> int:
+        """How often its threads have gone to sleep so far: proc_pid_status(5)."""
+        assert self.process is not None
+        return sum(
+            int(status.read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+            for status in Path(f"/proc/{self.process.pid}/task").glob("*/status")
+        )
+
     def records(self) -> list[dict[str, Any]]:
         lines = (self.directory / "state/audit/signer.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines[1:]]
@@ -308,13 +316,25 @@ def test_a_trail_that_is_removed_while_nobody_signs_is_back_within_a_second(sign
     signer.configure("one")
     signer.start()
     signer.ask("/v1/secretsd/keys")
-    time.sleep(0.5)  # what is still to be written would notice it, too
+    time.sleep(2.5)  # what is written is looked at a second later, and would notice it, too
     trail = signer.directory / "state/audit/signer.jsonl"
     trail.unlink()
     until_s = time.monotonic() + 2.5  # a slow machine; without a look of its own it would stay away
     while not trail.exists():
         assert time.monotonic() < until_s
         time.sleep(0.05)
+
+
+def test_a_signer_that_nobody_asks_sleeps(signer: Signer) -> None:
+    signer.configure("one")
+    signer.start()
+    time.sleep(2.5)
+    before = signer.wake_ups()
+    time.sleep(2.0)
+    assert signer.wake_ups() == before
+    (signer.directory / "state/audit/signer.jsonl").unlink()
+    time.sleep(2.0)
+    assert signer.wake_ups() > before + 2, "they are counted: the loop and the writing thread have looked"
 
 
 def test_refusals_fill_the_trail_at_a_rate_and_are_counted_beyond_it(signer: Signer) -> None:
