@@ -1,7 +1,7 @@
 """inotify(7) and proc_pid_mountinfo(5) as file descriptors for an event loop: no thread, no polling.
 
-The C library's own three calls. watchdog needs three threads for them, and does not tell that the watched
-directory itself was moved; inotify_simple runs ldconfig to find the C library.
+watchdog's binding of the C library, without watchdog's observers: those need threads, wait half a second, and
+do not tell that the watched directory itself was moved.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-# linux/inotify.h
-ATTRIB, CLOSE_WRITE, MODIFY = 0x4, 0x8, 0x2
-MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x40, 0x80, 0x100, 0x200
-DELETE_SELF, MOVE_SELF = 0x400, 0x800
-ONLYDIR, DONT_FOLLOW = 0x01000000, 0x02000000
+from secretsd.parts import parts_of
+
+_binding: Any
+(_binding,) = parts_of("watchdog.observers", "inotify_c")
+_flags = _binding.InotifyConstants
+
+MODIFY: int = _flags.IN_MODIFY
+ATTRIB: int = _flags.IN_ATTRIB
+CLOSE_WRITE: int = _flags.IN_CLOSE_WRITE
+CREATE: int = _flags.IN_CREATE
+DELETE: int = _flags.IN_DELETE
+MOVED_FROM: int = _flags.IN_MOVED_FROM
+MOVED_TO: int = _flags.IN_MOVED_TO
+DELETE_SELF: int = _flags.IN_DELETE_SELF
+MOVE_SELF: int = _flags.IN_MOVE_SELF
+ONLYDIR: int = _flags.IN_ONLYDIR
+DONT_FOLLOW: int = _flags.IN_DONT_FOLLOW
 # What comes unasked: events were dropped, a watch has ended, it is about a directory.
-Q_OVERFLOW, IGNORED, ISDIR = 0x4000, 0x8000, 0x40000000
+Q_OVERFLOW: int = _flags.IN_Q_OVERFLOW
+IGNORED: int = _flags.IN_IGNORED
+ISDIR: int = _flags.IN_ISDIR
 
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 _MOST_BYTES = 65536
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +56,16 @@ class Inotify:
 
     def __init__(self) -> None:
         """Raises: OSError, EMFILE beyond fs.inotify.max_user_instances."""
-        self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self.fd = _checked(_binding.inotify_init())
+        os.set_blocking(self.fd, False)
+        os.set_inheritable(self.fd, False)  # noqa: FBT003 - its second argument has no name
 
     def add(self, path: Path, mask: int) -> int:
         """Watches a path from now on. Returns the watch's number, the same one for the same inode.
 
         Raises: OSError, ENOSPC beyond fs.inotify.max_user_watches, EACCES where the path may not be read.
         """
-        return _checked(_libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(mask)), path)
+        return _checked(_binding.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
 
     def read(self) -> Iterator[Event]:
         """The events that wait, at most some thousand; none where none does. Does not block."""
