@@ -89,4 +89,4 @@ class Lookout:
 def _why(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EMFILE):
         return "a limit of inotify: raise fs.inotify.max_user_watches and max_user_instances"
-    return f"{error.filename}: {os.strerror(error.errno or 0)}"
+    return f"{error.filename or 'inotify'}: {os.strerror(error.errno or 0)}"

@@ -244,6 +244,9 @@ def test_a_unit_signs_others_do_not_and_a_reload_changes_who_may(signing: Host) 
     signing.put("/etc/secretsd/conf.d/orders.toml", "[signer.keys.orders]\ntype = 5\n")
     assert signing.systemctl("reload", "secretsd-signer", check=False).returncode != 0
     assert _said(signing, "sign", "demo")[0] == 0, "the configuration of before is in force"
+    assert "is not watched" not in signing.journal("secretsd-signer"), (
+        "the trail's directory is, in the sandbox"
+    )
 
 
 def test_a_signer_that_is_killed_comes_back_on_the_same_sockets(signing: Host) -> None:
