@@ -76,6 +76,7 @@ class Pushes:
         ending.add_done_callback(self._endings.discard)
         self._silences.pop(source).cancel()
         del self.states[source], self._told[source]
+        self._bundles.trail.listens_no_more(source)
 
     async def stop(self) -> None:
         for source in list(self._listeners):
@@ -109,6 +110,7 @@ class Pushes:
                 state.deletion = failure
             case _:
                 return
+        self._bundles.trail.listened(source, state)
         self._bundles.sources.count_calls(source, Counter(message.calls))
         self._bundles.changes.announce()
 
@@ -124,6 +126,7 @@ class Pushes:
         state.hints += len(message.hints)
         state.ignored += message.ignored
         state.malformed += message.malformed
+        self._bundles.trail.discarded(source, ignored=message.ignored, malformed=message.malformed)
         for hint in message.hints:
             self._follow(source, hint)
 
@@ -140,6 +143,7 @@ class Pushes:
             log.warning(
                 "push is silent: bundles are refreshed by their own interval", extra={"source": source}
             )
+            self._bundles.trail.listened(source, state)
             self._bundles.changes.announce()
             self._wake()
 
@@ -181,6 +185,7 @@ class Pushes:
         pace = self._paces.setdefault(name, Pace())
         await asyncio.sleep(pace.next_at(self._given(name), pause_s=_PAUSE_S) - time.monotonic())
         pace.ask(self._given(name), now=time.monotonic())
+        self._bundles.trail.hinted(name, self._pursued[name])
         for pause_s in (*_ASK_AGAIN_S, None):
             if name not in self._bundles.states or name not in self._bundles.config.bundles:
                 return
