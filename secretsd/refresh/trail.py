@@ -100,7 +100,7 @@ class Trail:
     # --- pushes ----------------------------------------------------------------------------------------
 
     def listened(self, source: str, push: PushState) -> None:
-        """The queue of the source was asked, or is silent: on record where that is another word than before."""
+        """The bundle's sources are about to be asked, for what messages say of these secrets."""
         said = _word(push)
         if self._pushes.get(source) != said:
             self._pushes[source] = said
