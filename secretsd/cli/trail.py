@@ -15,6 +15,7 @@ from secretsd.cli import asking
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_color
 from secretsd.cli.screens import trail as screens
+from secretsd.cli.text import printable
 from secretsd.errors import ExitCode, LocalIOError, RefusedError, UsageError
 from secretsd.timespan import parse_timespan
 
@@ -31,8 +32,14 @@ STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 # --- where ---------------------------------------------------------------------------------------------
 
 
-def places(config: Path | None) -> list[Path]:
-    """The directories of the trails on this host. Raises: RefusedError, LocalIOError, ConfigError."""
+def places(options: argparse.Namespace) -> list[Path]:
+    """What --from names, or the trails' directories on this host.
+
+    Raises: RefusedError, LocalIOError, ConfigError.
+    """
+    config: Path | None = options.config
+    if options.sources:
+        return list(options.sources)
     found = [directory for directory in _directories(config) if _is_there(directory)]
     if not found:
         where = " or ".join(map(str, _directories(config)))
@@ -70,11 +77,11 @@ def _is_there(directory: Path) -> bool:
 
 def _log_arguments(parser: Parser) -> None:
     parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="only what concerns this bundle")
-    parser.add_argument("--secret", metavar="ID", help="only this secret, by its id at the source")
-    parser.add_argument("--key", metavar="NAME", help="only this signing key")
-    parser.add_argument("--actor", metavar="WHO", help="only this uid, user or unit, or: daemon")
-    parser.add_argument("--action", metavar="A", help="only this action, for example publish or sign")
-    parser.add_argument("--result", choices=["ok", "refused", "failed"], help="only what ended so")
+    _add_filter(parser, "--secret", "ID", "only this secret, by its id at the source")
+    _add_filter(parser, "--key", "NAME", "only this signing key")
+    _add_filter(parser, "--actor", "WHO", "only this uid, user or unit, or: daemon")
+    _add_filter(parser, "--action", "A", "only this action, for example publish or sign", type=action)
+    _add_filter(parser, "--result", None, "only what ended so", choices=["ok", "refused", "failed"])
     parser.add_argument("--since", metavar="T", type=moment, help="2h, 7d, 2026-03-01, 2026-03-01T12:00")
     parser.add_argument("--until", metavar="T", type=moment, help="as --since")
     what = parser.add_mutually_exclusive_group()
@@ -91,14 +98,35 @@ def _log_arguments(parser: Parser) -> None:
         "--json", action="store_true", help="for programs: a JSON object a line, as in the files"
     )
     add_color(parser)
-    add_config(parser)
+    add_places(parser)
 
 
-def add_config(parser: Parser) -> None:
+def _add_filter(parser: Parser, name: str, metavar: str | None, meaning: str, **more: Any) -> None:
+    parser.add_argument(name, action="append", metavar=metavar, default=[], help=meaning, **more)
+
+
+def add_places(parser: Parser) -> None:
+    parser.add_argument(
+        "--from", dest="sources", type=Path, action="append", metavar="PATH", default=[],
+        help="a file or directory of a trail instead of this host's own, for example one from S3",
+    )  # fmt: skip
     parser.add_argument(
         "--config", type=Path, metavar="FILE", default=None,
         help="take the places of the trails from this configuration, for a daemon in the foreground",
     )  # fmt: skip
+
+
+def action(text: str) -> str:
+    """For argparse's `type`."""
+    from secretsd.audit.actions import EVERY
+
+    if text in EVERY:
+        return text
+    import difflib
+
+    close = difflib.get_close_matches(text, EVERY, n=3)
+    meant = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(EVERY))}"
+    raise argparse.ArgumentTypeError(f"no record has the action {printable(text)!r}; {meant}")
 
 
 def moment(text: str) -> str:
@@ -134,13 +162,13 @@ def _log(options: argparse.Namespace) -> int:
         raise UsageError("--anchor goes with --verify")
     from secretsd.audit import reading
 
-    where, query, view = places(options.config), _query(options), asking.view(options)
+    where, query, view = places(options), _query(options), asking.view(options)
     try:
         for entry in reading.follow(where, query) if options.follow else reading.entries(where, query):
             if entry is None:
                 sys.stdout.flush()
             elif options.json:
-                asking.print_line({"daemon": entry.daemon, **entry.record})
+                asking.print_line({"host": entry.host, "daemon": entry.daemon, **entry.record})
             else:
                 print(screens.line(entry.record, view))
     except BrokenPipeError:
@@ -155,14 +183,20 @@ def _log(options: argparse.Namespace) -> int:
 def _query(options: argparse.Namespace) -> Query:
     from secretsd.audit.query import Query
 
-    given = {
-        name: getattr(options, name)
-        for name in ("bundle", "secret", "key", "action", "result", "since", "until")
-        if getattr(options, name) is not None
+    times = {
+        name: getattr(options, name) for name in ("since", "until") if getattr(options, name) is not None
     }
     if options.follow and options.since is None:
-        given["since"] = datetime.now(UTC).strftime(STAMP)
-    return Query(**given, actor=None if options.actor is None else _uid_or_unit(options.actor))
+        times["since"] = datetime.now(UTC).strftime(STAMP)
+    return Query(
+        bundles=frozenset([options.bundle] if options.bundle is not None else []),
+        secrets=frozenset(options.secret),
+        keys=frozenset(options.key),
+        actors=frozenset(map(_uid_or_unit, options.actor)),
+        actions=frozenset(options.action),
+        results=frozenset(options.result),
+        **times,
+    )
 
 
 def _uid_or_unit(text: str) -> str:
@@ -189,7 +223,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     from secretsd.audit import archive
 
-    where: Sequence[Path] = options.verify or places(options.config)
+    where: Sequence[Path] = options.verify or places(options)
     try:
         with ExitStack() as stack:
             chains = [archive.walk(pieces) for pieces in archive.opened(where, stack)]

@@ -12,7 +12,7 @@ from secretsd.cli.arguments import Parser
 from secretsd.cli.checking import DEFAULT_CONFIG
 from secretsd.cli.command import Command, add_color, add_json
 from secretsd.cli.screens import usage as screens
-from secretsd.cli.trail import STAMP, add_config, places, unreadable
+from secretsd.cli.trail import STAMP, add_places, places, unreadable
 from secretsd.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _arguments(parser: Parser) -> None:
     )  # fmt: skip
     add_json(parser)
     add_color(parser)
-    add_config(parser)
+    add_places(parser)
 
 
 def days(text: str) -> int:
@@ -48,7 +48,7 @@ def _usage(options: argparse.Namespace) -> int:
     usage, now = Usage(), datetime.now(UTC)
     configured = _expect_what_is_configured(usage, options.config or DEFAULT_CONFIG)
     try:
-        for entry in reading.entries(places(options.config), Query()):
+        for entry in reading.entries(places(options), Query()):
             if entry is not None:
                 usage.add(entry.record)
     except OSError as error:

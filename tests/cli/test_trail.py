@@ -77,7 +77,18 @@ def test_both_chains_are_one_story_over_all_their_files(trails: Trails) -> None:
 @pytest.mark.parametrize(
     ("words", "actions"),
     [
-        (["bot"], ["publish", "notify", "hold", "hold"]),
+        (["bot"], ["fetch", "publish", "notify", "hold", "hold", "refetch"]),
+        (["bot", "--since", "2026-03-01T12:03:30"], ["refetch"]),
+        (["bot", "--action", "hold", "--action", "publish"], ["publish", "hold", "hold"]),
+        (["bot", "--action", "hold", "--result", "ok"], ["hold"]),
+        (["no-such-bundle"], []),
+        (["--key", "orders", "--key", "other", "--action", "verify"], []),
+        (
+            ["--actor", "root", "--actor", "daemon", "--action", "notify", "--action", "reload"],
+            ["notify", "reload"],
+        ),
+        (["--secret", "prod/bot", "--secret", "prod/other", "--action", "refetch"], ["refetch"]),
+        (["--result", "refused", "--result", "failed"], ["reload"]),
         (["--secret", "prod/bot"], ["fetch", "publish", "refetch"]),
         (["--secret", "prod/other"], ["refetch"]),
         (["--key", "orders", "--result", "ok"], ["sign"] * 3),
