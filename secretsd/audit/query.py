@@ -42,11 +42,18 @@ class Sieve:
     def __init__(self, query: Query) -> None:
         self.query = query
         self._made_of: set[SecretName] = set()
+        self._bundles = [_member("bundle", bundle) for bundle in query.bundles]
         self._needles = self._find_needles()
 
-    def may_fit(self, line: bytes) -> bool:
-        """False where a record's line lacks what each fitting one has: quicker than to parse it."""
-        return all(any(map(line.__contains__, needles)) for needles in self._needles)
+    def may_fit(self, lines: bytes) -> bool:
+        """False where a line, or all of several, lack what each that fits has: quicker than to parse it."""
+        for needles in self._needles:
+            for needle in needles:
+                if needle in lines:
+                    break
+            else:
+                return False
+        return True
 
     def fits(self, record: Record) -> bool:
         """Whether the record is one of those; its time is the caller's to look at."""
@@ -60,11 +67,9 @@ class Sieve:
             and (not asked.actors or not asked.actors.isdisjoint(_names_of(record.get("actor"))))
         )
 
-    def tells_content(self, line: bytes) -> bool:
-        """False where `learn` learns nothing from a record's line."""
-        return b'"generation":' in line and any(
-            _member("bundle", each) in line for each in self.query.bundles
-        )
+    def may_tell(self, lines: bytes) -> bool:
+        """False where `learn` learns nothing from a line, or from all of several."""
+        return b'"generation":' in lines and any(bundle in lines for bundle in self._bundles)
 
     def learn(self, record: Record) -> str | None:
         """Takes note of what a bundle that is asked for is made of, and returns the bundle."""
@@ -86,10 +91,10 @@ class Sieve:
     def _find_needles(self) -> Sequence[Sequence[bytes]]:
         """For each filter, texts of which a line that fits has one."""
         asked = self.query
-        members = (("bundle", asked.bundles), ("action", asked.actions), ("result", asked.results))
+        members = (("action", asked.actions), ("result", asked.results), ("key", asked.keys))
         found = [[_member(name, value) for value in values] for name, values in members]
-        found[0] += [_quoted(secret) for _, secret in self._made_of]
-        found += [[_member("key", key) for key in asked.keys], list(map(_quoted, asked.secrets))]
+        found.append(self._bundles + [_quoted(secret) for _, secret in self._made_of])
+        found.append([_quoted(secret) for secret in asked.secrets])
         found.append(
             [text for actor in asked.actors for text in (_quoted(actor), b'"uid":' + actor.encode())]
         )

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from secretsd.audit import archive
 from secretsd.audit.archive import Identity, Piece
 from secretsd.audit.query import Query, Record, Sieve
 
 _POLL_S = 0.2
+_BLOCK_BYTES = 256 * 1024
 _OF_BUNDLES = "refresher"  # whose chain tells what bundles are made of
 _BEGIN = b'{"seq":'
 _TIME = b',"time":"'
@@ -56,13 +57,13 @@ class _Reader:
 
     def further(self, piece: Piece) -> Iterator[Entry]:
         """From where the file was read to, up to the last whole line."""
-        begin = piece.file.tell()
-        for line in piece.file:
-            if not line.endswith(b"\n"):
-                break  # it is being written
-            begin += len(line)
-            if self._sieve.may_fit(line) and (entry := self._entry(line, piece)) is not None:
-                yield entry
+        begin, may_fit = piece.file.tell(), self._sieve.may_fit
+        for block in _blocks(piece.file):
+            begin += len(block)
+            # Most blocks have nothing of what is rare, and are not even cut into lines.
+            for line in filter(may_fit, block.splitlines(keepends=True) if may_fit(block) else ()):
+                if (entry := self._entry(line, piece)) is not None:
+                    yield entry
         piece.file.seek(begin)
         self._read[piece.identity] = begin
 
@@ -85,6 +86,14 @@ class _Reader:
         if not self._sieve.fits(record):
             return None
         return Entry(moment.decode(errors="replace"), piece.host, piece.daemon, record)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, many at once; what ends without a newline is being written, and left out."""
+    rest = b""
+    while data := file.read(_BLOCK_BYTES):
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        yield whole + newline
 
 
 def entries(places: Sequence[Path], query: Query) -> Iterator[Entry]:
@@ -143,6 +152,7 @@ def _learn(sieve: Sieve, chains: Iterable[Sequence[Piece]]) -> None:
             if not unknown and (not sieve.query.bundles or _is_too_old(piece, following, sieve.query)):
                 break
             piece.file.seek(0)
-            for line in filter(sieve.tells_content, piece.file):
-                with contextlib.suppress(ValueError):
-                    unknown.discard(sieve.learn(json.loads(line)))
+            for block in filter(sieve.may_tell, _blocks(piece.file)):
+                for line in filter(sieve.may_tell, block.splitlines()):
+                    with contextlib.suppress(ValueError):
+                        unknown.discard(sieve.learn(json.loads(line)))

@@ -23,14 +23,14 @@ def at(minute: float) -> str:
 class Writer:
     """One daemon's chain; `per_file` records go into each file."""
 
-    def __init__(self, directory: Path, daemon: str, *, per_file: int = 1000) -> None:
+    def __init__(self, directory: Path, daemon: str, *, per_file: int = 1000, begun: float = 0) -> None:
         self.path = directory / f"{daemon}.jsonl"
         self._daemon = daemon
         self._per_file = per_file
         self._head: Head | None = None
         self._in_file = 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._begin(0)
+        self._begin(begun)
 
     def add(self, minute: float, *members: str) -> None:
         """Records of that minute."""
