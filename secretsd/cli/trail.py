@@ -126,7 +126,7 @@ def action(text: str) -> str:
 
     close = difflib.get_close_matches(text, EVERY, n=3)
     meant = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(EVERY))}"
-    raise argparse.ArgumentTypeError(f"no record has the action {printable(text)!r}; {meant}")
+    raise argparse.ArgumentTypeError(f"no record has the action '{printable(text)}'; {meant}")
 
 
 def moment(text: str) -> str:
@@ -156,13 +156,16 @@ def anchor(text: str) -> tuple[str | None, Head]:
 
 
 def _log(options: argparse.Namespace) -> int:
+    query = _query(options)
     if options.verify is not None:
+        if query != type(query)():
+            raise UsageError("--verify looks at all records", advice="leave the filters out")
         return _verify(options)
     if options.anchor:
         raise UsageError("--anchor goes with --verify")
     from secretsd.audit import reading
 
-    where, query, view = places(options), _query(options), asking.view(options)
+    where, view = places(options), asking.view(options)
     try:
         for entry in reading.follow(where, query) if options.follow else reading.entries(where, query):
             if entry is None:
@@ -188,7 +191,7 @@ def _query(options: argparse.Namespace) -> Query:
     }
     if options.follow and options.since is None:
         times["since"] = datetime.now(UTC).strftime(STAMP)
-    return Query(
+    query = Query(
         bundles=frozenset([options.bundle] if options.bundle is not None else []),
         secrets=frozenset(options.secret),
         keys=frozenset(options.key),
@@ -197,6 +200,11 @@ def _query(options: argparse.Namespace) -> Query:
         results=frozenset(options.result),
         **times,
     )
+    if query.since >= query.until:
+        raise UsageError(
+            "--since is not before --until: there is no such time", advice="a span is before now"
+        )
+    return query
 
 
 def _uid_or_unit(text: str) -> str:
@@ -223,7 +231,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     from secretsd.audit import archive
 
-    where: Sequence[Path] = options.verify or places(options)
+    where: Sequence[Path] = [*options.verify, *options.sources] or places(options)
     try:
         with ExitStack() as stack:
             chains = [archive.walk(pieces) for pieces in archive.opened(where, stack)]

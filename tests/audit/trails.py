@@ -23,9 +23,11 @@ def at(minute: float) -> str:
 class Writer:
     """One daemon's chain; `per_file` records go into each file."""
 
-    def __init__(self, directory: Path, daemon: str, *, per_file: int = 1000, begun: float = 0) -> None:
+    def __init__(
+        self, directory: Path, daemon: str, *, per_file: int = 1000, begun: float = 0, host: str = "fake-host"
+    ) -> None:
         self.path = directory / f"{daemon}.jsonl"
-        self._daemon = daemon
+        self._daemon, self._host = daemon, host
         self._per_file = per_file
         self._head: Head | None = None
         self._in_file = 0
@@ -50,7 +52,7 @@ class Writer:
         return self._head
 
     def _begin(self, minute: float) -> None:
-        line, self._head = chain.opening(self._daemon, "fake-host", BOOT, at(minute), self._head)
+        line, self._head = chain.opening(self._daemon, self._host, BOOT, at(minute), self._head)
         self.path.write_bytes(line)
         self._first, self._in_file = self._head.seq + 1, 0
 

@@ -38,7 +38,10 @@ class Trails:
 
     def run(self, *words: object) -> tuple[int, str]:
         self._capsys.readouterr()
-        code = main.run(list(map(str, words)))
+        try:
+            code = main.run(list(map(str, words)))
+        except SystemExit as wrong:  # of the parser
+            code = int(wrong.code or 0)
         written = self._capsys.readouterr()
         return code, written.out + written.err
 
