@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secretsd.cli import asking
+from secretsd.cli import asking, audit_restore
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_color
 from secretsd.cli.screens import trail as screens
@@ -87,8 +87,8 @@ def _log_arguments(parser: Parser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--follow", action="store_true", help="wait for what comes; without --since that alone")
     what.add_argument(
-        "--verify", nargs="*", type=Path, metavar="PATH",
-        help="check the chains instead: of this host, or of these files and directories",
+        "--verify", nargs="*", metavar="PATH",
+        help="check the chains instead: of this host, these files and directories, or s3://BUCKET/PREFIX",
     )  # fmt: skip
     parser.add_argument(
         "--anchor", action="append", type=anchor, metavar="[DAEMON:]SEQ:HASH", default=[],
@@ -230,8 +230,11 @@ def _verify(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from secretsd.audit import archive
+    from secretsd.shipping.proof.download import is_download
 
-    where: Sequence[Path] = [*options.verify, *options.sources] or places(options)
+    where: Sequence[Path] = [*map(Path, options.verify), *options.sources] or places(options)
+    if any("://" in each for each in options.verify) or any(map(is_download, where)):
+        return _verify_shipped(options)
     try:
         with ExitStack() as stack:
             chains = [archive.walk(pieces) for pieces in archive.opened(where, stack)]
@@ -246,6 +249,17 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print(screens.verification(document, asking.view(options)))
     return ExitCode.DATA if any(each["flaw"] for each in documents) else ExitCode.OK
+
+
+def _verify_shipped(options: argparse.Namespace) -> int:
+    """As audit-restore, which compares with the anchors that are there."""
+    places = [*options.verify, *map(str, options.sources)]
+    if len(places) > 1 or options.anchor:
+        raise UsageError(
+            "of what was shipped to S3 one place is verified at a time, and against its own anchors",
+            advice="for other anchors: secretsctl audit-restore --to DIR, then log --verify DIR --anchor ...",
+        )
+    return audit_restore.verified(audit_restore.objects_of(places[0]), is_json=options.json)
 
 
 def _flaw(walked: Walked, anchors: Iterable[tuple[str | None, Head]], chains: int) -> Flaw | None:
@@ -289,20 +303,23 @@ COMMANDS = (
         summary="who read, changed and used what: the audit trails, and whether they are whole",
         description="""\
 Prints the audit trails of secretsd and secretsd-signer together, in the order of time. All filters that
-are given must fit. It reads the files itself, full ones too, and needs no daemon, only the right to read:
+are given must fit, and of one that is given again any. What concerns a bundle are also the reads of the
+secrets that it was made of. It reads the files itself, full ones too, and needs no daemon, only the right to read:
 root and members of the group secretsd-audit. A line that ends with `...` says what is about to be done;
 the next one with the same words says how it went.
 
 With --verify the chains of hashes are walked along instead, over all files of each: the first record that
 does not fit is named, with its file and line. That the end was cut off, or that all was computed anew,
-shows only against a hash that was noted elsewhere: --anchor. What each record means:
+shows only against a hash that was noted elsewhere: --anchor. Of s3://BUCKET/PREFIX, and of a copy of it in
+a directory, all batches and anchors are looked at, as audit-restore does. What each record means:
 /usr/share/doc/secretsd/audit.md.""",
         examples="""\
 secretsctl log trading-bot --since 2h
 secretsctl log --key hot-wallet --result refused --follow
-secretsctl log --secret trading-bot/production --json
+secretsctl log --action hold --action rollback --actor alice --json
 secretsctl log --verify
-secretsctl log --verify ./trail-from-s3""",
+secretsctl log --from ./trail --secret prod/exchange --since 2021-01-01
+secretsctl log --verify s3://example-audit-trail/secretsd/""",
         codes={
             0: "done; with --verify: all fits",
             65: "--verify has found a flaw, or an anchor does not agree",
