@@ -304,9 +304,9 @@ COMMANDS = (
         description="""\
 Prints the audit trails of secretsd and secretsd-signer together, in the order of time. All filters that
 are given must fit, and of one that is given again any. What concerns a bundle are also the reads of the
-secrets that it was made of. It reads the files itself, full ones too, and needs no daemon, only the right to read:
-root and members of the group secretsd-audit. A line that ends with `...` says what is about to be done;
-the next one with the same words says how it went.
+secrets that it was made of. It reads the files itself, full ones too, and needs no daemon, only the right
+to read: root and members of the group secretsd-audit. A line that ends with `...` says what is about to be
+done; the next one with the same words says how it went.
 
 With --verify the chains of hashes are walked along instead, over all files of each: the first record that
 does not fit is named, with its file and line. That the end was cut off, or that all was computed anew,
