@@ -387,7 +387,8 @@ def test_usage_says_who_has_used_which_key_and_secret(trails: Trails, tmp_path: 
     assert any(line.startswith("orders trading-bot.service 3 ") for line in lines)
     assert any(line.startswith("prod/bot (aws) trading-bot.service 1 ") for line in lines)
     assert any(line.startswith("prod/never (aws) nobody 0 never never") for line in lines)
-    assert "from records since 2026-03-01 12:00:00" in text
+    assert "secrets: from records since 2026-03-01 12:00:00" in text
+    assert "keys: from records since 2026-03-01 12:01:00" in text
 
 
 def test_what_was_unused_for_days_is_listed_alone(trails: Trails, tmp_path: Path) -> None:
