@@ -48,7 +48,8 @@ def _usage(options: argparse.Namespace) -> int:
     usage, now = Usage(), datetime.now(UTC)
     configured = _expect_what_is_configured(usage, options.config or DEFAULT_CONFIG)
     try:
-        for entry in reading.entries(places(options), Query()):
+        # An intent, and what was refused or failed, is no use.
+        for entry in reading.entries(places(options), Query(results=frozenset({"ok"}))):
             if entry is not None:
                 usage.add(entry.host, entry.daemon, entry.record)
     except OSError as error:
