@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.canary.spellings import MARK
 from tests.lab import replica
 from tests.lab.aws import FakeAws
 from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
 # Stands in every value: it may be in the published files, and nowhere else.
-CANARY = "fake-canary-2f91"
+CANARY = f"{MARK}2f91"
 PARTS = ("one", "two")
 
 _BUNDLE = """

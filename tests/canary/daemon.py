@@ -1,0 +1,85 @@
+"""A daemon that a test runs on this machine, and all places where it could leave a secret."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.canary import allowed, asking, processes
+from tests.canary.asking import Door
+from tests.canary.memory import Process
+from tests.canary.scan import Trace, Tree, traces_in
+from tests.canary.spellings import Needles
+from tests.canary.tally import Tally
+
+
+def _nobody() -> int | None:
+    return None
+
+
+class Watched:
+    """What runs from `config`, writes to `logs` and plays `role`; `living` is its pid while it runs.
+
+    Its places are those of the configuration, wherever they are; `said` is what else it has written.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        config: Path,
+        logs: Sequence[Path] = (),
+        living: Callable[[], int | None] = _nobody,
+    ) -> None:
+        self.role, self.config, self.logs = role, config, logs
+        self.said = ""
+        self._living = living
+        self._tables: Mapping[str, Any] = {}
+
+    @property
+    def key(self) -> object:
+        return self.role, self.config
+
+    @property
+    def is_alive(self) -> bool:
+        return self._living() is not None
+
+    def traces(self, wanted: Needles, tally: Tally) -> Iterator[Trace]:
+        pid_of_it = self._living()
+        family = {} if pid_of_it is None else processes.family(pid_of_it, self.role)
+        tally.daemons += bool(family)
+        for pid, role in family.items():
+            yield from Process(pid, role).traces(wanted, tally)
+        if family and pid_of_it is not None and not processes.is_stopped(pid_of_it):
+            for door in self._doors():
+                yield from door.traces(wanted, tally, self.role)
+        for tree in self._trees():
+            yield from tree.traces(wanted, tally)
+        yield from traces_in(self.said, f"output of {self.role}", wanted)
+        for log in filter(Path.exists, self.logs):
+            yield from traces_in(log.read_bytes(), f"log {log.name}", wanted)
+            tally.files += 1
+
+    def _trees(self) -> Iterator[Tree]:
+        daemon, signer, audit = (self._table(name) for name in ("daemon", "signer", "audit"))
+        states = (daemon.get("state_dir"), signer.get("state_dir"), audit.get("shipper_state_dir"))
+        yield from (Tree(Path(state)) for state in states if state)
+        if runtime := daemon.get("runtime_dir"):
+            yield Tree(Path(runtime), allowed.in_runtime_dir)
+
+    def _doors(self) -> Iterator[Door]:
+        if self.role == "conductor" and (runtime := self._table("daemon").get("runtime_dir")):
+            yield Door(Path(runtime) / "metrics.sock", asking.MONITORING)
+            yield Door(Path(runtime) / "control.sock", asking.CONTROL)
+        if self.role == "signer" and (socket := self._table("signer").get("socket")):
+            yield Door(Path(socket).with_name("metrics.sock"), asking.MONITORING)
+            yield Door(Path(socket), asking.SIGNER)
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        """Of the configuration, or of the last one that could be read: tests break it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._tables = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        found = self._tables.get(name, {})
+        return found if isinstance(found, dict) else {}

@@ -1,0 +1,68 @@
+"""Makes the canary gate part of every test; tests/conftest.py loads it.
+
+A test whose daemons leave a secret where none belongs fails, whatever it was about. Each process of a
+distributed run has a gate of its own; the last lines of a run say what all of them have searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from tests.canary import planting
+from tests.canary.gate import GATE
+from tests.canary.tally import Tally
+
+_total = pytest.StashKey[Tally]()
+_KEY = "canary-gate"
+_REPORT = "a secret was found where none may be (tests/canary/allowed.py lists where it may):"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    GATE.prove = planting.prove
+    config.stash[_total] = Tally()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    GATE.begin_body()
+    try:
+        return (yield)
+    finally:
+        GATE.end_body()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "teardown":
+        found = GATE.finish("".join(content for _, content in report.sections))
+        if found and report.passed:
+            report.outcome = "failed"
+            report.longrepr = "\n  ".join([_REPORT, *map(str, found)])
+        elif found:
+            report.sections.append(("canary gate", "\n  ".join([_REPORT, *map(str, found)])))
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[_total].add(GATE.total)
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[_KEY] = asdict(GATE.total)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker of pytest-xdist has ended."""
+    if _KEY in (output := getattr(node, "workeroutput", {})):
+        node.config.stash[_total].add(Tally(**output[_KEY]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[_total].tests:
+        terminalreporter.write_line(f"canary gate: {config.stash[_total]}")
