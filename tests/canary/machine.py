@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tests.canary import allowed, asking, processes
+from tests.canary import allowed, asking, memory, processes
 from tests.canary.asking import Door
-from tests.canary.memory import Process
 from tests.canary.scan import Trace, Tree, traces_in
 from tests.canary.spellings import Needles, needles_of
 from tests.canary.tally import Tally
+from tests.lab.processes import Process
 
 # What setup-softhsm makes is random: it is looked for as it is.
 _PINS = ("etc/credstore/hsm-pin", "etc/credstore/hsm-so-pin")
@@ -33,7 +33,7 @@ class Host(Protocol):
 
     def run(self, argv: list[str], *, check: bool, timeout_s: float) -> subprocess.CompletedProcess[str]: ...
 
-    def pids(self) -> list[int]: ...
+    def processes(self) -> list[Process]: ...
 
 
 class WatchedMachine:
@@ -42,6 +42,15 @@ class WatchedMachine:
     def __init__(self, host: Host) -> None:
         self._host = host
 
+    @property
+    def key(self) -> object:
+        return id(self._host)
+
+    @property
+    def is_alive(self) -> bool:
+        """From its first boot until its disk is gone: whoever ends it releases it."""
+        return True
+
     def traces(self, wanted: Needles, tally: Tally) -> Iterator[Trace]:
         root = Path(f"/proc/{self._host.leader}/root")
         if not (root / "usr/sbin/secretsd").exists():
@@ -49,9 +58,9 @@ class WatchedMachine:
         tally.machines += 1
         pins = [(root / pin).read_text().strip() for pin in _PINS if (root / pin).exists()]
         wanted = {**wanted, **needles_of(pins)}
-        roles = processes.on_machine(self._host.pids())
+        roles = processes.on_machine(process.pid_outside for process in self._host.processes())
         for pid, role in roles.items():
-            yield from Process(pid, role).traces(wanted, tally)
+            yield from memory.Process(pid, role).traces(wanted, tally)
         for role, door in self._doors(root, roles):
             yield from door.traces(wanted, tally, role)
         yield from traces_in(self._journal(), "journal", wanted)
