@@ -22,6 +22,7 @@ _REPORT = "a secret was found where none may be (tests/canary/allowed.py lists w
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "plants: shows a canary on purpose, for the gate to find it")
     GATE.prove = planting.prove
     config.stash[_total] = Tally()
 
@@ -42,12 +43,19 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "teardown":
         found = GATE.finish("".join(content for _, content in report.sections))
-        if found and report.passed:
-            report.outcome = "failed"
-            report.longrepr = "\n  ".join([_REPORT, *map(str, found)])
-        elif found:
-            report.sections.append(("canary gate", "\n  ".join([_REPORT, *map(str, found)])))
+        if item.get_closest_marker("plants") is not None:
+            _judge(report, "" if found else "the canary gate did not find what this test has shown")
+        else:
+            _judge(report, "\n  ".join([_REPORT, *map(str, found)]) if found else "")
     return report
+
+
+def _judge(report: pytest.TestReport, verdict: str) -> None:
+    """Adds to what else is wrong, or is all that is."""
+    if verdict and report.passed:
+        report.outcome, report.longrepr = "failed", verdict
+    elif verdict:
+        report.sections.append(("canary gate", verdict))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

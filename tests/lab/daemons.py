@@ -21,10 +21,23 @@ class DaemonProcess(subprocess.Popen[str]):
     `terminate` looks at it first. A signal that a test sends at its own moment is sent at that moment.
     """
 
-    def __init__(self, module: str, config: Path, *, prefix: Sequence[str | Path] = (), **popen: Any) -> None:
-        """`popen` is for subprocess.Popen; it writes to files, or to pipes that `communicate` reads."""
-        command = [*prefix, sys.executable, "-m", module, "--config", config]
-        super().__init__(command, cwd=ROOT, text=True, **popen)
+    def __init__(
+        self,
+        module: str,
+        config: Path,
+        *,
+        prefix: Sequence[str | Path] = (),
+        launcher: Sequence[str] = (),
+        **popen: Any,
+    ) -> None:
+        """`launcher` takes the place of `-m MODULE`: a daemon with a flaw. `popen` is for subprocess.Popen.
+
+        It writes to files, or to pipes that `communicate` reads.
+        """
+        started = launcher or ("-m", module)
+        super().__init__(
+            [*prefix, sys.executable, *started, "--config", config], cwd=ROOT, text=True, **popen
+        )
         streams = [popen.get(each) for each in ("stdout", "stderr")]
         logs = sorted({Path(stream.name) for stream in streams if hasattr(stream, "name")})
         self._watched = Watched(_ROLES[module], config, logs, self._living)
