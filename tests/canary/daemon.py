@@ -43,16 +43,20 @@ class Watched:
         return self.role, self.config
 
     @property
+    def pid(self) -> int | None:
+        return self._living()
+
+    @property
     def is_alive(self) -> bool:
-        return self._living() is not None
+        return self.pid is not None
 
     def traces(self, wanted: Needles, tally: Tally) -> Iterator[Trace]:
-        pid_of_it = self._living()
-        family = {} if pid_of_it is None else processes.family(pid_of_it, self.role)
+        pid = self.pid
+        family = {} if pid is None else processes.family(pid, self.role)
         tally.daemons += bool(family)
-        for pid, role in family.items():
-            yield from Process(pid, role).traces(wanted, tally)
-        if family and pid_of_it is not None and not processes.is_stopped(pid_of_it):
+        for member, role in family.items():
+            yield from Process(member, role).traces(wanted, tally)
+        if pid is not None and not processes.is_stopped(pid):
             for door in self._doors():
                 yield from door.traces(wanted, tally, self.role)
         for tree in self._trees():

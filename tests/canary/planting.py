@@ -37,7 +37,7 @@ sys.stdout.buffer.write(kept + b"ready")
 sys.stdout.flush()
 threading.Event().wait()
 """
-_ANSWERS = ("/metrics", "/healthz", "/readyz?json", "status", "history", "cost")
+_ANSWERS = ("/metrics", "/healthz", "/readyz?json", "status", "cost")
 _STATE = ("journal.json", "alerts.json", "audit/refresher.jsonl")
 _RECORD = ".copies/bot/1/record.json"
 _ALLOWED = (".generations/bot/1/env", ".copies/bot/1/env", ".copies/bot/.new-0/env")

@@ -6,6 +6,7 @@ distributed run has a gate of its own; the last lines of a run say what all of t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from dataclasses import asdict
 from typing import Any
@@ -73,4 +74,5 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.stash[_total].tests:
-        terminalreporter.write_line(f"canary gate: {config.stash[_total]}")
+        blind = "" if os.geteuid() == 0 else "; not as root, which cannot read the daemons' memory"
+        terminalreporter.write_line(f"canary gate: {config.stash[_total]}{blind}")

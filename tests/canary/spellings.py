@@ -26,7 +26,7 @@ def planted(text: str) -> Mapping[str, tuple[bytes, ...]]:
     shifted = [b"x" * shift + plain for shift in range(3)]
     return {
         "raw": (plain,),
-        "JSON": (json.dumps({"\n": f'"\\{text}é'}).encode(), json.dumps(json.dumps(f'"{text}')).encode()),
+        "JSON": tuple(form.encode() for form in _in_json(text)),
         "UTF-16": (text.encode("utf-16-le"), text.encode("utf-16-be")),
         "UTF-32": (text.encode("utf-32-le"), text.encode("utf-32-be")),
         "base64": (*map(base64.b64encode, shifted), *map(base64.urlsafe_b64encode, shifted)),
@@ -88,6 +88,12 @@ def base64_inside(text: bytes, shift: int) -> bytes:
     encoded = base64.b64encode(b"\0" * shift + text)
     whole_groups = (shift + len(text)) // 3 * 4
     return encoded[(0, 2, 3)[shift] : whole_groups]
+
+
+def _in_json(text: str) -> Iterator[str]:
+    """As a value, as one that is not ASCII, and as a value of a document in a document."""
+    once = json.dumps(text)
+    yield from (once, json.dumps(text, ensure_ascii=False), json.dumps(once))
 
 
 def _each(plain: bytes, *forms: str) -> Iterator[bytes]:

@@ -181,6 +181,11 @@ class Host:
         return self.run(["dpkg", "-i", f"/root/{deb.name}"], timeout_s=120)
 
     @property
+    def watched(self) -> WatchedMachine:
+        """As the canary gate sees it."""
+        return self._watched
+
+    @property
     def disk(self) -> Path:
         """What the machine has written to its disk (not its tmpfs mounts), seen from outside."""
         return self._room.disk
