@@ -7,7 +7,10 @@ import re
 # Of processes: their memory is not searched. Their arguments and environments are, without exception.
 MEMORY = {
     "worker": "it fetches, renders and publishes, and dies: docs/security.md, Where a secret is",
-    "signer": "it has the PIN of its token: docs/security.md, The signing service",
+}
+# Of these it is not searched for PINs.
+WITH_THE_PIN = {
+    "signer": "it logs in to its token by itself: docs/security.md, The signing service",
 }
 
 # Of a runtime directory, as paths below it.

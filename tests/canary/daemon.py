@@ -12,7 +12,7 @@ from tests.canary import allowed, asking, processes
 from tests.canary.asking import Door
 from tests.canary.memory import Process
 from tests.canary.scan import Trace, Tree, traces_in
-from tests.canary.spellings import Needles
+from tests.canary.spellings import Needles, needles
 from tests.canary.tally import Tally
 
 
@@ -55,7 +55,9 @@ class Watched:
         family = {} if pid is None else processes.family(pid, self.role)
         tally.daemons += bool(family)
         for member, role in family.items():
-            yield from Process(member, role).traces(wanted, tally)
+            # The lab's PINs have the mark in them, and so has what its signers sign.
+            may_have = needles() if role in allowed.WITH_THE_PIN else {}
+            yield from Process(member, role, may_have).traces(wanted, tally)
         if pid is not None and not processes.is_stopped(pid):
             for door in self._doors():
                 yield from door.traces(wanted, tally, self.role)
@@ -74,11 +76,14 @@ class Watched:
             yield Tree(Path(runtime), allowed.in_runtime_dir)
 
     def _doors(self) -> Iterator[Door]:
-        if self.role == "conductor" and (runtime := self._table("daemon").get("runtime_dir")):
-            yield Door(Path(runtime) / "metrics.sock", asking.MONITORING)
-            yield Door(Path(runtime) / "control.sock", asking.CONTROL)
-        if self.role == "signer" and (socket := self._table("signer").get("socket")):
-            yield Door(Path(socket).with_name("metrics.sock"), asking.MONITORING)
+        """Where the configuration has them; not where they are by default in an installed system."""
+        daemon, metrics, signer = (self._table(name) for name in ("daemon", "metrics", "signer"))
+        if self.role == "conductor" and (runtime := daemon.get("runtime_dir")):
+            yield Door(Path(metrics.get("socket", f"{runtime}/metrics.sock")), asking.MONITORING)
+            yield Door(Path(daemon.get("control_socket", f"{runtime}/control.sock")), asking.CONTROL)
+        if self.role == "signer" and (socket := signer.get("socket")):
+            beside = Path(socket).with_name("metrics.sock")
+            yield Door(Path(signer.get("metrics_socket", beside)), asking.MONITORING)
             yield Door(Path(socket), asking.SIGNER)
 
     def _table(self, name: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from tests.canary import allowed, asking, memory, processes
 from tests.canary.asking import Door
 from tests.canary.scan import Trace, Tree, traces_in
-from tests.canary.spellings import Needles, needles_of
+from tests.canary.spellings import Needles, needles
 from tests.canary.tally import Tally
 from tests.lab.processes import Process
 
@@ -57,10 +57,12 @@ class WatchedMachine:
             return
         tally.machines += 1
         pins = [(root / pin).read_text().strip() for pin in _PINS if (root / pin).exists()]
-        wanted = {**wanted, **needles_of(pins)}
+        of_pins = {needle: form for pin in pins for needle, form in needles(pin).items()}
+        wanted = {**wanted, **of_pins}
         roles = processes.on_machine(process.pid_outside for process in self._host.processes())
         for pid, role in roles.items():
-            yield from memory.Process(pid, role).traces(wanted, tally)
+            may_have = of_pins if role in allowed.WITH_THE_PIN else {}
+            yield from memory.Process(pid, role, may_have).traces(wanted, tally)
         for role, door in self._doors(root, roles):
             yield from door.traces(wanted, tally, role)
         yield from traces_in(self._journal(), "journal", wanted)

@@ -102,7 +102,11 @@ class Signer:
         return [json.loads(line) for line in lines[1:]]
 
 
-def mac_frame(key: str, request_id: int = 1, *, message: bytes = b"message") -> bytes:
+# No log, record or answer shows what was signed, either.
+_MESSAGE = f"{MARK}message".encode()
+
+
+def mac_frame(key: str, request_id: int = 1, *, message: bytes = _MESSAGE) -> bytes:
     head = struct.pack("!BBBBBBhIIIQQ", 1, 3, 0, 0, 0, len(key), 0, 0, 0, 0, request_id, 0)
     return head + key.encode() + message
 
