@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from secretsd.audit.keeper import Keeper
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
 from secretsd.config.audit import Audit
 from secretsd.config.load import load
@@ -68,7 +69,8 @@ class House:
             queue=config.queue,
             hang_limit_s=config.hang_limit_s,
         )
-        self._trail = Trail(self.audit)
+        self.keeper = Keeper(self.audit.path, self.look)
+        self._trail = Trail(self.audit, self.keeper.stir)
         self.desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
         self._routes = Routes(self.desk, Administration(self.desk))
         self.slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
@@ -101,11 +103,12 @@ class House:
         for door in self.doors:
             door.open()
 
-    def look(self) -> None:
-        """What is looked at again and again, once a second."""
+    def look(self) -> bool:
+        """Sees what became of the audit log and the token. Returns whether to look again in a second."""
         self.audit.look()
         self._trail.look()
         self.changed.set()
+        return self.audit.trouble is not None or self.desk.trouble is not None
 
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
@@ -151,6 +154,7 @@ class House:
         self.audit.close()
 
     def _say_what_is_missing(self) -> None:
+        self.changed.set()
         for name, problem in sorted(self._token.problems.items()):
             log.error("a key cannot be used", extra={"key": name, "reason": problem.sentence})
         capabilities = self._token.capabilities

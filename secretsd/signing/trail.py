@@ -63,8 +63,10 @@ class Trail:
     no right at all could fill the disk otherwise. Beyond it they are counted, and the count is on record.
     """
 
-    def __init__(self, log: AuditLog) -> None:
+    def __init__(self, log: AuditLog, stirred: Callable[[], None]) -> None:
+        """`stirred` is called when there is something new, or something that was only counted."""
         self._log = log
+        self._stirred = stirred
         self._number = 0  # joins intent and outcome
         self._withheld = Withheld()
 
@@ -87,9 +89,11 @@ class Trail:
         else:
             text = record.outcome(use.members, use.number, use.version)
         self._log.append(text)
+        self._stirred()
 
     def refused(self, actor: Actor, operation: str | None, key: str | None, error: SigningError) -> None:
         """Notes a request that was not even begun. `key` is a configured key's name, or None."""
+        self._stirred()
         if not self._withheld.is_to_be_recorded(actor.uid, time.monotonic()):
             return
         self._number += 1
@@ -97,7 +101,7 @@ class Trail:
         self._log.append(record.outcome(members, self._number, 0, result_of(error), error.code))
 
     def look(self) -> None:
-        """Tells of the refusals that were only counted. For a heartbeat."""
+        """Tells of the refusals that were only counted."""
         for members in self._withheld.told():
             self._log.append(members)
 
@@ -106,6 +110,7 @@ class Trail:
         result: record.Result = "ok" if error is None else "failed"
         reason = "" if error is None else error.code
         self._log.append(record.event(action, result=result, reason=reason, details=details))
+        self._stirred()
 
     def commit(self, done: Callable[[SigningError | None], None]) -> None:
         """Calls `done` when all of the above is on the disk, or cannot be brought there."""

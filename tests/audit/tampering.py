@@ -157,7 +157,7 @@ def flaw_of(files: Sequence[bytes], anchors: Sequence[Head] = ()) -> Flaw | None
     pieces = []
     for number, data in enumerate(files):
         head = chain.head_of(data[: data.find(b"\n") + 1]) or Head(2**63, b"")
-        pieces.append(Piece(Path(str(number)), "signer", head, BytesIO(data)))
+        pieces.append(Piece(Path(str(number)), "signer", head, BytesIO(data), (0, number, b"")))
     walked = archive.walk(pieces)
     if walked.flaw is not None:
         return walked.flaw

@@ -1,6 +1,8 @@
 """A trail of a million records put together and verified from S3 alone, with moto as S3.
 
-python -m tests.bench.audit_restore
+    python -m tests.bench.audit_restore
+
+The command is a process of its own, as an auditor runs it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _BUCKET = "fake-million"
 
 
 def measure() -> list[Figure]:
-    """The command as an auditor runs it, a process of its own, and the part of it that is the download."""
+    """The command, and the part of it that is the download."""
     with (
         tempfile.TemporaryDirectory(dir="/var/tmp", prefix="audit-restore-") as place,
         FakeAws.local() as aws,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.lab.aws import FAKE_CREDENTIALS, REGION, FakeAws
+from tests.lab.daemons import DaemonProcess
 from tests.shipping.chains import Chain
 from tests.shipping.conftest import BUCKET, client
 from tests.shipping.strict_s3 import StrictS3
@@ -46,17 +45,14 @@ kms_key = "{kms_key}"
 batch_age = "1s"
 """)
         self.entries: list[dict[str, str]] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.log = home / "shipper.log"
+        self.process: DaemonProcess | None = None
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> DaemonProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment = {**clean, **FAKE_CREDENTIALS, "AWS_EC2_METADATA_DISABLED": "true"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "secretsd.shipping", "--config", str(self.config)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.log.open("ab") as log:
+            self.process = DaemonProcess("secretsd.shipping", self.config, env=environment, stderr=log)
         return self.process
 
     @property
@@ -67,7 +63,7 @@ batch_age = "1s"
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
             self.process = None
 
     def status(self) -> dict[str, Any]:

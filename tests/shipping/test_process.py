@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from secretsd.cli.main import run as secretsctl
+from tests.lab import daemons
 from tests.lab.aws import REGION
 from tests.shipping.conftest import BUCKET
 from tests.shipping.host import PATIENCE_S, Host
@@ -124,13 +123,7 @@ def test_an_outage_is_in_its_status_and_is_over_when_it_is_over(host: Host, stri
 def test_without_a_sink_it_says_so_and_ends_well(tmp_path: Path) -> None:
     config = tmp_path / "secretsd.toml"
     config.write_text("")
-    done = subprocess.run(
-        [sys.executable, "-m", "secretsd.shipping", "--config", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert "nothing to do" in done.stderr
-    assert "secretsd.toml(5)" in done.stderr
+    code, said = daemons.run("secretsd.shipping", config)
+    assert code == 0
+    assert "nothing to do" in said
+    assert "secretsd.toml(5)" in said
