@@ -15,7 +15,7 @@ from secretsd.audit.query import Record
 
 SecretName = tuple[str, str]  # source and id
 
-_LOADED = frozenset({"acted", "current"})
+LOADED = frozenset({"acted", "current"})  # outcomes of a unit that runs on a generation
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Usage:
                 self._read(record["secrets"], record, moment)
             case "publish" | "unseal":
                 self._published(record)
-            case "notify" if record.get("outcome") in _LOADED:
+            case "notify" if record.get("outcome") in LOADED:
                 self._loaded(record, moment)
             case _:
                 pass
