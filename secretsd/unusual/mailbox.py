@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from secretsd.errors import LocalIOError
+from secretsd.signing.buckets import TokenBucket
+from secretsd.signing.model import RateLimit
 from secretsd.signing.peer import CREDENTIALS
 from secretsd.unusual import wire
 from secretsd.unusual.findings import Finding
@@ -22,8 +24,7 @@ from secretsd.unusual.findings import Finding
 log = logging.getLogger(__name__)
 
 SIGNER_USER = "secretsd-signer"
-_MOST_AT_ONCE = 32  # then it is not looked at for a while: a signer that was taken over must not keep us busy
-_PAUSE_S = 1.0
+_PACE = RateLimit(32, 1.0)  # datagrams: a signer that was taken over must not keep us busy
 # Room for the sender's credentials alone: the kernel closes descriptors that somebody passes.
 _ANCILLARY_BYTES = socket.CMSG_LEN(CREDENTIALS.size)
 
@@ -51,6 +52,7 @@ class Mailbox:
     def __init__(self, path: Path, hear: Callable[[Finding], None]) -> None:
         self._path, self._hear = path, hear
         self._uid: int | None = None
+        self._pace = TokenBucket(_PACE)
         self._socket: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
 
@@ -85,13 +87,13 @@ class Mailbox:
             self._socket = None
 
     def _read(self) -> None:
-        for _ in range(_MOST_AT_ONCE):
+        loop = asyncio.get_running_loop()
+        while self._pace.take(loop.time()):
             if not self._take():
                 return
-        loop = asyncio.get_running_loop()
         if self._socket is not None:
             loop.remove_reader(self._socket)
-            self._pause = loop.call_later(_PAUSE_S, self._go_on)
+            self._pause = loop.call_later(_PACE.period_s, self._go_on)
 
     def _go_on(self) -> None:
         if self._socket is not None:
