@@ -27,12 +27,12 @@ class Query:
     def fits(self, record: Record) -> bool:
         """Whether the record is one of those; its time is the caller's to look at."""
         return (
-            self.bundle in (None, record.get("bundle"))
-            and self.key in (None, record.get("key"))
+            (self.bundle is None or self.bundle in _all(record, "bundle"))
+            and (self.key is None or self.key in _all(record, "key"))
             and self.action in (None, record.get("action"))
             and self.result in (None, record.get("result"))
             and (self.secret is None or self.secret in secrets_of(record))
-            and (self.actor is None or self.actor in _names_of(record.get("actor")))
+            and (self.actor is None or self.actor in _actors_of(record))
         )
 
 
@@ -44,7 +44,15 @@ def secrets_of(record: Record) -> Iterator[str]:
         yield str(each["secret"]) if isinstance(each, dict) else str(each)
 
 
-def _names_of(actor: object) -> tuple[str, ...]:
+def _all(record: Record, name: str) -> tuple[object, ...]:
+    """The one that a record is about, or all where it is about several."""
+    several = record.get(f"{name}s")  # of `configure` a number
+    return (record.get(name), *(several if isinstance(several, list) else ()))
+
+
+def _actors_of(record: Record) -> tuple[str, ...]:
+    actor, who = record.get("actor"), str(record.get("who", ""))
     if isinstance(actor, dict):
         return str(actor.get("uid")), str(actor.get("unit"))
-    return (str(actor),)
+    # What is unusual was found by the daemon, and is about somebody.
+    return str(actor), who.removeprefix("uid ")

@@ -16,16 +16,16 @@ from secretsd.unusual.uses import Uses
 FILE = "unusual.json"
 
 
-def read(directory: Path, *, wall: float) -> tuple[Uses, float]:
-    """What was learned, and its age in seconds. `wall` is now, since the epoch.
+def read(directory: Path, *, wall: float) -> tuple[Uses, float] | None:
+    """What was learned, and its age in seconds; None before the first start. `wall` is now, since the epoch.
 
-    Raises: LocalIOError where there is nothing, or nothing that can be understood: learning begins anew.
+    Raises: LocalIOError where there is something that cannot be read or understood.
     """
     path = directory / FILE
     try:
         return memory.decoded(path.read_bytes(), wall=wall)
     except FileNotFoundError:
-        raise LocalIOError("there is no memory of who uses what yet", advice="nothing to do") from None
+        return None
     except OSError as error:
         why = os.strerror(error.errno or 0)
     except ValueError as error:

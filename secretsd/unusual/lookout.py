@@ -17,11 +17,13 @@ from secretsd.errors import LocalIOError
 from secretsd.unusual import book, memory
 from secretsd.unusual.detector import Detector
 from secretsd.unusual.findings import ACTION, Finding, Thing, sentence, told
+from secretsd.unusual.uses import Uses
 
 log = logging.getLogger(__name__)
 
 _JUDGE_S = 1.0  # after the first use: those that come together are judged together
 _SAVE_S = 10.0  # between two writes
+_PATIENCE_S = 2.0  # for a write under way, at the end
 
 
 class Lookout:
@@ -49,15 +51,18 @@ class Lookout:
 
     def open(self, settings: Unusual, things: Iterable[Thing]) -> None:
         """Takes over what a former run has learned. Blocks for the disk, once."""
-        wall = time.time()
+        learned, why = None, "missing"
         try:
-            self.detector.uses, age_s = book.read(self._directory, wall=wall)
+            learned = book.read(self._directory, wall=time.time())
         except LocalIOError as error:
-            age_s = 0.0
-            log.warning(
-                "who uses what is learned from now on", extra={"reason": str(error), "advice": error.advice}
-            )
-            self._write(record.event(ACTION, reason="learning", details={"why": str(error)}))
+            why = "unreadable"
+            fields = {"reason": str(error), "advice": error.advice}
+            log.warning("who uses what is learned anew", extra=fields)
+        if learned is None:
+            # On record: whoever removes the file would else hide what comes next.
+            self._write(record.event(ACTION, reason="learning", details={"why": why}))
+            learned = Uses(), 0.0
+        self.detector.uses, age_s = learned
         self._born = time.monotonic() - age_s
         self.configure(settings, things)
 
@@ -68,12 +73,14 @@ class Lookout:
             self._wake()
 
     async def close(self) -> None:
-        """Judges what there is, and saves. Blocks for the disk."""
+        """Judges what there is, and saves; does so for 2 s where the disk hangs."""
         if self._saving is not None:
-            await self._saving
+            await asyncio.wait({self._saving}, timeout=_PATIENCE_S)
         if self._timer is not None:
             self._timer.cancel()
         self._judge()
+        if self._saving is not None:
+            return  # the disk hangs
         try:
             book.write(self._directory, self._document())
         except LocalIOError as error:
@@ -84,22 +91,30 @@ class Lookout:
         return time.monotonic() - self._born
 
     def _wake(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_JUDGE_S, self._look)
+        self._look_in(_JUDGE_S)
+
+    def _look_in(self, seconds: float) -> None:
+        """At the latest; a look that comes earlier is enough."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._look)
 
     def _look(self) -> None:
         self._timer = None
         self._judge()
-        now = time.monotonic()
-        if self.detector.uses.has_changed and now >= self._next_save and self._saving is None:
+        if self.detector.pause_s is not None:
+            self._look_in(max(_JUDGE_S, self.detector.pause_s))
+        if self.detector.uses.has_changed and self._saving is None:
+            now = time.monotonic()
+            if now < self._next_save:
+                self._look_in(self._next_save - now)
+                return
             self._next_save = now + _SAVE_S
             self._saving = asyncio.get_running_loop().create_task(self._save())
-        pauses = [] if self.detector.pause_s is None else [self.detector.pause_s]
-        if self.detector.uses.has_changed:
-            pauses.append(self._next_save - now)
-        if pauses and self._timer is None:
-            pause_s = max(_JUDGE_S, min(pauses))
-            self._timer = asyncio.get_running_loop().call_later(pause_s, self._look)
 
     def _judge(self) -> None:
         for finding in self.detector.judge(self._age_s):
@@ -119,11 +134,11 @@ class Lookout:
         except LocalIOError as error:
             self.detector.uses.has_changed = True
             self._not_saved(error)
-            self._wake()
         else:
             self._is_unsaved = False
-        finally:
-            self._saving = None
+        self._saving = None
+        if self.detector.uses.has_changed:
+            self._wake()
 
     def _not_saved(self, error: LocalIOError) -> None:
         if not self._is_unsaved:
