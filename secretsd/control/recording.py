@@ -25,6 +25,7 @@ _TOLD = frozenset({"plan", "diff", "schema", "doctor", "alert-test", "ack"})
 _SILENT = frozenset({"status", "history", "cost", "wait"})
 # Not the rest: an owner's units acknowledge, and an alert-test touches no bundle.
 _USES = _ORDERS | {"plan", "diff", "schema", "doctor"}
+EVERY = _ORDERS | _TOLD | _SILENT
 
 
 class Recording:
@@ -58,7 +59,7 @@ class Recording:
     def refused(self, command: str, bundle: str | None, peer: Peer) -> None:
         """Who asked may not."""
         self._trail.refused(bundle, peer)
-        known = command if command in _ORDERS | _TOLD | _SILENT else "unknown"
+        known = command if command in EVERY else "unknown"
         if self._trail.ledger.withheld.is_to_be_recorded(peer.uid, time.monotonic()):
             order = self._trail.order(known, peer, self._details("", bundle, {}))
             self._trail.ended(order, ExitCode.REFUSED, "not-allowed")
