@@ -60,7 +60,7 @@ def things(config: Config) -> Iterator[Thing]:
             yield "secret", secret.ref.source, secret.ref.id
 
 
-def things_of(record: PublishRecord | None) -> list[Thing]:
+def things_of(record: PublishRecord) -> list[Thing]:
     """The secrets that a published generation was made of."""
-    refs = [version.ref for version in record.versions] if record else []
+    refs = [version.ref for version in record.versions]
     return [("secret", source, id_) for source, id_ in dict.fromkeys((ref.source, ref.id) for ref in refs)]

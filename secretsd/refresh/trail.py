@@ -197,7 +197,7 @@ class Trail:
 
     def told(self, step: NotifyUnit, report: UnitReport, shown: PublishRecord | None) -> None:
         """A unit was told of a generation, or looked at, and this is how it took it; `shown` is published."""
-        if report.outcome in LOADED:
+        if report.outcome in LOADED and shown is not None and shown.generation == step.generation:
             self._detector.used(things_of(shown), step.unit)
         key, news = (step.bundle, step.unit), (step.generation, report.outcome)
         if report.outcome in _REPEATED and self._told.get(key) == news:

@@ -85,6 +85,8 @@ class Mailbox:
                 asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _read(self) -> None:
         loop = asyncio.get_running_loop()
