@@ -53,11 +53,14 @@ class Alerts:
                 self.problem = f"alerts met a bug in secretsd ({type(error).__name__}): see the journal"
                 await asyncio.sleep(_AFTER_BUG_S)
 
-    def report(self, finding: Finding, daemon: str) -> None:
-        """Something unusual was found by `daemon`: it is told at once, with what else was found by then."""
+    def report(self, finding: Finding, daemon: str, at: float) -> None:
+        """Something unusual was found by `daemon`: it is told at once, with what else was found by then.
+
+        `at` is in seconds since the epoch.
+        """
         if self._bundles.config.daemon.alert_command:
             message = f"{daemon}: {sentence(finding)}"
-            what = telling.Report(finding.kind, message, advice(finding), time.time())
+            what = telling.Report(finding.kind, message, advice(finding), at)
             self._memory = telling.report(self._memory, what)
             self._is_unwritten = True
             self._bundles.changes.announce()

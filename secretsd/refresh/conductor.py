@@ -164,8 +164,8 @@ class Conductor:
         self._wake.set()
         return {name: self.states[name].begun + 1 for name in names}
 
-    def _hear_unusual(self, finding: Finding, daemon: str) -> None:
-        self.alerts.report(finding, daemon)  # which is made after the trail that finds it
+    def _hear_unusual(self, finding: Finding, daemon: str, at: float) -> None:
+        self.alerts.report(finding, daemon, at)  # which is made after the trail that finds it
 
     def look(self) -> None:
         """Looks at the published files as soon as can be, and restores what is no longer as it was."""

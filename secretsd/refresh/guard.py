@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from secretsd.unusual.wire import socket_of
 log = logging.getLogger(__name__)
 
 ALL_BUNDLES: Thing = ("bundle", "")
-Hear = Callable[[Finding, str], None]  # and whose it is: the daemon's name
+Hear = Callable[[Finding, str, float], None]  # whose it is, a daemon's name; when, since the epoch
 
 
 class Guard:
@@ -28,9 +29,12 @@ class Guard:
     def __init__(self, config: Config, ledger: Ledger, hear: Hear) -> None:
         directory = Path(config.daemon.state_dir)
         self.lookout = Lookout(
-            directory, config.unusual, write=ledger.write, alert=lambda finding: hear(finding, "secretsd")
+            directory,
+            config.unusual,
+            write=ledger.write,
+            alert=lambda finding: hear(finding, "secretsd", time.time()),
         )
-        self._mailbox = Mailbox(socket_of(config), lambda finding: hear(finding, "secretsd-signer"))
+        self._mailbox = Mailbox(socket_of(config), lambda finding, at: hear(finding, "secretsd-signer", at))
         self._is_installed = not config.foreground
 
     def open(self, config: Config) -> None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SIGNER_USER = "secretsd-signer"
 _PACE = RateLimit(32, 1.0)  # datagrams: a signer that was taken over must not keep us busy
+_COMPLAINTS = RateLimit(1, 60.0)
 # Room for the sender's credentials alone: the kernel closes descriptors that somebody passes.
 _ANCILLARY_BYTES = socket.CMSG_LEN(CREDENTIALS.size)
 
@@ -47,12 +48,12 @@ class Sender:
 
 
 class Mailbox:
-    """The socket at `path`; `hear` is called with each finding."""
+    """The socket at `path`; `hear` is called with each finding, and when it was found (since the epoch)."""
 
-    def __init__(self, path: Path, hear: Callable[[Finding], None]) -> None:
+    def __init__(self, path: Path, hear: Callable[[Finding, float], None]) -> None:
         self._path, self._hear = path, hear
         self._uid: int | None = None
-        self._pace = TokenBucket(_PACE)
+        self._pace, self._complaints = TokenBucket(_PACE), TokenBucket(_COMPLAINTS)
         self._socket: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
 
@@ -115,8 +116,13 @@ class Mailbox:
             return False
         if _sender(ancillary) != self._uid or flags & socket.MSG_TRUNC:
             return True
-        with contextlib.suppress(ValueError):  # a signer of another version
-            self._hear(wire.decoded(text))
+        try:
+            finding, at = wire.decoded(text)
+        except ValueError:
+            if self._complaints.take(asyncio.get_running_loop().time()):
+                log.warning("what the signer has found is not understood: is it of another version?")
+        else:
+            self._hear(finding, at)
         return True
 
 

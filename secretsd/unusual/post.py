@@ -39,7 +39,7 @@ class Post:
 
     def send(self, finding: Finding) -> None:
         """Now, or as soon as somebody takes it."""
-        self._waiting.append(_Letter(wire.encoded(finding), time.monotonic()))
+        self._waiting.append(_Letter(wire.encoded(finding, time.time()), time.monotonic()))
         if self._timer is None:
             self._deliver()
 

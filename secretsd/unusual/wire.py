@@ -22,7 +22,8 @@ SCHEMA = 1
 MAX_BYTES = 4096
 _MOST_THINGS = 20
 _LARGEST = 2**53  # that JSON's readers agree on
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:\\-]{0,254}")  # of a key or a unit
+_LATEST = 2.0**33  # of a time that can be written as a date; seconds since the epoch
+_NAME = re.compile(r"[A-Za-z0-9_.@:\\-]{1,255}")  # of a key, or of a unit (systemd.unit(5))
 _UID = re.compile(r"uid [0-9]{1,10}")
 # What text that somebody else has sent can raise on its way to a finding.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -33,9 +34,9 @@ def socket_of(config: Config) -> Path:
     return (config.daemon.state_dir if config.foreground else _INSTALLED_DIR) / SOCKET_NAME
 
 
-def encoded(finding: Finding) -> bytes:
-    """At most MAX_BYTES: names that do not fit are left out."""
-    said = {"schema": SCHEMA, **asdict(finding)}
+def encoded(finding: Finding, at: float) -> bytes:
+    """At most MAX_BYTES: names that do not fit are left out. `at`: when it was found, since the epoch."""
+    said = {"schema": SCHEMA, "at": at, **asdict(finding)}
     text = json.dumps(said).encode()
     while len(text) > MAX_BYTES and said["things"]:
         said["things"] = said["things"][:-1]
@@ -43,8 +44,8 @@ def encoded(finding: Finding) -> bytes:
     return text
 
 
-def decoded(text: bytes) -> Finding:
-    """Raises: ValueError for what the signer does not send."""
+def decoded(text: bytes) -> tuple[Finding, float]:
+    """The finding, and when it was found. Raises: ValueError for what the signer does not send."""
     try:
         said = json.loads(text)
         if said["schema"] != SCHEMA or said["kind"] not in KINDS:
@@ -54,7 +55,7 @@ def decoded(text: bytes) -> Finding:
         who = said["who"]
         if who not in ("", OTHERS) and not _UID.fullmatch(who):
             _name(who)
-        return Finding(said["kind"], who, things=things[:_MOST_THINGS], **numbers)
+        return Finding(said["kind"], who, things=things[:_MOST_THINGS], **numbers), _time(said["at"])
     except _DAMAGE:
         raise ValueError("no finding of the signer's") from None
 
@@ -63,6 +64,12 @@ def _name(text: Any) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("no name")
     return str(text)
+
+
+def _time(value: Any) -> float:
+    if not 0 <= value < _LATEST:  # NaN is neither
+        raise ValueError("no time")
+    return float(value)
 
 
 def _number(value: Any) -> int:

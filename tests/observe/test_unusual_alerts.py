@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_a_burst_is_one_message_and_the_limit_holds(home: Home) -> None:
             found = Finding("refusals", "uid 1", 20)
             for burst in range(5):
                 for _ in range(200):
-                    daemon.conductor.alerts.report(found, "secretsd-signer")
+                    daemon.conductor.alerts.report(found, "secretsd-signer", 17.0)
                 await asyncio.sleep(0.2)
                 assert len(daemon.events()) <= 2, burst
             first, second = daemon.events()
@@ -102,7 +103,7 @@ def test_what_waits_for_its_turn_is_told_after_a_restart(home: Home) -> None:
     async def scenario() -> None:
         async with home.helper():
             async with Told(home, body="exit 1") as daemon:
-                daemon.conductor.alerts.report(Finding("probe", "uid 1", 5, window_s=600), "secretsd")
+                daemon.conductor.alerts.report(Finding("probe", "uid 1", 5, window_s=600), "secretsd", 17.0)
                 await daemon.until_written(lambda text: "uid 1 has asked" in text)
             async with Told(home) as daemon:
                 event = await daemon.heard("unusual")
@@ -117,7 +118,7 @@ def test_nobody_waits_where_there_is_no_alert_command(home: Home) -> None:
             text = home.config.read_text()
             home.config.write_text(text.replace("alert_command", "# alert_command"))
             await daemon.conductor.reload_configuration()
-            daemon.conductor.alerts.report(Finding("refusals", "uid 1", 20), "secretsd")
+            daemon.conductor.alerts.report(Finding("refusals", "uid 1", 20), "secretsd", 17.0)
             assert not daemon.conductor.alerts._memory.reports
 
     live(scenario())
@@ -134,10 +135,12 @@ def test_a_signer_that_finds_something_while_the_refresher_is_away_is_heard_when
 
     async def scenario() -> None:
         await asyncio.to_thread(_refused, signer)
+        found_by = datetime.now(UTC)
         async with home.helper(), Told(home) as daemon:
             event = await daemon.heard("unusual")
             assert event["message"].startswith("secretsd-signer: ")
             assert "was refused 30 times in a row" in event["message"]
+            assert datetime.fromisoformat(event["since"]) <= found_by, "when it was found, not when it came"
 
     with signer:
         live(scenario())

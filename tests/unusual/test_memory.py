@@ -70,26 +70,29 @@ SENT = Finding("rate", "bot.service", 5000, (("key", "orders"),), 20, 60)
         SENT,
         Finding("new-actor", "uid 0", 2, (("key", "a"), ("key", "b"))),
         Finding("refusals", OTHERS, 20),
-        Finding("probe", "run-u1\\x2d.service", 5, window_s=600),
+        Finding("probe", "_run-u1\\x2d@a:b.service", 5, window_s=600),
         Finding("probe", "", 12),
     ],
 )
 def test_a_finding_arrives_as_it_was_sent(finding: Finding) -> None:
-    assert wire.decoded(wire.encoded(finding)) == finding
+    assert wire.decoded(wire.encoded(finding, 17.5)) == (finding, 17.5)
 
 
 def test_a_finding_with_long_names_is_sent_with_fewer() -> None:
     things = tuple(("key", f"{number:03}" * 80) for number in range(40))
-    text = wire.encoded(Finding("new-actor", "bot.service", 40, things))
+    text = wire.encoded(Finding("new-actor", "bot.service", 40, things), 0.0)
     assert len(text) <= wire.MAX_BYTES
-    assert wire.decoded(text).count == 40
-    assert wire.decoded(text).things
+    assert wire.decoded(text)[0].count == 40
+    assert wire.decoded(text)[0].things
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ('"schema": 1', '"schema": 2'),
+        ('"at": 17.5', '"at": NaN'),
+        ('"at": 17.5', '"at": 1e99'),
+        ('"at": 17.5', '"at": "now"'),
         ('"kind": "rate"', '"kind": "recovered"'),
         ('"who": "bot.service"', '"who": "bot.service\\n; rm -rf /"'),
         ('"who": "bot.service"', '"who": 7'),
@@ -103,7 +106,7 @@ def test_a_finding_with_long_names_is_sent_with_fewer() -> None:
     ],
 )
 def test_what_no_signer_sends_is_refused(old: str, new: str) -> None:
-    text = wire.encoded(SENT).decode()
+    text = wire.encoded(SENT, 17.5).decode()
     assert old in text
     with pytest.raises(ValueError, match="no finding"):
         wire.decoded(text.replace(old, new).encode())

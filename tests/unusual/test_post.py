@@ -24,6 +24,7 @@ from secretsd.unusual.post import Post
 
 NOBODY = 65534
 FOUND = Finding("new-actor", "bot.service", 1, (("key", "orders"),))
+TEXT = wire.encoded(FOUND, 17.0)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sends as another user")
 _SEND = """
 import os, socket, sys
@@ -46,7 +47,7 @@ def directory() -> Iterator[Path]:
 class Ears:
     def __init__(self, path: Path, sender: Sender | None = None) -> None:
         self.heard: list[Finding] = []
-        self.mailbox = Mailbox(path, self.heard.append)
+        self.mailbox = Mailbox(path, lambda finding, _: self.heard.append(finding))
         self.mailbox.open(sender or Sender(os.geteuid()))
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -105,7 +106,7 @@ def test_what_waits_is_bounded_and_nothing_is_kept_longer_than_a_day(
 def test_only_the_signers_user_is_heard(directory: Path) -> None:
     async def scenario() -> None:
         ears = Ears(directory / "s", Sender(NOBODY))
-        text = wire.encoded(FOUND)
+        text = TEXT
         await send_as(0, directory / "s", text)
         await send_as(1, directory / "s", text)
         await send_as(NOBODY, directory / "s", b"no finding")
@@ -125,8 +126,8 @@ def test_the_socket_is_reached_by_the_signers_group_alone(directory: Path) -> No
         status = directory.stat()
         assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (NOBODY, 0o710)
         with pytest.raises(subprocess.CalledProcessError):
-            await send_as(1, directory / "s", wire.encoded(FOUND))
-        await send_as(NOBODY, directory / "s", wire.encoded(FOUND))
+            await send_as(1, directory / "s", TEXT)
+        await send_as(NOBODY, directory / "s", TEXT)
         await ears.until(lambda: ears.heard == [FOUND])
         ears.mailbox.close()
 
@@ -140,7 +141,7 @@ def test_descriptors_that_come_along_are_not_taken(directory: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             passed = array.array("i", [0] * 5)
             parts = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-            sender.sendmsg([wire.encoded(FOUND)], parts, 0, str(directory / "s"))
+            sender.sendmsg([TEXT], parts, 0, str(directory / "s"))
             await ears.until(lambda: ears.heard == [FOUND])
         assert len(os.listdir("/proc/self/fd")) == before
         ears.mailbox.close()
@@ -151,7 +152,7 @@ def test_descriptors_that_come_along_are_not_taken(directory: Path) -> None:
 def test_a_flood_is_read_at_a_pace_that_leaves_time_for_refreshes(directory: Path) -> None:
     async def scenario() -> None:
         ears = Ears(directory / "s")
-        flood = asyncio.create_task(send_as(os.geteuid(), directory / "s", wire.encoded(FOUND), 100))
+        flood = asyncio.create_task(send_as(os.geteuid(), directory / "s", TEXT, 100))
         await ears.until(lambda: bool(ears.heard))
         await asyncio.sleep(0.5)
         assert len(ears.heard) <= 50
