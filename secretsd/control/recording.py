@@ -60,7 +60,7 @@ class Recording:
         """Who asked may not."""
         self._trail.refused(bundle, peer)
         known = command if command in EVERY else "unknown"
-        if self._trail.ledger.withheld.is_to_be_recorded(peer.uid, time.monotonic()):
+        if self._trail.ledger.is_to_be_recorded(peer.uid, time.monotonic()):
             order = self._trail.order(known, peer, self._details("", bundle, {}))
             self._trail.ended(order, ExitCode.REFUSED, "not-allowed")
 
@@ -72,7 +72,7 @@ class Recording:
         """A bundle's owner may acknowledge as fast as they can, and must not be able to fill the disk."""
         bundle, generation = str(ack.details.get("bundle")), ack.details.get("generation")
         if code is not ExitCode.OK:
-            return peer is None or self._trail.ledger.withheld.is_to_be_recorded(peer.uid, time.monotonic())
+            return peer is None or self._trail.ledger.is_to_be_recorded(peer.uid, time.monotonic())
         former, self._acknowledged[bundle] = self._acknowledged.get(bundle), generation
         return former != generation
 

@@ -37,7 +37,7 @@ def sheet(conductor: Conductor, checks: Sequence[Check]) -> Sheet:
         _push(page, source, push)
     for result in ("told", "failed", "suppressed"):
         page.set(catalogue.ALERTS, conductor.alerts.counts[result], result)
-    unusual(page, conductor.guard.lookout.detector)
+    unusual(page, conductor.guard.sentry.detector)
     ledger = conductor.trail.ledger
     page.set(catalogue.AUDIT_RECORDS, ledger.last_number)
     page.set(catalogue.AUDIT_LOST, ledger.lost)

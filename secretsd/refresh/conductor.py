@@ -61,7 +61,7 @@ class Conductor:
         audit = Path(config.daemon.state_dir) / "audit"
         ledger = Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes)
         self.guard = Guard(config, ledger, self._hear_unusual)
-        self.trail = Trail(ledger, self.guard.lookout.detector)
+        self.trail = Trail(ledger, self.guard.sentry.detector)
         self._rounds = Rounds(Workers(), self.trail.read)
         self._rounds.expect(config)
         self.bundles = Bundles(config, self._rounds.sources, self.trail)
@@ -75,8 +75,6 @@ class Conductor:
         self._next_look = 0.0  # monotonic seconds
         self.pushes = Pushes(self.bundles, self.request_refresh, self._wake.set)
         self.watch = Watch(Path(config.daemon.runtime_dir), self._hear)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_heard = False
         self._reloading = asyncio.Lock()
         self._runtime_lock: int | None = None  # held open until the process ends
 
@@ -120,7 +118,6 @@ class Conductor:
 
         Raises: whatever a round met that is a bug.
         """
-        self._loop = asyncio.get_running_loop()
         try:
             while True:
                 self._wake.clear()
@@ -301,7 +298,7 @@ class Conductor:
         config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
         unseals = self.bundles.unsealing.due(config.bundles)
         steps: dict[str, Anew] = {**restores.due(config.bundles), **unseals}
-        is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
+        is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories())
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:
             await restores.begin(steps)
@@ -310,14 +307,7 @@ class Conductor:
             self._restoring = _Flight(frozenset(steps), task)
 
     def _hear(self) -> None:
-        """Somebody, perhaps a worker of ours, touches published files. Called in the watch's thread."""
-        if self._loop is not None and not self._has_heard:
-            self._has_heard = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._look_soon)
-
-    def _look_soon(self) -> None:
-        self._has_heard = False
+        """Somebody, perhaps a worker of ours, touches published files."""
         self._next_look = min(self._next_look, time.monotonic() + _LOOK_PAUSE_S)
         self._wake.set()
 

@@ -13,8 +13,8 @@ from secretsd.config.models import Config
 from secretsd.errors import LocalIOError
 from secretsd.model import PublishRecord
 from secretsd.unusual.findings import Finding, Thing
-from secretsd.unusual.lookout import Lookout
 from secretsd.unusual.mailbox import Mailbox, Sender
+from secretsd.unusual.sentry import Sentry
 from secretsd.unusual.wire import socket_of
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Guard:
 
     def __init__(self, config: Config, ledger: Ledger, hear: Hear) -> None:
         directory = Path(config.daemon.state_dir)
-        self.lookout = Lookout(
+        self.sentry = Sentry(
             directory,
             config.unusual,
             write=ledger.write,
@@ -39,7 +39,7 @@ class Guard:
 
     def open(self, config: Config) -> None:
         """Takes over what was learned, and listens for the signer. Blocks for the disk."""
-        self.lookout.open(config.unusual, things(config))
+        self.sentry.open(config.unusual, things(config))
         try:
             self._mailbox.open(Sender.installed() if self._is_installed else Sender(os.geteuid()))
         except LocalIOError as error:
@@ -48,11 +48,11 @@ class Guard:
 
     def configure(self, config: Config) -> None:
         """A configuration is in force."""
-        self.lookout.configure(config.unusual, things(config))
+        self.sentry.configure(config.unusual, things(config))
 
     async def close(self) -> None:
         self._mailbox.close()
-        await self.lookout.close()
+        await self.sentry.close()
 
 
 def things(config: Config) -> Iterator[Thing]:

@@ -23,8 +23,6 @@ from secretsd.signing.listeners import listen
 
 log = logging.getLogger("secretsd.signing")
 
-_LOOK_EVERY_S = 1.0  # docs/audit.md: a file that was removed is noticed within a second
-
 
 def main() -> None:
     arguments = _parse_arguments()
@@ -67,13 +65,13 @@ async def _serve(config_path: Path, settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGHUP, house.reload)
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
-    looking = asyncio.create_task(_look(house), name="looking")
+    keeping = asyncio.create_task(house.keeper.run(), name="audit")
     monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
     monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, looking, monitoring, watchdog):
+    for task in (ready, keeping, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()
@@ -87,13 +85,6 @@ async def _become_ready(house: House, service: Service, tried: asyncio.Event) ->
         await house.changed.wait()
         house.changed.clear()
         service.status(house.status_line())
-
-
-async def _look(house: House) -> None:
-    # Not from the watchdog's rhythm: that is slower, and in the foreground there is none.
-    while True:
-        house.look()
-        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:

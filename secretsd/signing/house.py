@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from secretsd.audit.keeper import Keeper
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
 from secretsd.config.audit import Audit
 from secretsd.config.load import load
@@ -34,8 +35,8 @@ from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.resolve import resolve
 from secretsd.signing.trail import Trail
 from secretsd.unusual.findings import Thing
-from secretsd.unusual.lookout import Lookout
 from secretsd.unusual.post import Post
+from secretsd.unusual.sentry import Sentry
 from secretsd.unusual.wire import socket_of
 
 log = logging.getLogger(__name__)
@@ -86,10 +87,9 @@ class House:
             hang_limit_s=config.hang_limit_s,
         )
         self._post = Post(settings.unusual_socket)
-        self.lookout = Lookout(
-            config.state_dir, settings.unusual, write=self.audit.append, alert=self._post.send
-        )
-        self._trail = Trail(self.audit, self.lookout.detector)
+        self.sentry = Sentry(config.state_dir, settings.unusual, write=self._found, alert=self._post.send)
+        self.keeper = Keeper(self.audit.path, self.look)
+        self._trail = Trail(self.audit, self.keeper.stir, self.sentry.detector)
         self.desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
         self._routes = Routes(self.desk, Administration(self.desk))
         self.slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
@@ -108,7 +108,7 @@ class House:
         that does not answer at all for a while keeps nobody waiting: they are let in, and told.
         """
         self._trail.event("start")
-        self.lookout.open(self._settings.unusual, _things(self._config))
+        self.sentry.open(self._settings.unusual, _things(self._config))
         patience = self._loop.call_later(_PATIENCE_S, self._open_doors)
 
         def ended(_: SigningError | None) -> None:
@@ -123,11 +123,16 @@ class House:
         for door in self.doors:
             door.open()
 
-    def look(self) -> None:
-        """What is looked at again and again, once a second."""
+    def _found(self, members: str) -> None:
+        self.audit.append(members)
+        self.keeper.stir()
+
+    def look(self) -> bool:
+        """Sees what became of the audit log and the token. Returns whether to look again in a second."""
         self.audit.look()
         self._trail.look()
         self.changed.set()
+        return self.audit.trouble is not None or self.desk.trouble is not None
 
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
@@ -141,7 +146,7 @@ class House:
             return
         self._config = config = self._without_what_needs_a_restart(settings.signer)
         self.audit.resize(settings.audit.max_file_bytes)
-        self.lookout.configure(settings.unusual, _things(config))
+        self.sentry.configure(settings.unusual, _things(config))
         self.desk.configure(config, policy_of(config))
         self.slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
@@ -170,12 +175,13 @@ class House:
             connection.close()
         self._dispatcher.stop()
         self._trail.look()
-        await self.lookout.close()
+        await self.sentry.close()
         self._post.close()
         self._trail.event("stop")
         self.audit.close()
 
     def _say_what_is_missing(self) -> None:
+        self.changed.set()
         for name, problem in sorted(self._token.problems.items()):
             log.error("a key cannot be used", extra={"key": name, "reason": problem.sentence})
         capabilities = self._token.capabilities

@@ -71,9 +71,11 @@ class Trail:
     no right at all could fill the disk otherwise. Beyond it they are counted, and the count is on record.
     """
 
-    def __init__(self, log: AuditLog, detector: Detector | None = None) -> None:
+    def __init__(self, log: AuditLog, stirred: Callable[[], None], detector: Detector | None = None) -> None:
+        """`stirred` is called when there is something new, or something that was only counted."""
         self.detector = detector or Detector(Unusual())
         self._log = log
+        self._stirred = stirred
         self._number = 0  # joins intent and outcome
         self._withheld = Withheld()
 
@@ -96,6 +98,7 @@ class Trail:
         else:
             text = record.outcome(use.members, use.number, use.version)
         self._log.append(text)
+        self._stirred()
 
     def uses(self, actor: Actor, key: str) -> None:
         """Counts a use that is allowed, for whoever looks for unusual ones."""
@@ -113,6 +116,7 @@ class Trail:
         """
         if result_of(error) == "refused":
             self.detector.refused(actor.name, asked if error.code in _OF_STRANGERS else None)
+        self._stirred()
         if not self._withheld.is_to_be_recorded(actor.uid, time.monotonic()):
             return
         self._number += 1
@@ -120,7 +124,7 @@ class Trail:
         self._log.append(record.outcome(members, self._number, 0, result_of(error), error.code))
 
     def look(self) -> None:
-        """Tells of the refusals that were only counted. For a heartbeat."""
+        """Tells of the refusals that were only counted."""
         for members in self._withheld.told():
             self._log.append(members)
 
@@ -129,6 +133,7 @@ class Trail:
         result: record.Result = "ok" if error is None else "failed"
         reason = "" if error is None else error.code
         self._log.append(record.event(action, result=result, reason=reason, details=details))
+        self._stirred()
 
     def commit(self, done: Callable[[SigningError | None], None]) -> None:
         """Calls `done` when all of the above is on the disk, or cannot be brought there."""

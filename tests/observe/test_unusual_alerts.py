@@ -12,7 +12,7 @@ import pytest
 
 from secretsd.observe import alerts
 from secretsd.signing.model import Peer
-from secretsd.unusual import lookout
+from secretsd.unusual import sentry
 from secretsd.unusual.findings import Finding
 from tests.observe.test_alerts import FIELDS, Told
 from tests.refresh.conftest import home, vault
@@ -30,7 +30,7 @@ STRANGER = Peer(pid=1, uid=4711, gids=frozenset(), unit=None, start_ticks=1)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "_TICK_S", 0.05)
     monkeypatch.setattr(alerts, "_GATHER_S", 0.01)
-    monkeypatch.setattr(lookout, "_JUDGE_S", 0.05)
+    monkeypatch.setattr(sentry, "_JUDGE_S", 0.05)
 
 
 def records(home: Home) -> list[dict[str, object]]:

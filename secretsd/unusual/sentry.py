@@ -26,7 +26,7 @@ _SAVE_S = 10.0  # between two writes
 _PATIENCE_S = 2.0  # for a write under way, at the end
 
 
-class Lookout:
+class Sentry:
     """Of one daemon. All methods are for the loop's thread; `directory` is where the daemon keeps its state.
 
     `write` adds members to the audit trail, `alert` hears of each finding.

@@ -1,4 +1,4 @@
-"""A lookout over a real directory: what it keeps, what it tells, and what a disk in trouble does to it."""
+"""A sentry over a real directory: what it keeps, what it tells, and what a disk in trouble does to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from secretsd.config.unusual import Unusual
-from secretsd.unusual import book, lookout
+from secretsd.unusual import book, sentry
 from secretsd.unusual.findings import Finding
-from secretsd.unusual.lookout import Lookout
+from secretsd.unusual.sentry import Sentry
 
 KEY = ("key", "orders")
 TELL_ALL = Unusual(learning="0s")
@@ -22,22 +22,22 @@ TELL_ALL = Unusual(learning="0s")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "_JUDGE_S", 0.01)
-    monkeypatch.setattr(lookout, "_SAVE_S", 0.05)
+    monkeypatch.setattr(sentry, "_JUDGE_S", 0.01)
+    monkeypatch.setattr(sentry, "_SAVE_S", 0.05)
 
 
 class Post:
-    """A lookout, its trail and whoever hears of it."""
+    """A sentry, its trail and whoever hears of it."""
 
     def __init__(self, directory: Path, settings: Unusual = TELL_ALL) -> None:
         self.directory, self.settings = directory, settings
         self.trail: list[str] = []
         self.heard: list[Finding] = []
-        self.lookout = Lookout(directory, settings, write=self.trail.append, alert=self.heard.append)
-        self.lookout.open(settings, [KEY])
+        self.sentry = Sentry(directory, settings, write=self.trail.append, alert=self.heard.append)
+        self.sentry.open(settings, [KEY])
 
     def use(self, who: str = "bot.service") -> None:
-        self.lookout.detector.used([KEY], who)
+        self.sentry.detector.used([KEY], who)
 
     def told(self) -> list[str]:
         return [str(json.loads(f"{{{each}}}").get("reason")) for each in self.trail]
@@ -61,7 +61,7 @@ def test_what_was_learned_and_told_survives_a_crash(tmp_path: Path) -> None:
         after.use()
         after.use("new.service")
         await until(lambda: bool(after.heard))
-        await after.lookout.close()
+        await after.sentry.close()
         assert [each.who for each in post.heard + after.heard] == ["bot.service", "new.service"]
         assert (post.told(), after.told()) == (["learning", "new-actor"], ["new-actor"])
         assert after.trail == [
@@ -81,7 +81,7 @@ def test_a_memory_that_is_damaged_or_of_another_version_begins_anew_and_says_so(
     async def scenario() -> None:
         post = Post(tmp_path, Unusual())
         post.use()
-        await post.lookout.close()
+        await post.sentry.close()
         assert post.told() == ["learning"]
         assert '"why":"unreadable"' in post.trail[0]
         assert not post.heard
@@ -116,9 +116,9 @@ def test_nothing_ticks_while_nothing_is_used(tmp_path: Path) -> None:
         post.use()
         await until((tmp_path / book.FILE).exists)
         await asyncio.sleep(0.2)
-        assert post.lookout._timer is None
+        assert post.sentry._timer is None
         post.use()
-        assert post.lookout._timer is not None
+        assert post.sentry._timer is not None
 
     asyncio.run(scenario())
 
@@ -126,7 +126,7 @@ def test_nothing_ticks_while_nothing_is_used(tmp_path: Path) -> None:
 def test_what_waits_to_be_saved_or_summed_up_holds_up_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "_SAVE_S", 600.0)
+    monkeypatch.setattr(sentry, "_SAVE_S", 600.0)
 
     async def scenario() -> None:
         post = Post(tmp_path)
@@ -136,8 +136,8 @@ def test_what_waits_to_be_saved_or_summed_up_holds_up_no_finding(
         before = len(post.heard)
         post.use("uid 100")  # both wait: the save for ten minutes, the next sum for one
         for _ in range(20):
-            post.lookout.detector.refused("uid 1")
+            post.sentry.detector.refused("uid 1")
         await until(lambda: len(post.heard) > before)
-        await post.lookout.close()
+        await post.sentry.close()
 
     asyncio.run(scenario())
