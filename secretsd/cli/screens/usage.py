@@ -12,7 +12,7 @@ _NOBODY = "nobody"
 
 
 def screen(document: Mapping[str, Any], view: View) -> str:
-    lines = []
+    lines: list[str] = []
     keys: list[Sequence[str | Cell]] = [("KEY", "USED BY", "TIMES", "LAST")]
     for key in document["keys"]:
         keys += _rows(key["key"], key["uses"], view)
