@@ -242,6 +242,17 @@ async def audit_is_written(stage: Stage) -> None:
     stage.daemon.conductor.trail.ledger.look()
 
 
+async def signer_is_not_heard(stage: Stage) -> None:
+    stage.daemon.conductor.guard._mailbox.close()
+    (stage.daemon.home.state_dir / "signer.sock").mkdir()
+    stage.daemon.conductor.guard.listen()
+
+
+async def signer_is_heard(stage: Stage) -> None:
+    (stage.daemon.home.state_dir / "signer.sock").rmdir()
+    stage.daemon.conductor.guard.listen()
+
+
 async def journald_is_stopped(stage: Stage) -> None:
     del stage
     read, write = os.pipe()
@@ -319,6 +330,7 @@ FAULTS: dict[str, Fault] = {
     "audit log not written": Fault(
         audit_is_not_written, audit_is_written, "audit log", _DEGRADED, ("SecretsdAuditDown",)
     ),
+    "signer not heard": Fault(signer_is_not_heard, signer_is_heard, "unusual access", _DEGRADED, ()),
     "journald stopped": Fault(
         journald_is_stopped, journald_is_back, "log", _DEGRADED, ("SecretsdLogLost",)
     ),
