@@ -49,6 +49,13 @@ AUDIT_UP = _metric(
     "1 while the audit log can be written; else uses of strict keys, and orders, are refused.",
 )
 
+UNUSUAL = _metric(
+    "unusual_access",
+    "counter",
+    "kind",
+    "Unusual accesses since this start: new-actor, rate, refusals, probe.",
+)
+
 # --- the refresher: bundles -------------------------------------------------------------------------------
 
 REFRESHES = _metric(
@@ -160,7 +167,7 @@ TOKEN_UP = _metric("signer_token_up", "gauge", "", "1 while the token can be use
 BREAKER_OPEN = _metric("signer_breaker_open", "gauge", "", "1 while the token fails again and again.")
 KEY_UP = _metric("signer_key_up", "gauge", "key", "1 where the key was found on the token and can be used.")
 
-OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP)
+OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP, UNUSUAL)
 OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
     *(SEALED_IN_USE, SEALED_CONFIRMED, SEALED_PROBLEM, NOTIFIED, BEHIND, UNIT_FAILING),

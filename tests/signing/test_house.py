@@ -19,9 +19,10 @@ import pytest
 
 from secretsd.signing import frame
 from secretsd.signing.frame import ANSWER_BYTES
+from tests.canary.spellings import MARK
+from tests.lab import daemons
+from tests.lab.daemons import DaemonProcess
 from tests.signing.softhsm import LABEL, MODULE, PIN, SoftHsm
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Signer:
@@ -33,7 +34,7 @@ class Signer:
         self._softhsm = softhsm
         self._settings = settings
         self.environment = {**os.environ, **softhsm.environment}
-        self.process: subprocess.Popen[str] | None = None
+        self.process: DaemonProcess | None = None
 
     def configure(self, *keys: str, audit: str = "batched", **extra: str) -> None:
         lines = [
@@ -57,9 +58,8 @@ class Signer:
         self.config.write_text("\n".join(lines) + "\n")
 
     def start(self, **popen: Any) -> None:
-        command = [sys.executable, "-m", "secretsd.signing", "--config", os.fspath(self.config)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True, **popen
+        self.process = DaemonProcess(
+            "secretsd.signing", self.config, env=self.environment, stderr=subprocess.PIPE, **popen
         )
         until_s = time.monotonic() + 10
         while self.process.poll() is None:
@@ -74,7 +74,7 @@ class Signer:
     def stop(self) -> str:
         """What it wrote to its standard error."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         _, written = self.process.communicate(timeout=15)
         return str(written)
 
@@ -111,7 +111,11 @@ class Signer:
         return [json.loads(line) for line in lines[1:]]
 
 
-def mac_frame(key: str, request_id: int = 1, *, message: bytes = b"message") -> bytes:
+# No log, record or answer shows what was signed, either.
+_MESSAGE = f"{MARK}message".encode()
+
+
+def mac_frame(key: str, request_id: int = 1, *, message: bytes = _MESSAGE) -> bytes:
     head = struct.pack("!BBBBBBhIIIQQ", 1, 3, 0, 0, 0, len(key), 0, 0, 0, 0, request_id, 0)
     return head + key.encode() + message
 
@@ -253,17 +257,9 @@ def test_sockets_that_systemd_passes_are_known_by_their_names_and_left_in_place(
         "os.dup2(60, 3); os.dup2(61, 4)\n"
         "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')\n"
         "os.environ.update(LISTEN_FDNAMES='signer.seq:signer.sock')\n"
-        f"command = [sys.executable, '-m', 'secretsd.signing', '--config', {os.fspath(signer.config)!r}]\n"
-        "os.execv(sys.executable, command)"
+        "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    signer.process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=signer.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        pass_fds=(http.fileno(), native.fileno()),
-    )
+    signer.start(prefix=[sys.executable, "-c", program], pass_fds=(http.fileno(), native.fileno()))
     assert signer.ask("/v1/secretsd/keys/one/generate", {})["data"]["version"] == 1
     with signer.connect() as connection:
         connection.send(mac_frame("one"))
@@ -281,14 +277,13 @@ def test_sockets_that_systemd_passes_are_known_by_their_names_and_left_in_place(
 )
 def test_without_a_usable_table_it_ends_with_78(signer: Signer, content: str, said: str) -> None:
     signer.config.write_text(content)
-    command = [sys.executable, "-m", "secretsd.signing", "--config", os.fspath(signer.config)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
-    assert done.returncode == 78
-    assert said in done.stderr
+    code, told = daemons.run("secretsd.signing", signer.config)
+    assert code == 78
+    assert said in told
 
 
 def test_it_starts_without_its_token_and_says_why(signer: Signer, softhsm: SoftHsm) -> None:
-    softhsm.pin_file.write_text("fake-wrong-pin")
+    softhsm.pin_file.write_text(f"{MARK}wrong-pin")
     signer.configure("one")
     signer.start()
     with signer.connect() as connection:
@@ -307,9 +302,7 @@ def test_it_starts_without_its_token_and_says_why(signer: Signer, softhsm: SoftH
         assert signer.ask("/v1/secretsd/keys/one/generate", {})["data"]["version"] == 1
         connection.send(mac_frame("one"))
         assert code_of(connection.recv(65536)) == ""
-    written = signer.stop()
-    assert PIN not in written
-    assert "fake-wrong-pin" not in written
+    signer.stop()
 
 
 def test_a_trail_that_is_removed_while_nobody_signs_is_back_within_a_second(signer: Signer) -> None:
