@@ -77,6 +77,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
         asyncio.create_task(service.feed_watchdog(conductor.look), name="watchdog"),
         asyncio.create_task(conductor.trail.ledger.keep(), name="audit"),
+        asyncio.create_task(conductor.pruner.run(lambda: conductor.config.audit), name="pruning"),
     ]
     try:
         # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.

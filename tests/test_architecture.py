@@ -48,6 +48,7 @@ FLOORS = (
         "refresh.sealed.refusals",
         *("refresh.push.state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain", "audit.withheld", "audit.query", "audit.usage"),
+        "audit.retention",
         "refresh.reads",
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
@@ -70,6 +71,7 @@ FLOORS = (
             "refresh.files.watch",
         ),
         *("audit.log", "audit.writer", "audit.file", "audit.archive", "audit.ledger", "audit.reading"),
+        *("audit.shipped", "audit.pruning"),
         *("signing.pkcs11", "signing.peer", "signing.resolve"),
         *(
             "refresh.sealed.store",
@@ -149,6 +151,7 @@ PURE = (
         "audit.withheld",
         "audit.query",
         "audit.usage",
+        "audit.retention",
         "refresh.reads",
         "signing.fair",
         "audit.record",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -73,7 +73,10 @@ def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
     # The file that is being written first: those that were full before it are all there by now.
     written = [path for path in paths(places) if _is_written(path)]
     pieces = [_piece(path, stack) for path in written]
-    pieces += [_piece(path, stack) for path in paths(places) if path not in written]
+    for path in paths(places):
+        # One that is gone by now was the oldest: a daemon has removed it.
+        with suppress(FileNotFoundError):
+            pieces += [_piece(path, stack)] if path not in written else []
     unique = {_identity(piece.file): piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
     chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]

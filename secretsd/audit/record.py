@@ -66,6 +66,11 @@ def order(action: str, actor: str, request: int, details: Mapping[str, object]) 
     return f"{_members({'action': action})},{actor},{_members(said)}"
 
 
+def announced(action: str, details: Mapping[str, object]) -> str:
+    """What the daemon is about to do by itself, before it does; an `event` says what came of it."""
+    return f"{_members({'action': action})},{DAEMON},{_members({'phase': 'intent', **details})}"
+
+
 def keyed_digest(key: bytes, message: bytes) -> str:
     """Tells equal messages from others for whoever has `key`, 1 to 64 bytes: BLAKE2b (RFC 7693), 32 digits.
 

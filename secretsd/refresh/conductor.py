@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secretsd.audit.ledger import Ledger
+from secretsd.audit.pruning import Pruner
 from secretsd.config.load import load_checked
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
@@ -57,7 +58,9 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         audit = Path(config.daemon.state_dir) / "audit"
-        self.trail = Trail(Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes))
+        ledger = Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes)
+        self.trail = Trail(ledger)
+        self.pruner = Pruner(audit, "refresher", ledger.write, ledger.durable)
         self._rounds = Rounds(Workers(), self.trail.read)
         self._rounds.expect(config)
         self.bundles = Bundles(config, self._rounds.sources, self.trail)

@@ -146,7 +146,8 @@ class Courier:
             route.save(replace(cursor, sending=len(piece.data)))
         with self._busy():
             sent = self.sink.send(route.follower.daemon, piece, cursor.receipt)
-        route.save(Cursor(piece.upto(sent.records), 0, sent.receipt))
+        since = _since(cursor, piece)
+        route.save(Cursor(piece.upto(sent.records), 0, sent.receipt, since))
         self._note(route, piece, sent.records, sent.refused)
         return True
 
@@ -214,6 +215,14 @@ class Courier:
         self.failure = failure
         if self.failing_since_s is None:
             self.failing_since_s = self._monotonic()
+
+
+def _since(cursor: Cursor, piece: Piece) -> int:
+    """Behind which record the sink will have all, when it has this piece, too."""
+    if piece.flaw:
+        return piece.head.seq
+    goes_on = cursor.position is not None and piece.follows == cursor.position.head
+    return cursor.since if goes_on else piece.follows.seq
 
 
 def _local(error: OSError) -> Failure:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from secretsd.audit.chain import Head, head_of, last_head
-from secretsd.shipping.pieces import Piece, Position, examine, file_id, whole_records
+from secretsd.audit.chain import Head, file_id, head_of, last_head
+from secretsd.shipping.pieces import Piece, Position, examine, whole_records
 
 _LONGEST_OPENING_BYTES = 4096
 _TAIL_BYTES = 65536

@@ -63,6 +63,10 @@ def _chain(route: Route) -> dict[str, object]:
     return {
         "daemon": route.follower.daemon,
         "record": position.head.seq if position else 0,
+        "hash": position.head.hash.decode() if position else "",
+        "file": position.file if position else "",
+        "offset": position.offset if position else 0,
+        "since": route.cursor.since,
         "waiting_bytes": route.waiting_bytes,
         **asdict(route.counts),
     }

@@ -70,12 +70,13 @@ async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
     looking = asyncio.create_task(_look(house), name="looking")
+    pruning = asyncio.create_task(house.prune(), name="pruning")
     monitor = monitor_of(house, listeners.metrics, config.metrics_socket)
     monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, looking, monitoring, watchdog):
+    for task in (ready, looking, pruning, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()

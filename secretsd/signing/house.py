@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
+from secretsd.audit.pruning import Pruner
 from secretsd.config.audit import Audit
 from secretsd.config.load import load
 from secretsd.config.signer import Signer
@@ -56,10 +57,11 @@ class House:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()  # what `status_line` says may be another by now
-        self.audit = AuditLog(
-            config.state_dir / "audit", group=AUDIT_GROUP, max_file_bytes=audit.max_file_bytes
-        )
+        directory = config.state_dir / "audit"
+        self.audit = AuditLog(directory, group=AUDIT_GROUP, max_file_bytes=audit.max_file_bytes)
         self.audit.open()
+        self._audit_rules = audit
+        self.pruner = Pruner(directory, "signer", self.audit.append, self.audit.durable)
         self._token = Token(config)
         self._dispatcher = Dispatcher(
             self._token,
@@ -107,6 +109,10 @@ class House:
         self._trail.look()
         self.changed.set()
 
+    async def prune(self) -> None:
+        """Removes full files of the trail by the rules of the configuration, for ever."""
+        await self.pruner.run(lambda: self._audit_rules)
+
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
         try:
@@ -118,6 +124,7 @@ class House:
             self._trail.event("reload", error)
             return
         self._config = config = self._without_what_needs_a_restart(config)
+        self._audit_rules = audit
         self.audit.resize(audit.max_file_bytes)
         self.desk.configure(config, policy_of(config))
         self.slots.resize(per_user=config.max_connections_per_user)

@@ -560,6 +560,10 @@ RESTORED: Document = {
 _SHIPPED: Document = {
     "daemon": "signer",
     "record": 100,
+    "hash": "0" * 64,
+    "file": "0" * 32,
+    "offset": 40000,
+    "since": 0,
     "waiting_bytes": 0,
     "records": 100,
     "refused": 0,

@@ -110,6 +110,9 @@ socket = "/run/metrics"
 listen = "127.0.0.1:9478"
 [audit]
 max_file_size = "64M"
+keep = "30d"
+keep_size = "1G"
+remove_unshipped = false
 shipper_state_dir = "/var/lib/shipper"
 [audit.journal]
 socket = "/run/systemd/journal/socket"

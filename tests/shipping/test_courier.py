@@ -32,6 +32,7 @@ class FakeSink:
         self.is_out = False
         self.at_most = 1000
         self.refuses = 0
+        self.stops_after = 10**6  # records
 
     def is_due(self, piece: Piece, waited_s: float, *, is_finished: bool) -> bool:
         del piece, waited_s, is_finished
@@ -40,7 +41,9 @@ class FakeSink:
     def send(self, daemon: str, piece: Piece, receipt: str) -> Sent:
         del receipt
         self._fail()
-        lines = [head.seq for head, _ in piece.lines()][: self.at_most]
+        lines = [head.seq for head, _ in piece.lines()][: self.at_most][: self.stops_after - len(self.taken)]
+        if not lines:
+            raise SinkError(failure_of("journal-full", FailureClass.TRANSIENT, self.name))
         self.taken += [(daemon, seq) for seq in lines]
         return Sent(len(lines), refused=self.refuses)
 
