@@ -1,4 +1,4 @@
-"""Metrics as text, by the data model and the OpenMetrics writer of prometheus-client.
+"""Metrics as text, by the data model and the writer of prometheus-client.
 
 Of that package two modules are used. Its `__init__` would load a web server, WSGI and urllib with them:
 3.3 MiB in a daemon that is to stay below 40, instead of 0.2. So the package is entered without it.
@@ -14,9 +14,13 @@ from typing import Any
 
 from secretsd.monitor.catalogue import Metric
 
-CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text"
+_OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+_TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PACKAGE = "prometheus_client"
 _OF_NO_SAMPLE = {"counter": "_total", "info": "_info"}  # what the names of such samples end with
+_IN_TEXT = {"info": "gauge"}  # kinds that the older text does not have
+_END = b"# EOF\n"
 
 Labels = tuple[str, ...]
 
@@ -56,9 +60,33 @@ class Sheet:
         return self._families.values()
 
 
-def encoded(sheet: Sheet) -> bytes:
-    """The sheet as OpenMetrics 1.0 writes it. Takes about 5 us a sample."""
-    text: bytes = _writer.generate_latest(sheet)
+def encoded(sheet: Sheet, accepted: frozenset[str] = frozenset()) -> tuple[bytes, str]:
+    """The sheet and its content type. Takes about 5 us a sample.
+
+    It is OpenMetrics 1.0 for who accepts that, as Prometheus does, and for everybody else the older text
+    (0.0.4), which every tool reads.
+    """
+    if OPENMETRICS in accepted:
+        return _written(sheet), _OPENMETRICS_TYPE
+    return _written(_Text(sheet)).removesuffix(_END), _TEXT_TYPE
+
+
+class _Text:
+    """A sheet as the older text describes it: there a family has the name of its samples."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+
+    def collect(self) -> Iterable[Any]:
+        for family in self._sheet.collect():
+            name = family.name + _OF_NO_SAMPLE.get(family.type, "")
+            again = _core.Metric(name, family.documentation, _IN_TEXT.get(family.type, family.type))
+            again.samples = family.samples
+            yield again
+
+
+def _written(registry: Sheet | _Text) -> bytes:
+    text: bytes = _writer.generate_latest(registry)
     return text
 
 

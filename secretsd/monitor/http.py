@@ -24,11 +24,12 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. `wishes` are the words of its query, without their values."""
+    """A request. `wishes` are the words of its query, without their values; `accepted` its media types."""
 
     path: str
     wishes: frozenset[str]
     wants_body: bool  # False for HEAD
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ def said(status: int, sentence: str) -> Answer:
 def read(head: bytes) -> Asked | Answer:
     """What the head of a request asks for, or what it is answered because it cannot be.
 
-    No header matters to what is served here, and whatever follows the head is not read.
+    Of its headers Accept alone matters here, without its weights; whatever follows the head is not read.
     """
-    line = head.partition(b"\r\n")[0]
+    line, _, headers = head.partition(b"\r\n")
     found = _LINE.fullmatch(line)
     if found is None:
         return said(400, "this is not HTTP/1.1: GET /metrics, /healthz or /readyz")
@@ -58,7 +59,14 @@ def read(head: bytes) -> Asked | Answer:
         return said(405, "only GET and HEAD are served here")
     path, _, query = target.partition("?")
     wishes = frozenset(part.partition("=")[0] for part in query.split("&") if part)
-    return Asked(path, wishes, wants_body=method == "GET")
+    return Asked(path, wishes, wants_body=method == "GET", accepted=_accepted(headers))
+
+
+def _accepted(headers: bytes) -> frozenset[str]:
+    named = (line.partition(b":") for line in headers.split(b"\r\n"))
+    types = [value.decode("latin-1") for name, _, value in named if name.lower() == b"accept"]
+    words = (each.partition(";")[0].strip().lower() for each in ",".join(types).split(","))
+    return frozenset(word for word in words if word)
 
 
 def written(answer: Answer, *, with_body: bool = True) -> bytes:

@@ -94,8 +94,8 @@ class MonitorServer:
         match asked.path:
             case "/metrics":
                 # In a thread: of 500 bundles it takes a tenth of a second.
-                content = await asyncio.to_thread(exposition.encoded, self._pages.metrics())
-                return Answer(200, content, exposition.CONTENT_TYPE)
+                encoded = asyncio.to_thread(exposition.encoded, self._pages.metrics(), asked.accepted)
+                return Answer(200, *await encoded)
             case "/healthz":
                 # That this is said at all is the answer: the loop turns.
                 return self._health(asked) if asked.wishes else http.said(200, "ok")

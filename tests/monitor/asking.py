@@ -18,7 +18,9 @@ Page = Mapping[str, float]  # series, as PromQL writes it -> value
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    """As Prometheus asks."""
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n".encode()
 
 
 def split(answer: bytes) -> tuple[int, str]:

@@ -17,7 +17,15 @@ from secretsd.monitor.http import Answer, Asked, read, said, written
     ],
 )  # fmt: skip
 def test_what_is_asked_for(line: str, asked: Asked) -> None:
-    assert read(f"{line}\r\nHost: x\r\nAccept: */*\r\n\r\n".encode()) == asked
+    assert read(f"{line}\r\nHost: x\r\n\r\n".encode()) == asked
+
+
+def test_what_is_accepted_is_read_from_all_such_headers() -> None:
+    asked = read(
+        b"GET / HTTP/1.1\r\naccept:A/b; q=0.5,\ttext/plain\r\nX: c/d\r\nACCEPT: e/f\r\nAccept\r\n\r\n"
+    )
+    assert isinstance(asked, Asked)
+    assert asked.accepted == {"a/b", "text/plain", "e/f"}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as text_parser
 
 from secretsd.monitor import catalogue, exposition
 from secretsd.monitor.exposition import Sheet
@@ -40,9 +43,8 @@ def test_a_histogram_and_odd_names_survive_the_way_to_prometheus() -> None:
     sheet.spread(catalogue.DURATION, (0.1, 1.0), (3, 2, 1), 4.5, "orders", "sign")
     odd = 'a "b" \\ \n c'
     sheet.set(catalogue.CREATED, 5, "bot", "aws", odd)
-    families = {
-        each.name: each for each in text_string_to_metric_families(exposition.encoded(sheet).decode())
-    }
+    text, _ = exposition.encoded(sheet, frozenset({exposition.OPENMETRICS}))
+    families = {each.name: each for each in text_string_to_metric_families(text.decode())}
     buckets = {
         sample.labels.get("le"): sample.value
         for sample in families["secretsd_signer_request_duration_seconds"].samples
@@ -51,6 +53,37 @@ def test_a_histogram_and_odd_names_survive_the_way_to_prometheus() -> None:
     assert buckets == {"0.1": 3, "1.0": 5, "+Inf": 6}
     (sample,) = families["secretsd_secret_version_created_timestamp_seconds"].samples
     assert sample.labels == {"bundle": "bot", "source": "aws", "secret": odd}
+
+
+def a_sample_of_each() -> Sheet:
+    sheet = Sheet()
+    for number, metric in enumerate(catalogue.EVERYTHING):
+        labels = [f'{label} "{number}" \\ \n' for label in metric.labels]
+        if metric.kind == "histogram":
+            sheet.spread(metric, (0.1, 1.0), (3, 2, 1), 4.5, *labels)
+        else:
+            sheet.set(metric, 1, *labels)
+    return sheet
+
+
+def test_who_does_not_ask_for_openmetrics_gets_the_same_samples_as_text_that_promtool_passes() -> None:
+    text, kind = exposition.encoded(a_sample_of_each(), frozenset({"*/*"}))
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    openmetrics, _ = exposition.encoded(a_sample_of_each(), frozenset({exposition.OPENMETRICS}))
+    assert samples_of(text_parser(text.decode())) == samples_of(
+        text_string_to_metric_families(openmetrics.decode())
+    )
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    # A check that would let everything pass is none.
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=openmetrics, capture_output=True, check=False
+    )
+    assert done.returncode != 0
+
+
+def samples_of(families: Iterable[Metric]) -> list[tuple[str, dict[str, str], float]]:
+    return [(each.name, each.labels, each.value) for family in families for each in family.samples]
 
 
 def test_a_sample_that_lacks_a_label_is_a_bug() -> None:
@@ -63,7 +96,7 @@ def test_the_daemon_loads_no_web_server_for_its_metrics_and_others_still_get_the
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import secretsd.monitor.exposition as own\n"
         "assert not {'http.server', 'wsgiref', 'urllib.request'} & set(sys.modules), 'it was all loaded'\n"
         "import prometheus_client; assert prometheus_client.Counter and 'http.server' in sys.modules\n"
-        "assert own.encoded(own.Sheet()) == b'# EOF\\n'"
+        "assert own.encoded(own.Sheet())[0] == b''"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -187,7 +220,7 @@ def test_a_page_of_many_bundles_does_not_hold_up_the_loop() -> None:
         for result in ("ok", "transient", "identity", "refusal", "data", "io"):
             sheet.set(catalogue.REFRESHES, 1, f"bundle-{number}", result)
     began = time.perf_counter()
-    text = exposition.encoded(sheet)
+    text, _ = exposition.encoded(sheet, frozenset({exposition.OPENMETRICS}))
     took_s = time.perf_counter() - began
     assert len(page_of(text.decode())) == 3000
     assert took_s < 0.3

@@ -67,7 +67,9 @@ def test_each_path_answers_and_others_say_what_there_is(home: Home) -> None:
             assert "/readyz" in (await daemon.ask("/favicon.ico"))[1]
             head = await daemon.send(b"HEAD /metrics HTTP/1.1\r\n\r\n")
             assert head.endswith(b"\r\n\r\n")
-            assert b"Content-Type: application/openmetrics-text" in head
+            assert b"Content-Type: text/plain; version=0.0.4" in head
+            head = await daemon.send(get("/metrics"))
+            assert b"Content-Type: application/openmetrics-text; version=1.0.0" in head
 
     live(scenario())
 
