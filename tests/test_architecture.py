@@ -146,7 +146,14 @@ PURE = (
         "signing.approvals",
         "signing.descriptions",
     ),
-    *("monitor.catalogue", "monitor.http", "monitor.health", "monitor.access", "signing.tally"),
+    *(
+        "monitor.catalogue",
+        "monitor.http",
+        "monitor.health",
+        "monitor.access",
+        "monitor.shipper_health",
+        "signing.tally",
+    ),
     *(
         "audit.withheld",
         "audit.query",

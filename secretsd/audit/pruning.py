@@ -7,13 +7,11 @@ of each sink. A lie of its can cost no file that is younger than `keep`. docs/au
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 
 from secretsd.audit import record, retention, shipped
@@ -29,7 +27,6 @@ FIRST_S, EVERY_S = 30.0, 600.0
 _FEW_FILES = 4
 _LONGEST_OPENING_BYTES = 4096
 _TAIL_BYTES = 65536
-_TIME = re.compile(rb'"time":"([^"]{20,32})"')
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -149,19 +146,10 @@ def _file(path: Path) -> TrailFile | None:
         file_id(opening),
         follows,
         last[0],
-        _ended_at_s(end, there.st_mtime),
+        record.made_at_s(end) or there.st_mtime,
         there.st_size,
         (there.st_dev, there.st_ino),
     )
-
-
-def _ended_at_s(line: bytes, otherwise_s: float) -> float:
-    """When the record was made, by its own word; the file's own time where it does not say."""
-    found = _TIME.search(line)
-    with contextlib.suppress(ValueError):
-        text = found[1].decode("ascii", "replace") if found else ""
-        return datetime.fromisoformat(text).timestamp()
-    return otherwise_s
 
 
 def _crowded(directory: Path, max_file_bytes: int) -> str:

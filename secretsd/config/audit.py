@@ -6,18 +6,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from secretsd.config.fields import AbsolutePath, FileSize, Interval, refused
+from secretsd.config.fields import AbsolutePath, FileSize, Interval, LoopbackPort, SocketPath, refused
+from secretsd.config.shipper_place import METRICS_SOCKET, SINKS
 from secretsd.config.shipping import AuditCloudWatch, AuditJournal, AuditS3
 from secretsd.config.table import Table, beside
-
-_SINKS = ("journal", "s3", "cloudwatch")
 
 
 class Audit(Table):
     """How the audit trails of secretsd and of secretsd-signer are kept. Nothing switches them off.
 
     With one of the tables in it secretsd-shipper.service brings the trail to where it cannot be rewritten:
-    enable it with `systemctl enable --now secretsd-shipper`, and restart it after a change here.
+    enable it with `systemctl enable --now secretsd-shipper`, and reload it after a change here.
     """
 
     max_file_bytes: FileSize = Field(
@@ -55,6 +54,17 @@ class Audit(Table):
         description="Where the shipper keeps what each sink has.",
         examples=["/home/me/.local/state/secretsd-shipper"],
     )
+    shipper_metrics_socket: SocketPath = Field(
+        default=METRICS_SOCKET,
+        description="Where the shipper serves metrics and health: its Unix socket, as `socket` of [metrics].",
+        examples=["/run/secretsd-shipper/metrics.sock"],
+    )
+    shipper_metrics_listen: LoopbackPort | None = Field(
+        default=None,
+        description="An address of the loopback with a port for the shipper's metrics, as `listen` of"
+        " [metrics]: every process of the host can then read them.",
+        examples=["127.0.0.1:9480"],
+    )
     journal: AuditJournal | None = Field(
         default=None, description="Ship to the journal of this host.", examples=[{}]
     )
@@ -75,7 +85,7 @@ class Audit(Table):
     @property
     def sinks(self) -> tuple[str, ...]:
         """The names of those that are configured."""
-        return tuple(name for name in _SINKS if getattr(self, name) is not None)
+        return tuple(name for name in SINKS if getattr(self, name) is not None)
 
     @model_validator(mode="after")
     def _what_is_kept_fits_together(self) -> Self:

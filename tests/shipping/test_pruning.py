@@ -63,7 +63,7 @@ class Host:
     def ship(self) -> None:
         for courier in self.couriers:
             courier.round()
-        report.write(report.document(self.couriers, time.monotonic(), time.time()), self.state_dir)
+        report.write(report.document(self.couriers, (), time.monotonic(), time.time()), self.state_dir)
 
     async def prune(self, after_s: float = WEEK_S, **rules: object) -> None:
         """As if it were so much later."""
