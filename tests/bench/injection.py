@@ -25,6 +25,7 @@ ERRNOS = ("ENOSPC", "EIO", "EROFS", "EMFILE", "ENOMEM", "EINTR", "EACCES", "EDQU
 FAULTS = (KILL, *ERRNOS)
 
 _MARK = "getpriority"
+_FIRST_MARK = f"{_MARK}(PRIO_PROCESS"
 # It answers with an address, whatever happens: an error that is put there is none that a program could meet.
 _NEVER_FAILS = "brk"
 _CALL = re.compile(r"([a-z_0-9]+)\(")
@@ -112,7 +113,7 @@ def _traced(subject: Subject, log: Path, options: list[str]) -> tuple[int, list[
     for _ in range(_ATTEMPTS):
         status, lines = _traced_once(subject, log, options)
         # Without its first mark strace came too late: it holds a process a moment after it is shown to.
-        if any(line.startswith(f"{_MARK}(") for line in lines):
+        if any(line.startswith(_FIRST_MARK) for line in lines):
             return status, lines
     raise InjectionError("strace was never attached before the code began")
 
@@ -146,7 +147,7 @@ def _wait_and_run(subject: Subject) -> NoReturn:
         signal.sigwait({signal.SIGUSR1})
         os.getpriority(os.PRIO_PROCESS, 0)
         result = subject.code()
-        os.getpriority(os.PRIO_PROCESS, 0)
+        os.getpriority(os.PRIO_USER, 0)
     finally:
         os._exit(result)
 
