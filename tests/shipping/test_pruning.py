@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -17,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from secretsd.audit import archive
+from secretsd.audit import archive, pruning
 from secretsd.audit.archive import Walked
 from secretsd.audit.log import AuditLog
 from secretsd.audit.pruning import Pruner
+from secretsd.audit.retention import TrailFile
 from secretsd.config.audit import Audit
 from secretsd.shipping import report
 from secretsd.shipping.courier import ChainPlace, Courier
@@ -174,33 +176,35 @@ def test_a_sink_that_has_half_of_a_file_keeps_that_file(host: Host) -> None:
 def test_killed_around_a_removal_the_chain_is_whole_and_the_file_is_on_record(
     host: Host, dies_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.unlink
+    """By SIGKILL: nothing that only waits in memory is written any more."""
+    real = pruning._unlink
 
-    def unlink(path: Path, **how: Any) -> None:
+    def unlink(directory: Path, file: TrailFile) -> None:
         if dies_at == "behind it":
-            real(path, **how)
-        raise KeyboardInterrupt
+            real(directory, file)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     async def dies(host: Host) -> None:
         host.ship()
-        first = host.full[0]
-        with monkeypatch.context() as patch:
-            patch.setattr("secretsd.audit.pruning._unlink", lambda where, file: unlink(where / file.name))
-            with pytest.raises(KeyboardInterrupt):
-                await host.prune()
-        said = host.records("prune")
-        assert [each["file"] for each in said] == [first]
-        assert said[0]["phase"] == "intent"
-        assert (first in host.full) == (dies_at == "before the removal")
+        monkeypatch.setattr(pruning, "_unlink", unlink)
+        await host.prune()
 
     async def lives(host: Host) -> None:
         before = host.full
+        host.start_shipper()
         host.ship()
         await host.prune()
         assert host.pruner.problem == ""
         assert not set(before) & set(host.full)
 
-    run(host, dies)
+    if (child := os.fork()) == 0:
+        run(host, dies)
+        os._exit(1)  # it was to be killed
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    said, first = host.records("prune"), "signer-00000000000000000001.jsonl"
+    assert [(each["file"], each["phase"]) for each in said] == [(first, "intent")]
+    assert (first in host.full) == (dies_at == "before the removal")
+    assert host.walked().flaw is None
     run(host, lives)
 
 
