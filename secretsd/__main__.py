@@ -19,7 +19,7 @@ from secretsd.control.recording import Recording
 from secretsd.control.report import status_line
 from secretsd.control.server import ControlServer
 from secretsd.errors import ExitCode, SecretsdError
-from secretsd.monitor.refresher import monitor_of
+from secretsd.monitor.refresher import follow, monitor_of
 from secretsd.refresh.conductor import FIRST_ROUND_S, Conductor
 from secretsd.service import Service
 
@@ -65,6 +65,7 @@ def _parse_arguments() -> argparse.Namespace:
 async def _serve(config_path: Path, config: Config) -> None:
     conductor, service = Conductor(config_path, config), Service()
     conductor.open()
+    monitor = monitor_of(conductor)
     control = ControlServer(conductor)
     await control.start(Path(config.daemon.control_socket))
     stopping = asyncio.create_task(_stop_on_signals().wait(), name="stopping")
@@ -73,7 +74,8 @@ async def _serve(config_path: Path, config: Config) -> None:
         stopping,
         asyncio.create_task(conductor.run(), name="refreshing"),
         asyncio.create_task(conductor.alerts.run(), name="alerting"),
-        asyncio.create_task(monitor_of(conductor).run(), name="monitoring"),
+        asyncio.create_task(monitor.run(), name="monitoring"),
+        asyncio.create_task(follow(conductor, monitor), name="monitoring elsewhere"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),
         asyncio.create_task(service.feed_watchdog(conductor.look), name="watchdog"),
         asyncio.create_task(conductor.trail.ledger.keep(), name="audit"),

@@ -5,32 +5,42 @@ A directory may be a daemon's own, in which it writes at this moment, or a copy 
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
 from secretsd.audit import chain
-from secretsd.audit.chain import Flaw, Head
+from secretsd.audit.chain import Flaw, Head, Verdict
 
 # DAEMON.jsonl is being written, DAEMON-SEQ.jsonl was full; not what a daemon has moved aside.
 _NAME = re.compile(r"([a-z]+)(?:-([0-9]{20})(?:-[0-9]+)?)?\.jsonl")
+Identity = tuple[int, int, bytes]  # device, inode, and its opening's hash: inodes are used again
 _NO_OPENING = Head(2**63, b"")  # such a file comes last: its flaw is named where it would go on
 _LONGEST_OPENING_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One file of a chain, open; `follows` is the record before its first one, as its opening says."""
+    """One file of a chain, open.
+
+    Its opening says when it was `begun`, as records have times, and on which host; both are empty where it
+    cannot be read. `follows` is the record before its first one.
+    """
 
     path: Path
     daemon: str
     follows: Head
     file: BinaryIO
+    identity: Identity
+    host: str = ""
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
         # One that is gone by now was the oldest: a daemon has removed it.
         with suppress(FileNotFoundError):
             pieces += [_piece(path, stack)] if path not in written else []
-    unique = {_identity(piece.file): piece for piece in reversed(pieces)}  # one file may have two names
+    unique = {piece.identity: piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
     chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]
     return [_up_to_the_written(chain) for chain in chains]
@@ -99,9 +109,9 @@ def walk(pieces: Sequence[Piece]) -> Walked:
     daemon, head, records, torn = pieces[0].daemon, None, 0, 0
     verdict = chain.Verdict(Head(0, b""), 0)
     for number, piece in enumerate(pieces, 1):
-        piece.file.seek(0)
-        verdict = chain.verify(piece.file, head)
-        head, records, torn = verdict.head, records + verdict.records, torn + len(verdict.torn)
+        verdict = _verify(piece, pieces[: number - 1], head)
+        known, head = head or piece.follows, verdict.head
+        records, torn = records + max(0, head.seq - known.seq), torn + len(verdict.torn)
         if verdict.unfinished and number < len(pieces):
             why = "the file ends within a line, and another follows"
             flaw = Flaw(head.seq + 1, verdict.records + 2, why)
@@ -111,12 +121,35 @@ def walk(pieces: Sequence[Piece]) -> Walked:
     return Walked(daemon, pieces, records, verdict.head, torn=torn, is_unfinished=bool(verdict.unfinished))
 
 
+def _verify(piece: Piece, before: Sequence[Piece], head: Head | None) -> Verdict:
+    """Walks along one file; `head` is the last record of those `before` it, if there are any.
+
+    After a recovery ("replaced") it follows an earlier record than that, and tells those between once more.
+    """
+    piece.file.seek(0)
+    follows = piece.follows
+    if head is None or follows.seq >= head.seq or _hash_of(before, follows.seq) != follows.hash:
+        return chain.verify(piece.file, head)
+    verdict = chain.verify(piece.file, follows)
+    told_twice = range(follows.seq + 1, min(verdict.head.seq, head.seq) + 1)
+
+    def differs(seq: int) -> int:
+        return _hash_of([piece], seq) != _hash_of(before, seq)
+
+    if verdict.flaw is None and told_twice and differs(told_twice[-1]):
+        first = told_twice[bisect_left(told_twice, 1, key=differs)]  # behind it all differ
+        why = "the file before has another record of that number, and only one of them can be true"
+        return replace(verdict, flaw=Flaw(first, first - follows.seq + 1, why))
+    return replace(verdict, head=max(head, verdict.head))
+
+
 def is_current(piece: Piece) -> bool:
     """Whether the file is still at its path: it is not while a daemon goes on in another one."""
     try:
-        return _identity_at(piece.path) == _identity(piece.file)
+        there = piece.path.stat()
     except FileNotFoundError:
         return False
+    return (there.st_dev, there.st_ino) == piece.identity[:2]
 
 
 def against(walked: Walked, anchor: Head) -> Flaw | None:
@@ -128,21 +161,22 @@ def against(walked: Walked, anchor: Head) -> Flaw | None:
     if anchor.seq < walked.follows.seq:
         why = f"the anchor is of record {anchor.seq}, and these files begin behind {walked.follows.seq}"
         return Flaw(anchor.seq, 0, why)
-    if _hash_of(walked, anchor.seq) != anchor.hash:
+    if _hash_of(walked.pieces, anchor.seq) != anchor.hash:
         why = "the chain was computed anew: up to this record it is another one than the anchor's"
         return Flaw(anchor.seq, 0, why)
     return None
 
 
-def _hash_of(walked: Walked, seq: int) -> bytes:
-    piece = [piece for piece in walked.pieces if piece.follows.seq <= seq][-1]
-    if piece.follows.seq == seq:
-        return piece.follows.hash
+def _hash_of(pieces: Sequence[Piece], seq: int) -> bytes:
+    """Of record `seq`, as the last of these files that has it tells it; empty where none has."""
     begins = b'{"seq":%d,' % seq
-    piece.file.seek(0)
-    for line in piece.file:
-        if line.startswith(begins) and (head := chain.head_of(line)):
-            return head.hash
+    for piece in reversed([piece for piece in pieces if piece.follows.seq <= seq]):
+        if piece.follows.seq == seq:
+            return piece.follows.hash
+        piece.file.seek(0)
+        for line in piece.file:
+            if line.startswith(begins) and (head := chain.head_of(line)):
+                return head.hash
     return b""
 
 
@@ -150,17 +184,16 @@ def _piece(path: Path, stack: ExitStack) -> Piece:
     file = stack.enter_context(path.open("rb"))
     line = file.readline(_LONGEST_OPENING_BYTES)
     head = None if line.startswith(b'{"seq":') else chain.head_of(line)
+    said = _said(line) if head else {}
     name = _NAME.fullmatch(path.name)
-    said = re.match(rb'\{"schema":1,"daemon":"([a-z]+)"', line)
-    daemon = name[1] if name else said[1].decode() if said else path.stem
-    return Piece(path, daemon, head or _NO_OPENING, file)
+    daemon = name[1] if name else said.get("daemon", path.stem)
+    there, head = os.fstat(file.fileno()), head or _NO_OPENING
+    identity = there.st_dev, there.st_ino, head.hash
+    return Piece(path, daemon, head, file, identity, said.get("host", ""), said.get("time", ""))
 
 
-def _identity(file: BinaryIO) -> tuple[int, int]:
-    there = os.fstat(file.fileno())
-    return there.st_dev, there.st_ino
-
-
-def _identity_at(path: Path) -> tuple[int, int]:
-    there = path.stat()
-    return there.st_dev, there.st_ino
+def _said(opening: bytes) -> dict[str, str]:
+    try:
+        return {name: str(value) for name, value in json.loads(opening).items()}
+    except ValueError:
+        return {}

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from secretsd.shipping.proof.bucket import Bucket
+    from secretsd.shipping.proof.download import Download
     from secretsd.shipping.proof.verification import Part, Verdict
 
 _FEW = 20  # findings that are shown of a chain, but with --json
 
 
 def _arguments(parser: Parser) -> None:
-    parser.add_argument("place", metavar="s3://BUCKET/PREFIX", help="bucket and prefix of [audit.s3]")
+    parser.add_argument(
+        "place",
+        metavar="s3://BUCKET/PREFIX",
+        help="bucket and prefix of [audit.s3]; or a directory with a copy",
+    )
     parser.add_argument("--to", type=Path, metavar="DIR", help="write the audit files here, too")
     parser.add_argument("--host", metavar="NAME", help="only this host's; default: all")
     parser.add_argument("--region", metavar="NAME", help="the bucket's; default: AWS_REGION")
@@ -35,15 +40,24 @@ def _arguments(parser: Parser) -> None:
 
 
 def _audit_restore(options: argparse.Namespace) -> int:
-    from secretsd.shipping.proof.bucket import Bucket
     from secretsd.shipping.proof.restore import Restored
 
-    bucket, prefix = _place(options.place)
-    objects = Bucket(bucket, prefix, options.region, options.endpoint_url)
+    objects = objects_of(options.place, options.region, options.endpoint_url)
     restored = Restored(options.to) if options.to is not None else None
-    with spinning("audit-restore: reading every version of every object"):
-        verdicts = _verdicts(objects, options.host, restored.keep if restored else None)
-    if options.json:
+    return verified(objects, options.host, restored.keep if restored else None, is_json=options.json)
+
+
+def verified(
+    objects: Bucket | Download,
+    host: str | None = None,
+    keep: Callable[[str, str, Part], None] | None = None,
+    *,
+    is_json: bool,
+) -> ExitCode:
+    """Prints what is found in `objects`, of one host or of all. Raises: SecretsdError."""
+    with spinning("reading every version of every object"):
+        verdicts = _verdicts(objects, host, keep)
+    if is_json:
         asking.print_json(clean(document(verdicts)))
     else:
         print("\n\n".join(map(_screen, verdicts)) or fitted("nothing is there", sys.stdout))
@@ -52,17 +66,32 @@ def _audit_restore(options: argparse.Namespace) -> int:
     return ExitCode.DATA if any(verdict.flaw for verdict in verdicts) else ExitCode.OK
 
 
+def objects_of(place: str, region: str | None = None, endpoint_url: str | None = None) -> Bucket | Download:
+    """What is at s3://BUCKET/PREFIX, or in a directory. Raises: UsageError, LocalIOError."""
+    if Path(place).is_dir():
+        from secretsd.shipping.proof.download import Download
+
+        return Download(Path(place))
+    from secretsd.shipping.proof.bucket import Bucket
+
+    bucket, prefix = _place(place)
+    return Bucket(bucket, prefix, region, endpoint_url)
+
+
 def _place(text: str) -> tuple[str, str]:
     """Bucket and prefix. Raises: UsageError."""
     scheme, _, rest = text.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise UsageError("where the trail is must be s3://BUCKET/PREFIX", advice="see [audit.s3] of the host")
+        raise UsageError(
+            "where the trail is must be s3://BUCKET/PREFIX, or a directory that is there",
+            advice="see [audit.s3] of the host",
+        )
     return bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
 def _verdicts(
-    objects: Bucket, host: str | None, keep: Callable[[str, str, Part], None] | None
+    objects: Bucket | Download, host: str | None, keep: Callable[[str, str, Part], None] | None
 ) -> list[Verdict]:
     from secretsd.shipping.proof.verification import places_of, verify
 
@@ -127,6 +156,9 @@ COMMANDS = (
 Reads every version of every object below the prefix, so that what was written over or deleted counts all
 the same, puts the batches in order, walks along the chain of hashes, and compares it with the anchors. The
 first record that does not fit is named.
+
+A directory with a copy of the bucket (aws s3 sync) is verified the same way, by the manifests and anchors
+that came with it; it has one version of each object, so that what was put over another shows as altered.
 
 With --to the audit files are written as the host had them, byte by byte. Nothing of this host is asked: it
 runs wherever somebody may read the bucket.""",

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secretsd.cli import asking
+from secretsd.cli import asking, audit_restore
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_color
 from secretsd.cli.screens import trail as screens
+from secretsd.cli.text import printable
 from secretsd.errors import ExitCode, LocalIOError, RefusedError, UsageError
 from secretsd.timespan import parse_timespan
 
@@ -31,8 +32,14 @@ STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 # --- where ---------------------------------------------------------------------------------------------
 
 
-def places(config: Path | None) -> list[Path]:
-    """The directories of the trails on this host. Raises: RefusedError, LocalIOError, ConfigError."""
+def places(options: argparse.Namespace) -> list[Path]:
+    """What --from names, or the trails' directories on this host.
+
+    Raises: RefusedError, LocalIOError, ConfigError.
+    """
+    config: Path | None = options.config
+    if options.sources:
+        return list(options.sources)
     found = [directory for directory in _directories(config) if _is_there(directory)]
     if not found:
         where = " or ".join(map(str, _directories(config)))
@@ -70,18 +77,18 @@ def _is_there(directory: Path) -> bool:
 
 def _log_arguments(parser: Parser) -> None:
     parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="only what concerns this bundle")
-    parser.add_argument("--secret", metavar="ID", help="only this secret, by its id at the source")
-    parser.add_argument("--key", metavar="NAME", help="only this signing key")
-    parser.add_argument("--actor", metavar="WHO", help="only this uid, user or unit, or: daemon")
-    parser.add_argument("--action", metavar="A", help="only this action, for example publish or sign")
-    parser.add_argument("--result", choices=["ok", "refused", "failed"], help="only what ended so")
+    _add_filter(parser, "--secret", "ID", "only this secret, by its id at the source")
+    _add_filter(parser, "--key", "NAME", "only this signing key")
+    _add_filter(parser, "--actor", "WHO", "only this uid, user or unit, or: daemon")
+    _add_filter(parser, "--action", "A", "only this action, for example publish or sign", type=action)
+    _add_filter(parser, "--result", None, "only what ended so", choices=["ok", "refused", "failed"])
     parser.add_argument("--since", metavar="T", type=moment, help="2h, 7d, 2026-03-01, 2026-03-01T12:00")
     parser.add_argument("--until", metavar="T", type=moment, help="as --since")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--follow", action="store_true", help="wait for what comes; without --since that alone")
     what.add_argument(
-        "--verify", nargs="*", type=Path, metavar="PATH",
-        help="check the chains instead: of this host, or of these files and directories",
+        "--verify", nargs="*", metavar="PATH",
+        help="check the chains instead: of this host, these files and directories, or s3://BUCKET/PREFIX",
     )  # fmt: skip
     parser.add_argument(
         "--anchor", action="append", type=anchor, metavar="[DAEMON:]SEQ:HASH", default=[],
@@ -91,14 +98,35 @@ def _log_arguments(parser: Parser) -> None:
         "--json", action="store_true", help="for programs: a JSON object a line, as in the files"
     )
     add_color(parser)
-    add_config(parser)
+    add_places(parser)
 
 
-def add_config(parser: Parser) -> None:
+def _add_filter(parser: Parser, name: str, metavar: str | None, meaning: str, **more: Any) -> None:
+    parser.add_argument(name, action="append", metavar=metavar, default=[], help=meaning, **more)
+
+
+def add_places(parser: Parser) -> None:
+    parser.add_argument(
+        "--from", dest="sources", type=Path, action="append", metavar="PATH", default=[],
+        help="a file or directory of a trail instead of this host's own, for example one from S3",
+    )  # fmt: skip
     parser.add_argument(
         "--config", type=Path, metavar="FILE", default=None,
         help="take the places of the trails from this configuration, for a daemon in the foreground",
     )  # fmt: skip
+
+
+def action(text: str) -> str:
+    """For argparse's `type`."""
+    from secretsd.audit.actions import EVERY
+
+    if text in EVERY:
+        return text
+    import difflib
+
+    close = difflib.get_close_matches(text, EVERY, n=3)
+    meant = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(EVERY))}"
+    raise argparse.ArgumentTypeError(f"no record has the action '{printable(text)}'; {meant}")
 
 
 def moment(text: str) -> str:
@@ -128,19 +156,22 @@ def anchor(text: str) -> tuple[str | None, Head]:
 
 
 def _log(options: argparse.Namespace) -> int:
+    query = _query(options)
     if options.verify is not None:
+        if query != type(query)():
+            raise UsageError("--verify looks at all records", advice="leave the filters out")
         return _verify(options)
     if options.anchor:
         raise UsageError("--anchor goes with --verify")
     from secretsd.audit import reading
 
-    where, query, view = places(options.config), _query(options), asking.view(options)
+    where, view = places(options), asking.view(options)
     try:
         for entry in reading.follow(where, query) if options.follow else reading.entries(where, query):
             if entry is None:
                 sys.stdout.flush()
             elif options.json:
-                asking.print_line({"daemon": entry.daemon, **entry.record})
+                asking.print_line({"host": entry.host, "daemon": entry.daemon, **entry.record})
             else:
                 print(screens.line(entry.record, view))
     except BrokenPipeError:
@@ -155,14 +186,25 @@ def _log(options: argparse.Namespace) -> int:
 def _query(options: argparse.Namespace) -> Query:
     from secretsd.audit.query import Query
 
-    given = {
-        name: getattr(options, name)
-        for name in ("bundle", "secret", "key", "action", "result", "since", "until")
-        if getattr(options, name) is not None
+    times = {
+        name: getattr(options, name) for name in ("since", "until") if getattr(options, name) is not None
     }
     if options.follow and options.since is None:
-        given["since"] = datetime.now(UTC).strftime(STAMP)
-    return Query(**given, actor=None if options.actor is None else _uid_or_unit(options.actor))
+        times["since"] = datetime.now(UTC).strftime(STAMP)
+    query = Query(
+        bundles=frozenset([options.bundle] if options.bundle is not None else []),
+        secrets=frozenset(options.secret),
+        keys=frozenset(options.key),
+        actors=frozenset(map(_uid_or_unit, options.actor)),
+        actions=frozenset(options.action),
+        results=frozenset(options.result),
+        **times,
+    )
+    if query.since >= query.until:
+        raise UsageError(
+            "--since is not before --until: there is no such time", advice="a span is before now"
+        )
+    return query
 
 
 def _uid_or_unit(text: str) -> str:
@@ -188,8 +230,11 @@ def _verify(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from secretsd.audit import archive
+    from secretsd.shipping.proof.download import is_download
 
-    where: Sequence[Path] = options.verify or places(options.config)
+    where: Sequence[Path] = [*map(Path, options.verify), *options.sources] or places(options)
+    if any("://" in each for each in options.verify) or any(map(is_download, where)):
+        return _verify_shipped(options)
     try:
         with ExitStack() as stack:
             chains = [archive.walk(pieces) for pieces in archive.opened(where, stack)]
@@ -204,6 +249,17 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print(screens.verification(document, asking.view(options)))
     return ExitCode.DATA if any(each["flaw"] for each in documents) else ExitCode.OK
+
+
+def _verify_shipped(options: argparse.Namespace) -> int:
+    """As audit-restore, which compares with the anchors that are there."""
+    places = [*options.verify, *map(str, options.sources)]
+    if len(places) > 1 or options.anchor:
+        raise UsageError(
+            "of what was shipped to S3 one place is verified at a time, and against its own anchors",
+            advice="for other anchors: secretsctl audit-restore --to DIR, then log --verify DIR --anchor ...",
+        )
+    return audit_restore.verified(audit_restore.objects_of(places[0]), is_json=options.json)
 
 
 def _flaw(walked: Walked, anchors: Iterable[tuple[str | None, Head]], chains: int) -> Flaw | None:
@@ -247,20 +303,23 @@ COMMANDS = (
         summary="who read, changed and used what: the audit trails, and whether they are whole",
         description="""\
 Prints the audit trails of secretsd and secretsd-signer together, in the order of time. All filters that
-are given must fit. It reads the files itself, full ones too, and needs no daemon, only the right to read:
-root and members of the group secretsd-audit. A line that ends with `...` says what is about to be done;
-the next one with the same words says how it went.
+are given must fit, and of one that is given again any. What concerns a bundle are also the reads of the
+secrets that it was made of. It reads the files itself, full ones too, and needs no daemon, only the right
+to read: root and members of the group secretsd-audit. A line that ends with `...` says what is about to be
+done; the next one with the same words says how it went.
 
 With --verify the chains of hashes are walked along instead, over all files of each: the first record that
 does not fit is named, with its file and line. That the end was cut off, or that all was computed anew,
-shows only against a hash that was noted elsewhere: --anchor. What each record means:
+shows only against a hash that was noted elsewhere: --anchor. Of s3://BUCKET/PREFIX, and of a copy of it in
+a directory, all batches and anchors are looked at, as audit-restore does. What each record means:
 /usr/share/doc/secretsd/audit.md.""",
         examples="""\
 secretsctl log trading-bot --since 2h
 secretsctl log --key hot-wallet --result refused --follow
-secretsctl log --secret trading-bot/production --json
+secretsctl log --action hold --action rollback --actor alice --json
 secretsctl log --verify
-secretsctl log --verify ./trail-from-s3""",
+secretsctl log --from ./trail --secret prod/exchange --since 2021-01-01
+secretsctl log --verify s3://example-audit-trail/secretsd/""",
         codes={
             0: "done; with --verify: all fits",
             65: "--verify has found a flaw, or an anchor does not agree",

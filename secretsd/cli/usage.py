@@ -12,7 +12,7 @@ from secretsd.cli.arguments import Parser
 from secretsd.cli.checking import DEFAULT_CONFIG
 from secretsd.cli.command import Command, add_color, add_json
 from secretsd.cli.screens import usage as screens
-from secretsd.cli.trail import STAMP, add_config, places, unreadable
+from secretsd.cli.trail import STAMP, add_places, places, unreadable
 from secretsd.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _arguments(parser: Parser) -> None:
     )  # fmt: skip
     add_json(parser)
     add_color(parser)
-    add_config(parser)
+    add_places(parser)
 
 
 def days(text: str) -> int:
@@ -48,9 +48,10 @@ def _usage(options: argparse.Namespace) -> int:
     usage, now = Usage(), datetime.now(UTC)
     configured = _expect_what_is_configured(usage, options.config or DEFAULT_CONFIG)
     try:
-        for entry in reading.entries(places(options.config), Query()):
+        # An intent, and what was refused or failed, is no use.
+        for entry in reading.entries(places(options), Query(results=frozenset({"ok"}))):
             if entry is not None:
-                usage.add(entry.record)
+                usage.add(entry.host, entry.daemon, entry.record)
     except OSError as error:
         raise unreadable(error) from None
     document = _document(usage, now, options.unused, configured=configured)
@@ -68,8 +69,11 @@ def _expect_what_is_configured(usage: Usage, path: Path) -> bool:
         config = load(path)
     except ConfigError:
         return False
-    wanted = (secret for bundle in config.bundles.values() for secret in bundle.secrets)
-    usage.expect(config.signer.keys if config.signer else (), ((each.source, each.id) for each in wanted))
+    bundles = {
+        name: [(secret.source, secret.id) for secret in bundle.secrets]
+        for name, bundle in config.bundles.items()
+    }
+    usage.expect(config.signer.keys if config.signer else (), bundles)
     return True
 
 
@@ -79,13 +83,20 @@ def _document(usage: Usage, now: datetime, unused_days: int, *, configured: bool
         keys, secrets = usage.unused((now - timedelta(days=unused_days)).strftime(STAMP))
     return {
         "schema": asking.SCHEMA,
-        "since": usage.since or None,
-        "days": (now - datetime.fromisoformat(usage.since)).days if usage.since else 0,
+        "keys_since": usage.since("signer"),
+        "keys_days": _days(usage.since("signer"), now),
+        "secrets_since": usage.since("refresher"),
+        "secrets_days": _days(usage.since("refresher"), now),
+        "unknown_bundles": sorted(usage.unknown),
         "configured": configured,
         "unused_days": unused_days or None,
         "keys": [{"key": key, "uses": _uses(usage.keys[key])} for key in keys],
         "secrets": [_secret(usage, source, secret) for source, secret in secrets],
     }
+
+
+def _days(since: str | None, now: datetime) -> int:
+    return (now - datetime.fromisoformat(since)).days if since else 0
 
 
 def _secret(usage: Usage, source: str, secret: str) -> dict[str, Any]:
@@ -96,7 +107,7 @@ def _secret(usage: Usage, source: str, secret: str) -> dict[str, Any]:
         "reads": use.reads.count,
         "last_read": use.reads.last or None,
         "bundles": sorted(use.bundles),
-        "units": _uses(use.units),
+        "units": [{**each, "has_it": use.units[each["who"]].goes_on} for each in _uses(use.units)],
     }
 
 
@@ -112,12 +123,13 @@ COMMANDS = (
         summary="which unit uses which secret and key, how often, when last; and what nobody uses",
         description="""\
 Counts from the audit trails of this host who has used each signing key, and which units have loaded each
-secret. secretsd itself reads secrets all the time, which is no use of them. With --unused DAYS only what
-nobody has used for so long: candidates for removal. A unit that loaded a secret earlier and still runs has
-it all the same.
+secret. secretsd itself reads secrets all the time, which is no use of them. A unit has a secret from when it
+loads it until it loads a generation without it, or the bundle is removed. With --unused DAYS only what
+nobody has used, or had, for so long: candidates for removal. Who reads files without being told of them (no
+on_change names the unit, or it was started later) leaves no record.
 
-It knows what is on record on this host, from where the trails begin, which it says. What nobody has ever
-used is listed where the configuration can be read.""",
+It knows what is on record on this host, from where each daemon's trail begins, which it says. What nobody
+has ever used is listed where the configuration can be read.""",
         examples="""\
 secretsctl usage
 secretsctl usage --unused 90""",

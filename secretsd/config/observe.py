@@ -10,8 +10,9 @@ METRICS_SOCKET_NAME = "metrics.sock"
 
 
 class Metrics(Table):
-    """Where metrics (/metrics) and health (/healthz, /readyz) are served, over HTTP. Changes need a restart.
+    """Where metrics (/metrics) and health (/healthz, /readyz) are served, over HTTP.
 
+    A reload applies changes: the places of before are served until all new ones can be had.
     secretsd-signer serves its own on `metrics_socket` in [signer].
     """
 

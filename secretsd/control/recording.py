@@ -23,6 +23,7 @@ from secretsd.signing.model import Peer
 _ORDERS = frozenset({"reload", "hold", "resume", "rollback"})
 _TOLD = frozenset({"plan", "diff", "schema", "doctor", "alert-test", "ack"})
 _SILENT = frozenset({"status", "history", "cost", "wait"})
+EVERY = _ORDERS | _TOLD | _SILENT
 
 
 class Recording:
@@ -53,7 +54,7 @@ class Recording:
 
     def refused(self, command: str, bundle: str | None, peer: Peer) -> None:
         """Who asked may not."""
-        known = command if command in _ORDERS | _TOLD | _SILENT else "unknown"
+        known = command if command in EVERY else "unknown"
         if self._trail.ledger.withheld.is_to_be_recorded(peer.uid, time.monotonic()):
             order = self._trail.order(known, peer, self._details("", bundle, {}))
             self._trail.ended(order, ExitCode.REFUSED, "not-allowed")

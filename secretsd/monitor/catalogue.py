@@ -127,6 +127,12 @@ PUSH_MESSAGES = _metric("push_messages", "counter", "source kind", "Messages: hi
 PUSH_LAST = _metric(
     "push_last_message_timestamp_seconds", "gauge", "source", "When the last message came, since the epoch."
 )
+PUSH_LAG = _metric(
+    "push_lag_seconds",
+    "histogram",
+    "source",
+    "From the time that an event of the queue has to the publish it led to, where that has its version.",
+)
 PUSH_RESTARTS = _metric(
     "push_restarts", "counter", "source", "Times that its listener had to be started anew."
 )
@@ -205,7 +211,7 @@ OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
     *(SEALED_IN_USE, SEALED_CONFIRMED, SEALED_PROBLEM, NOTIFIED, BEHIND, UNIT_FAILING),
     *(FETCHES, CALLS, SKEW, AWAY, IN_USE, ENDPOINT_FAILURES),
-    *(PUSH_HEALTHY, PUSH_MESSAGES, PUSH_LAST, PUSH_RESTARTS, ALERTS, WORKERS_LOST),
+    *(PUSH_HEALTHY, PUSH_MESSAGES, PUSH_LAST, PUSH_LAG, PUSH_RESTARTS, ALERTS, WORKERS_LOST),
     *(JOURNAL_FAILING, CONFIG_REFUSED),
 )
 OF_SIGNER = (

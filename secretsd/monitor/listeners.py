@@ -49,26 +49,40 @@ class Listeners:
         self._places = places
         self._passed = passed
         self._problems: dict[Place, str] = {}
+        self._open: dict[Place, asyncio.Server] = {}
+        self._changed = asyncio.Event()
 
     @property
     def problems(self) -> list[str]:
         """Why a place is not served, for each that is not."""
         return list(self._problems.values())
 
+    def adopt(self, places: Sequence[Place]) -> None:
+        """From now on these are served. Those of before stay until all of these can be had."""
+        if places != self._places:
+            self._places = places
+            self._problems = {place: why for place, why in self._problems.items() if place in places}
+            self._changed.set()
+
     async def serve(self, serve: Serve) -> None:
         """Never ends by itself. A place that cannot be had is tried again: it may still be another's."""
-        async with contextlib.AsyncExitStack() as open_now:
+        async with contextlib.AsyncExitStack() as passed:
             for listener in self._passed:
-                await self._start(open_now, serve, listener)
-            waiting = list(self._places)
-            while waiting:
-                waiting = [place for place in waiting if not await self._try(open_now, serve, place)]
-                await asyncio.sleep(_RETRY_S if waiting else 0)
-            await asyncio.Event().wait()
+                passed.callback((await _start(serve, listener)).close)
+            passed.callback(self._close_all)
+            while True:
+                self._changed.clear()
+                wanted = [place for place in self._places if place not in self._open]
+                waiting = [place for place in wanted if not await self._try(serve, place)]
+                if not waiting:
+                    self._close_all(but=self._places)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY_S if waiting else None):
+                        await self._changed.wait()
 
-    async def _try(self, open_now: contextlib.AsyncExitStack, serve: Serve, place: Place) -> bool:
+    async def _try(self, serve: Serve, place: Place) -> bool:
         try:
-            await self._start(open_now, serve, _bound(place))
+            self._open[place] = await _start(serve, _bound(place))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             if place not in self._problems:
@@ -76,16 +90,18 @@ class Listeners:
             self._problems[place] = f"metrics and health are not served on {place}: {reason}"
             return False
         self._problems.pop(place, None)
-        if isinstance(place, Path):
-            open_now.callback(_remove, place)
         return True
 
-    async def _start(
-        self, open_now: contextlib.AsyncExitStack, serve: Serve, listener: socket.socket
-    ) -> None:
-        start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
-        server = await start(serve, sock=listener, limit=MAX_HEAD_BYTES, backlog=_BACKLOG)
-        open_now.callback(server.close)
+    def _close_all(self, but: Sequence[Place] = ()) -> None:
+        for place in self._open.keys() - set(but):
+            self._open.pop(place).close()
+            if isinstance(place, Path):
+                _remove(place)
+
+
+async def _start(serve: Serve, listener: socket.socket) -> asyncio.Server:
+    start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
+    return await start(serve, sock=listener, limit=MAX_HEAD_BYTES, backlog=_BACKLOG)
 
 
 def _bound(place: Place) -> socket.socket:

@@ -10,13 +10,20 @@ from secretsd.refresh.conductor import Conductor
 
 
 def monitor_of(conductor: Conductor) -> MonitorServer:
-    """Its server, on the sockets of the configuration that it started with."""
+    """Its server, on the sockets of its configuration; `follow` goes along with changes of that."""
     pages = Pages(
         "refresher",
         metrics=lambda: refresher_metrics.sheet(conductor, refresher_health.checks(conductor)),
         checks=lambda: refresher_health.checks(conductor),
     )
     return MonitorServer(pages, Listeners(_places(conductor.config)))
+
+
+async def follow(conductor: Conductor, monitor: MonitorServer) -> None:
+    """Has `monitor` serve where the configuration says, for ever: after a reload perhaps elsewhere."""
+    while True:
+        await conductor.changes.next()
+        monitor.listeners.adopt(_places(conductor.config))
 
 
 def _places(config: Config) -> list[Place]:

@@ -13,7 +13,7 @@ from secretsd.monitor.common import common_metrics
 from secretsd.monitor.exposition import Sheet
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import must_load
-from secretsd.refresh.push.state import PushState
+from secretsd.refresh.push.state import Lags, PushState
 from secretsd.refresh.source_book.breaker import Breaker
 from secretsd.refresh.source_book.endpoints import stops
 from secretsd.refresh.state import BundleState
@@ -110,4 +110,5 @@ def _push(page: Sheet, source: str, push: PushState) -> None:
         page.set(catalogue.PUSH_LAST, push.last_message_at, source)
     for kind, count in (("hint", push.hints), ("ignored", push.ignored), ("malformed", push.malformed)):
         page.set(catalogue.PUSH_MESSAGES, count, source, kind)
+    page.spread(catalogue.PUSH_LAG, Lags.BOUNDS_S, push.lags.counts, push.lags.sum_s, source)
     page.set(catalogue.PUSH_RESTARTS, push.restarts, source)

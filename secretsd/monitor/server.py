@@ -48,14 +48,14 @@ class MonitorServer:
 
     def __init__(self, pages: Pages, listeners: Listeners) -> None:
         self._pages = pages
-        self._listeners = listeners
+        self.listeners = listeners
         self._readers = Readers(os.geteuid(), frozenset())
         self._open = {True: 0, False: 0}  # connections, by the same
 
     async def run(self) -> None:
         """Serves for ever."""
         self._readers = Readers(os.geteuid(), await asyncio.to_thread(_reading_groups))
-        await self._listeners.serve(self._serve)
+        await self.listeners.serve(self._serve)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer_of(writer.get_extra_info("socket"))
@@ -105,7 +105,7 @@ class MonitorServer:
 
     def _itself(self) -> Iterator[Check]:
         fix = "free the address, or name another one: see secretsd.toml(5); it is tried again by itself"
-        for problem in self._listeners.problems:
+        for problem in self.listeners.problems:
             yield warn("metrics", problem, fix)
 
     def _health(self, asked: Asked) -> Answer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 
 from secretsd.push.messages import ARN, LABEL, NAME, VERSION, Hint
@@ -21,6 +22,7 @@ MAX_BODY_CHARACTERS = 256 * 1024
 Other = Literal["ignored", "malformed"]
 _Event = Mapping[str, object]
 
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z"
 _CLOUDTRAIL = frozenset({"AWS API Call via CloudTrail", "AWS Service Event via CloudTrail"})
 
 
@@ -68,11 +70,12 @@ def _of_event(event: _Event) -> Hint | Other:
             name=detail.get("name"),
             label=detail.get("labelUpdated"),
             version_id=detail.get("versionId"),
+            time=event.get("time"),
         )
-    return _of_cloudtrail(detail) if kind in _CLOUDTRAIL else "ignored"
+    return _of_cloudtrail(detail, event.get("time")) if kind in _CLOUDTRAIL else "ignored"
 
 
-def _of_cloudtrail(detail: _Event) -> Hint | Other:
+def _of_cloudtrail(detail: _Event, time: object) -> Hint | Other:
     """CloudTrail writes "aRN" for some operations, and a request's id may be a name or an ARN of any form."""
     if detail.get("errorCode") is not None or detail.get("eventSource") != "secretsmanager.amazonaws.com":
         return "ignored"
@@ -99,15 +102,16 @@ def _of_cloudtrail(detail: _Event) -> Hint | Other:
             version_id, label = None, None
         case _:
             return "ignored"
-    return _checked(arn=arn, name=name, label=label, version_id=version_id)
+    return _checked(arn=arn, name=name, label=label, version_id=version_id, time=time)
 
 
-def _checked(*, arn: object, name: object, label: object, version_id: object) -> Hint | Other:
+def _checked(*, arn: object, name: object, label: object, version_id: object, time: object) -> Hint | Other:
     hint = Hint(
         arn=_matching(ARN, arn),
         name=_matching(NAME, name),
         label=_matching(LABEL, label),
         version_id=_matching(VERSION, version_id),
+        at=_moment(time),
     )
     return hint if hint.arn or hint.name else "malformed"
 
@@ -115,6 +119,16 @@ def _checked(*, arn: object, name: object, label: object, version_id: object) ->
 def _matching(pattern: str, value: object) -> str | None:
     """re.fullmatch: the "$" of a pattern would let a line break through."""
     return value if isinstance(value, str) and re.fullmatch(pattern, value) else None
+
+
+def _moment(time: object) -> float | None:
+    """Seconds since the epoch, of a time as EventBridge writes it."""
+    if not isinstance(time, str) or not re.fullmatch(_TIME, time):
+        return None
+    try:
+        return max(0.0, datetime.fromisoformat(time).timestamp())
+    except ValueError:  # the 31st of February
+        return None
 
 
 def _label_of(stages: object) -> object:

@@ -7,7 +7,7 @@ ask the source, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
@@ -25,6 +25,7 @@ VERSION = r"^[A-Za-z0-9-]{32,64}$"
 # They are counted for good: names of its own making would grow without end.
 _Operation = Annotated[str, StringConstraints(pattern=r"^(ReceiveMessage|DeleteMessageBatch)$")]
 _Calls = Mapping[_Operation, Annotated[int, Field(ge=0, le=1000)]]
+_END_OF_TIME_S = 253_402_300_800  # of years with four digits
 _Count = Annotated[int, Field(ge=0, le=MOST_MESSAGES)]
 
 
@@ -33,12 +34,14 @@ class Hint:
     """Something has changed about a secret. At least one of `arn` and `name` is there.
 
     `label` None: any stage may have moved. `version_id` None: it is not told which version has the label now.
+    `at`: when it did, in seconds since the epoch, if that is told; it makes no difference between two hints.
     """
 
     arn: Annotated[str, StringConstraints(pattern=ARN)] | None = None
     name: Annotated[str, StringConstraints(pattern=NAME)] | None = None
     label: Annotated[str, StringConstraints(pattern=LABEL)] | None = None
     version_id: Annotated[str, StringConstraints(pattern=VERSION)] | None = None
+    at: Annotated[float, Field(ge=0, le=_END_OF_TIME_S)] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

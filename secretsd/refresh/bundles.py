@@ -63,7 +63,7 @@ class Bundles:
         self.deliveries = Deliveries(self.states, self.changes, self.notebook, trail, self.plan_notifications)
         self.restores = Restores(self._runtime_dir, self.states, self.changes, self.notebook, trail)
         state_dir = Path(config.daemon.state_dir)
-        self.sealing = Sealing(state_dir, self._runtime_dir, self.states, self.changes)
+        self.sealing = Sealing(state_dir, self._runtime_dir, self.states, self.changes, trail)
         self.unsealing = Unsealing(self.states, self.restores)
         self.starts = Starts(self.states, self.changes)
         self.confirmations = Confirmations(self._runtime_dir, self.states)
@@ -291,6 +291,8 @@ class Bundles:
             else:
                 if result.ignored != state.ignored:
                     reported.ignored(name, result.ignored)
+                if state.failures:
+                    self.trail.refreshed_again(name, state.failed_attempts)
                 state.confirm(result, wall=time.time(), monotonic=time.monotonic())
                 self.confirmations.note(name, self.config)
         self.restores.publishing.discard(name)

@@ -193,7 +193,6 @@ class Conductor:
     def _refuse_moving(self, config: Config) -> None:
         keys = ("runtime_dir", "state_dir", "control_socket")
         moved = [key for key in keys if getattr(config.daemon, key) != getattr(self.config.daemon, key)]
-        moved += ["metrics"] if config.metrics != self.config.metrics else []
         if moved:
             raise ConfigError([f"{self.config_path}: {', '.join(moved)} changed: restart secretsd for that"])
 

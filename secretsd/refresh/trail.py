@@ -1,4 +1,4 @@
-"""What the audit trail is told of the refresher: reads, publishes, notifications, alterations and orders.
+"""What the audit trail is told of the refresher: reads, publishes, copies, notifications, pushes and orders.
 
 Never a value, and no digest either: the ids of versions say exactly which content it was, and the digests
 that secretsd has are keyed with a key that dies with the boot, so that nobody could ever check them.
@@ -14,8 +14,17 @@ import secretsd
 from secretsd.audit import record
 from secretsd.audit.ledger import Ledger
 from secretsd.errors import ConfigError, ExitCode, Failure
-from secretsd.model import CURRENT_STAGE, PublishRecord, SecretRead, SecretVersion, UnitReport
+from secretsd.model import (
+    CURRENT_STAGE,
+    PublishRecord,
+    SealedHeader,
+    SecretRead,
+    SecretRef,
+    SecretVersion,
+    UnitReport,
+)
 from secretsd.refresh.plan import NotifyUnit
+from secretsd.refresh.push.state import PushState
 from secretsd.refresh.reads import Outcome, Reads, outcome, outcome_of
 from secretsd.refresh.state import Intent
 from secretsd.signing.model import Peer
@@ -24,6 +33,8 @@ _OK = Outcome("ok")
 _RESULTS: dict[ExitCode, record.Result] = {ExitCode.OK: "ok", ExitCode.REFUSED: "refused"}
 # What a unit waits for is said once, however often it is looked at.
 _REPEATED = frozenset({"waiting", "starting", "unacknowledged"})
+# Anybody who may send to a queue can send what is no hint, and must not be able to fill the disk.
+_DISCARDED_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,15 @@ class Order:
     details: Mapping[str, object]
 
 
+@dataclass(slots=True)
+class Discarded:
+    """Messages of a queue that were no hints, since `told_at`, in monotonic seconds."""
+
+    told_at: float = float("-inf")
+    ignored: int = 0  # well-formed, and about nothing that moves a version
+    malformed: int = 0
+
+
 class Trail:
     """Words for `ledger`. All methods are for the event loop's thread and never raise."""
 
@@ -44,6 +64,8 @@ class Trail:
         self._number = 0  # joins intent and outcome
         self._reads = Reads()
         self._told: dict[tuple[str, str], tuple[int, str]] = {}  # bundle and unit -> generation, outcome
+        self._pushes: dict[str, Outcome] = {}  # source -> how its push does
+        self._discarded: dict[str, Discarded] = {}  # source -> what no record has told of yet
 
     def open(self) -> None:
         """Begins to write."""
@@ -52,6 +74,8 @@ class Trail:
 
     def close(self) -> None:
         """Writes what there is, for at most 5 s."""
+        for source in list(self._discarded):
+            self._tell_discarded(source)
         self._event("stop")
         self.ledger.close()
 
@@ -72,6 +96,40 @@ class Trail:
         version = {"version_id": read.version_id} if read.version_id else {}
         kind = {"class": read.failure.failure_class.value} if read.failure else {}
         self._event("fetch", outcome_of(read), source=ref.source, secret=ref.id, **stage, **version, **kind)
+
+    # --- pushes ----------------------------------------------------------------------------------------
+
+    def listened(self, source: str, push: PushState) -> None:
+        """The bundle's sources are about to be asked, for what messages say of these secrets."""
+        said = _word(push)
+        if self._pushes.get(source) != said:
+            self._pushes[source] = said
+            self._event("push", said, source=source)
+
+    def listens_no_more(self, source: str) -> None:
+        """The configuration wants no push there any more, or another one."""
+        self._pushes.pop(source, None)
+
+    def hinted(self, bundle: str, secrets: Mapping[SecretRef, str | None]) -> None:
+        """The bundle's sources are about to be asked, for what messages have said of these secrets."""
+        told = (_named(ref, version or "") for ref, version in secrets.items())
+        self._event("hint", bundle=bundle, secrets=list(told))
+
+    def discarded(self, source: str, *, ignored: int, malformed: int) -> None:
+        """So many messages of the queue were no hint. The first are told at once, later ones each hour."""
+        if not ignored and not malformed:
+            return
+        counts = self._discarded.setdefault(source, Discarded())
+        counts.ignored += ignored
+        counts.malformed += malformed
+        if time.monotonic() - counts.told_at >= _DISCARDED_EVERY_S:
+            self._tell_discarded(source)
+
+    def _tell_discarded(self, source: str) -> None:
+        counts = self._discarded[source]
+        if counts.ignored or counts.malformed:
+            self._event("discard", source=source, ignored=counts.ignored, malformed=counts.malformed)
+            self._discarded[source] = Discarded(time.monotonic())
 
     # --- bundles ---------------------------------------------------------------------------------------
 
@@ -94,6 +152,19 @@ class Trail:
         """The bundle stays as it is, for these reasons."""
         for failure in failures:
             self._failed("refresh", bundle, failure)
+
+    def refreshed_again(self, bundle: str, failed: int) -> None:
+        """The bundle's sources have what it needs again, after so many refreshes that failed."""
+        self._event("refresh", bundle=bundle, failed=failed)
+
+    def sealed(self, copy: SealedHeader) -> None:
+        """A sealed copy of this generation is on the disk."""
+        secrets = [_version(version) for version in copy.versions]
+        self._event("seal", bundle=copy.bundle, generation=copy.generation, secrets=secrets)
+
+    def not_sealed(self, bundle: str, failure: Failure) -> None:
+        """No sealed copy could be made, for a reason that was not told yet."""
+        self._failed("seal", bundle, failure)
 
     def not_restored(self, bundle: str, failure: Failure) -> None:
         """The bundle could not be shown from a copy."""
@@ -163,4 +234,15 @@ class Trail:
 
 
 def _version(version: SecretVersion) -> dict[str, str]:
-    return {"source": version.ref.source, "secret": version.ref.id, "version_id": version.version_id}
+    return _named(version.ref, version.version_id)
+
+
+def _named(ref: SecretRef, version_id: str) -> dict[str, str]:
+    version = {"version_id": version_id} if version_id else {}
+    return {"source": ref.source, "secret": ref.id, **version}
+
+
+def _word(push: PushState) -> Outcome:
+    if (trouble := push.trouble) is not None:
+        return outcome(trouble.failure_class, trouble.code)
+    return _OK if push.is_healthy else Outcome("failed", "silent")

@@ -13,7 +13,7 @@ def usage_of(*records: str) -> Usage:
     """Each a minute after the one before."""
     usage = Usage()
     for minute, members in enumerate(records):
-        usage.add(json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+        usage.add("host", "signer", json.loads(f'{{"time":"{at(minute)}",{members}}}'))
     return usage
 
 
@@ -57,15 +57,61 @@ def test_unused_is_what_nobody_has_used_since_and_what_nobody_has_ever_used() ->
         *signatures("orders", [1]),
         fetched("b"),
     )
-    usage.expect(["orders", "cold"], [("aws", "a"), ("aws", "never")])
+    usage.expect(["orders", "cold"], {"bot": [("aws", "a")], "other": [("aws", "never")]})
     assert usage.unused(at(0)) == (["cold"], [("aws", "b"), ("aws", "never")])
-    assert usage.unused(at(60)) == (["cold", "orders"], [("aws", "a"), ("aws", "b"), ("aws", "never")])
+    assert usage.unused(at(60)) == (["cold", "orders"], [("aws", "b"), ("aws", "never")]), (
+        "a unit still has a"
+    )
     assert last(usage.keys["cold"]) == ""
+
+
+def removed(bundle: str) -> str:
+    return record.event("remove", details={"bundle": bundle, "why": "it is not configured"})
+
+
+def test_a_unit_has_a_secret_until_it_loads_a_generation_without_it_or_the_bundle_is_removed() -> None:
+    usage = usage_of(
+        published("bot", 1, "a", "b", "c"),
+        notified("bot", 1, "bot.service"),
+        published("bot", 2, "b", "c"),
+        published("other", 1, "c"),
+        notified("other", 1, "bot.service"),
+        notified("bot", 2, "bot.service"),
+        removed("bot"),
+    )
+    a, b, c = (usage.secrets["aws", name].units["bot.service"] for name in "abc")
+    assert (a.goes_on, a.last) == (False, at(5)), "until then it had it"
+    assert (b.goes_on, b.last) == (False, at(6))
+    assert c.goes_on, "by the other bundle"
+    assert usage.unused(at(6)) == ([], [("aws", "a")])
+    assert usage.unused(at(60)) == ([], [("aws", "a"), ("aws", "b")])
+
+
+def test_what_was_loaded_is_known_where_the_record_of_its_publish_is_gone() -> None:
+    usage = Usage()
+    usage.expect([], {"bot": [("aws", "a")]})
+    lines = [(notified("bot", 7, "bot.service"), 1), (notified("gone", 7, "bot.service"), 2)]
+    lines += [(published("third", 9, "c"), 3), (notified("third", 8, "bot.service"), 4)]
+    for members, minute in lines:
+        usage.add("host", "refresher", json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+    assert usage.secrets["aws", "a"].units["bot.service"].goes_on, "the configuration tells"
+    assert usage.secrets["aws", "c"].units["bot.service"].goes_on, "another generation tells"
+    assert usage.unknown == {"gone"}
+
+
+def test_hosts_do_not_mix_their_generations_and_the_youngest_trail_tells_what_is_known() -> None:
+    usage = Usage()
+    for host, secret, minute in (("one", "a", 1), ("two", "b", 5)):
+        for members in (published("bot", 1, secret), notified("bot", 1, f"{host}.service")):
+            usage.add(host, "refresher", json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+    assert set(usage.secrets["aws", "a"].units) == {"one.service"}
+    assert set(usage.secrets["aws", "b"].units) == {"two.service"}
+    assert (usage.since("refresher"), usage.since("signer")) == (at(5), None)
 
 
 def test_a_clock_that_was_set_back_makes_no_last_use_earlier() -> None:
     usage = Usage()
     for minute, members in [(9, signatures("orders", [1])[1]), (3, signatures("orders", [2])[1])]:
-        usage.add(json.loads(f'{{"time":"{at(minute)}",{members}}}'))
+        usage.add("host", "signer", json.loads(f'{{"time":"{at(minute)}",{members}}}'))
     assert usage.keys["orders"]["trading-bot.service"].last == at(9)
-    assert usage.since == at(3)
+    assert usage.since("signer") == at(3)

@@ -23,20 +23,22 @@ def at(minute: float) -> str:
 class Writer:
     """One daemon's chain; `per_file` records go into each file."""
 
-    def __init__(self, directory: Path, daemon: str, *, per_file: int = 1000) -> None:
+    def __init__(
+        self, directory: Path, daemon: str, *, per_file: int = 1000, begun: float = 0, host: str = "fake-host"
+    ) -> None:
         self.path = directory / f"{daemon}.jsonl"
-        self._daemon = daemon
+        self._daemon, self._host = daemon, host
         self._per_file = per_file
         self._head: Head | None = None
         self._in_file = 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._begin()
+        self._begin(begun)
 
     def add(self, minute: float, *members: str) -> None:
         """Records of that minute."""
         for each in members:
             if self._in_file == self._per_file:
-                self._rotate()
+                self._rotate(minute)
             assert self._head is not None
             seq = self._head.seq + 1
             digest, line = chain.seal(self._head.hash, f'{{"seq":{seq},"time":"{at(minute)}",{each}'.encode())
@@ -49,14 +51,14 @@ class Writer:
         assert self._head is not None
         return self._head
 
-    def _begin(self) -> None:
-        line, self._head = chain.opening(self._daemon, "fake-host", BOOT, at(0), self._head)
+    def _begin(self, minute: float) -> None:
+        line, self._head = chain.opening(self._daemon, self._host, BOOT, at(minute), self._head)
         self.path.write_bytes(line)
         self._first, self._in_file = self._head.seq + 1, 0
 
-    def _rotate(self) -> None:
+    def _rotate(self, minute: float) -> None:
         self.path.rename(self.path.with_name(f"{self._daemon}-{self._first:020d}.jsonl"))
-        self._begin()
+        self._begin(minute)
 
 
 def signatures(key: str, numbers: Iterable[int], actor: str = TRADER) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the audit log costs: a record on the loop, an answer that waits for the disk, a walk along the chain.
+"""What the audit log costs: a record on the loop, an answer that waits, a walk along the chain, a search.
 
     python -m tests.bench.audit [DIRECTORY]
 
@@ -17,16 +17,17 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 
-from secretsd.audit import archive, chain, record
+from secretsd.audit import archive, chain, reading, record
 from secretsd.audit.archive import Walked
+from secretsd.audit.file import stamp
 from secretsd.audit.log import MAX_FILE_BYTES, AuditLog
+from secretsd.audit.query import Query
 from secretsd.signing.model import Peer
 from tests.bench.figures import Figure, percentile, table
 
 _ACTOR = record.actor(Peer(4242, 1001, frozenset({1001}), "trading-bot.service", 123456))
 _USE = record.use("sign", "hot-wallet", "sha2-256", _ACTOR)
 _RECORDS = 1_000_000
-_TIME = "2026-03-01T12:00:00.000000Z"
 _STRICT, _CLIENTS = 2_000, 64
 _PER_MS, _LOAD_MS = 20, 3_000  # 20,000 records/s
 
@@ -126,10 +127,16 @@ def _verify(directory: Path) -> list[Figure]:
     altered = _RECORDS - 10
     _alter(max(directory.iterdir(), key=lambda path: path.name), altered)
     flaw = _walked(directory).flaw
+    read = [
+        _read(directory, Query(results=frozenset({"refused"}))),
+        _read(directory, Query(since=_at(_RECORDS - 4166))),
+    ]
     found = walked.flaw is None and walked.records == _RECORDS and flaw is not None and flaw.record == altered
     rate = f"{_RECORDS / spent_s:.0f} records/s, {len(walked.pieces)} files"
     return [
         Figure(f"secretsctl log --verify along {_RECORDS:,} records", spent_s, "s", note=rate),
+        Figure("secretsctl log --result refused, of which there is none, in as many", read[0], "s"),
+        Figure("secretsctl log --since 1h, of 10 days", read[1], "s"),
         Figure("one byte altered in them, found at its record", int(found), "", 1, exactly=True),
     ]
 
@@ -139,11 +146,11 @@ def _write(directory: Path, count: int) -> None:
     head, lines, size = None, [], 0
     for seq in range(1, count + 1):
         if not lines:
-            line, head = chain.opening("signer", "bench", "boot", _TIME, head)
+            line, head = chain.opening("signer", "bench", "boot", _at(seq), head)
             lines, size, first = [line], len(line), seq
         assert head is not None
         digest, line = chain.seal(
-            head.hash, f'{{"seq":{seq},"time":"{_TIME}",{record.intent(_USE, seq, 1)}'.encode()
+            head.hash, f'{{"seq":{seq},"time":"{_at(seq)}",{record.intent(_USE, seq, 1)}'.encode()
         )
         head, size = chain.Head(seq, digest), size + len(line)
         lines.append(line)
@@ -151,6 +158,19 @@ def _write(directory: Path, count: int) -> None:
             name = "signer.jsonl" if seq == count else f"signer-{first:020d}.jsonl"
             (directory / name).write_bytes(b"".join(lines))
             lines = []
+
+
+def _at(seq: int) -> str:
+    """A million of them in 10 days."""
+    return stamp(1_772_366_400_000_000_000 + seq * 864_000_000)
+
+
+def _read(directory: Path, query: Query) -> float:
+    """Seconds for all that fits."""
+    began = time.perf_counter()
+    for _ in reading.entries([directory], query):
+        pass
+    return time.perf_counter() - began
 
 
 def _alter(path: Path, seq: int) -> None:

@@ -488,8 +488,11 @@ VERIFICATION: Document = {
 
 USAGE: Document = {
     "schema": 1,
-    "since": "2026-02-01T12:00:00.000000Z",
-    "days": 28,
+    "keys_since": "2026-02-01T12:00:00.000000Z",
+    "keys_days": 28,
+    "secrets_since": "2026-01-01T12:00:00.000000Z",
+    "secrets_days": 59,
+    "unknown_bundles": ["long-gone"],
     "configured": True,
     "unused_days": None,
     "keys": [
@@ -519,6 +522,7 @@ USAGE: Document = {
                     "count": 2,
                     "first": "2026-02-01T12:00:00.000000Z",
                     "last": "2026-02-11T12:00:00.000000Z",
+                    "has_it": True,
                 }
             ],
         },

@@ -100,7 +100,10 @@ PRINTED: dict[str, list[Any]] = {
     "audit-restore": [documents.RESTORED],
     "status.json of the shipper": [documents.SHIPPER],
     "log --verify": [documents.VERIFICATION],
-    "usage": [documents.USAGE, {**documents.USAGE, "since": None, "unused_days": 90}],
+    "usage": [
+        documents.USAGE,
+        {**documents.USAGE, "keys_since": None, "secrets_since": None, "unused_days": 90},
+    ],
     "doctor": [published([ok("config", "fine"), warn("clock aws", "a minute off", "set it")])],
 }
 

@@ -38,7 +38,10 @@ class Trails:
 
     def run(self, *words: object) -> tuple[int, str]:
         self._capsys.readouterr()
-        code = main.run(list(map(str, words)))
+        try:
+            code = main.run(list(map(str, words)))
+        except SystemExit as wrong:  # of the parser
+            code = int(wrong.code or 0)
         written = self._capsys.readouterr()
         return code, written.out + written.err
 
@@ -77,7 +80,18 @@ def test_both_chains_are_one_story_over_all_their_files(trails: Trails) -> None:
 @pytest.mark.parametrize(
     ("words", "actions"),
     [
-        (["bot"], ["publish", "notify", "hold", "hold"]),
+        (["bot"], ["fetch", "publish", "notify", "hold", "hold", "refetch"]),
+        (["bot", "--since", "2026-03-01T12:03:30"], ["refetch"]),
+        (["bot", "--action", "hold", "--action", "publish"], ["publish", "hold", "hold"]),
+        (["bot", "--action", "hold", "--result", "ok"], ["hold"]),
+        (["no-such-bundle"], []),
+        (["--key", "orders", "--key", "other", "--action", "verify"], []),
+        (
+            ["--actor", "root", "--actor", "daemon", "--action", "notify", "--action", "reload"],
+            ["notify", "reload"],
+        ),
+        (["--secret", "prod/bot", "--secret", "prod/other", "--action", "refetch"], ["refetch"]),
+        (["--result", "refused", "--result", "failed"], ["reload"]),
         (["--secret", "prod/bot"], ["fetch", "publish", "refetch"]),
         (["--secret", "prod/other"], ["refetch"]),
         (["--key", "orders", "--result", "ok"], ["sign"] * 3),
@@ -373,7 +387,8 @@ def test_usage_says_who_has_used_which_key_and_secret(trails: Trails, tmp_path: 
     assert any(line.startswith("orders trading-bot.service 3 ") for line in lines)
     assert any(line.startswith("prod/bot (aws) trading-bot.service 1 ") for line in lines)
     assert any(line.startswith("prod/never (aws) nobody 0 never never") for line in lines)
-    assert "from records since 2026-03-01 12:00:00" in text
+    assert "secrets: from records since 2026-03-01 12:00:00" in text
+    assert "keys: from records since 2026-03-01 12:01:00" in text
 
 
 def test_what_was_unused_for_days_is_listed_alone(trails: Trails, tmp_path: Path) -> None:

@@ -148,8 +148,9 @@ def test_a_refusal_and_its_end_are_on_record_with_their_words(home: Home, socket
     assert (back["result"], back["version_id"]) == ("ok", "v2")
     (again,) = said(home, "refetch")
     assert (again["result"], again["reason"]) == ("refused", "fake-refusal")
-    (kept,) = said(home, "refresh")
+    kept, well = said(home, "refresh")
     assert (kept["bundle"], kept["result"], kept["secret"]) == ("bot", "refused", "prod/bot")
+    assert (well["bundle"], well["result"]) == ("bot", "ok")
 
 
 def test_a_worker_that_dies_has_read_nothing_that_is_not_on_record(home: Home, socket_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from secretsd.monitor.refresher import monitor_of
+from secretsd.monitor.refresher import follow, monitor_of
 from secretsd.refresh.files.memory import MemoryKind
 from tests.refresh.daemon import Daemon, Home
 
@@ -62,7 +62,8 @@ class Watched(Daemon):
         await super().__aenter__()
         # pytest's directories may be on a disk, which is a caution of its own.
         self.conductor.memory = MemoryKind("tmpfs", is_memory=True)
-        self._monitoring = asyncio.create_task(self.monitor.run())
+        running = self.monitor.run(), follow(self.conductor, self.monitor)
+        self._monitoring = asyncio.gather(*running)
         while not self.path.exists():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.005)
         return self

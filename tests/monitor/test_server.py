@@ -209,6 +209,56 @@ def test_a_port_that_is_taken_keeps_nobody_from_work_and_is_tried_again(
     live(scenario())
 
 
+def test_a_reload_moves_the_port_and_the_socket(home: Home) -> None:
+    before, behind = free_port(), free_port()
+
+    async def scenario() -> None:
+        async with home.helper(), Watched(listening(home, before)) as daemon:
+            await asyncio.sleep(0.1)
+            assert (await ask_port(before, "/readyz"))[0] == 200
+            moved = home.directory / "moved.sock"
+            text = home.config.read_text().replace(str(before), str(behind))
+            home.config.write_text(text + f'socket = "{moved}"\n')
+            await daemon.conductor.reload_configuration()
+            await asyncio.sleep(0.1)
+            assert (await ask_port(behind, "/readyz"))[0] == 200
+            with pytest.raises(ConnectionError):
+                await ask_port(before, "/readyz")
+            assert (moved.exists(), daemon.path.exists()) == (True, False)
+            home.config.write_text(text.partition("[metrics]")[0])
+            await daemon.conductor.reload_configuration()
+            await asyncio.sleep(0.1)
+            with pytest.raises(ConnectionError):
+                await ask_port(behind, "/readyz")
+            assert (await daemon.ask("/readyz"))[0] == 200
+
+    live(scenario())
+
+
+def test_a_port_that_is_taken_leaves_the_former_one_after_a_reload(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secretsd.monitor.listeners._RETRY_S", 0.1)
+    before, behind = free_port(), free_port()
+
+    async def scenario() -> None:
+        async with home.helper(), Watched(listening(home, before)) as daemon:
+            taken = socket.create_server(("127.0.0.1", behind))
+            home.config.write_text(home.config.read_text().replace(str(before), str(behind)))
+            await daemon.conductor.reload_configuration()
+            await asyncio.sleep(0.3)
+            for what in (await ask_port(before, "/readyz?verbose"), await daemon.ask("/readyz?verbose")):
+                assert f"not served on 127.0.0.1:{behind}: Address already in use" in what[1]
+            taken.close()
+            await asyncio.sleep(0.3)
+            assert (await ask_port(behind, "/readyz"))[0] == 200
+            assert "not served" not in (await daemon.ask("/readyz?verbose"))[1]
+            with pytest.raises(ConnectionError):
+                await ask_port(before, "/readyz")
+
+    live(scenario())
+
+
 def test_the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     dead, living = tmp_path / "dead", tmp_path / "living"
     for path in (dead, living):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secretsd.push import messages
 from secretsd.push.events import MAX_BODY_CHARACTERS, read
-from secretsd.push.messages import Hint
+from secretsd.push.messages import Hint, Received, decode_message, encode_message
 from tests.push.samples import ARN, NAME, VERSION, cloudtrail, from_sns, native
 
 PUT = cloudtrail(
@@ -125,6 +125,28 @@ def test_a_field_that_cannot_be_one_is_left_out_of_the_hint(field: str, value: o
     hint = read(json.dumps(native(**{field: value})))
     assert isinstance(hint, Hint)
     assert (hint.label if field == "labelUpdated" else hint.version_id) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "at"),
+    [
+        ("2026-02-06T16:43:48Z", 1770396228.0),
+        ("2026-02-06T16:43:48.250Z", 1770396228.25),
+        ("1900-01-01T00:00:00Z", 0.0),
+        ("9999-12-31T23:59:59.999999Z", 253402300799.999999),
+        *(
+            (wrong, None)
+            for wrong in ("2026-02-31T00:00:00Z", "2026-02-06", "2026-02-06T16:43:48Z\n", 7, None, {})
+        ),
+    ],
+)
+def test_the_time_of_an_event_is_taken_where_it_is_one(time: object, at: float | None) -> None:
+    hint = read(json.dumps({**native(), "time": time}))
+    assert isinstance(hint, Hint)
+    assert hint.at == at
+    assert hint == CURRENT, "a hint that comes again with another time is the same"
+    told = Received((hint,), 0, 0, {})
+    assert decode_message(encode_message(told)) == told, "the conductor takes it"
 
 
 _JSON = st.recursive(

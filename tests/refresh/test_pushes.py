@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +48,42 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hint(version: str | None, *, name: str = "prod/bot", label: str | None = "AWSCURRENT") -> Hint:
     return Hint(None, name, label, version)
+
+
+def lags(daemon: Daemon) -> tuple[int, float]:
+    """How many were measured, and their sum in seconds."""
+    found = daemon.conductor.pushes.states["aws"].lags
+    return sum(found.counts), found.sum_s
+
+
+def test_the_lag_of_the_push_is_from_the_event_to_the_publish_that_has_its_version(home: Home) -> None:
+    pushed(home)
+
+    async def scenario() -> None:
+        async with home.helper(), Daemon(home) as daemon:
+            listener = await listening(daemon)
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-2"})
+            at = time.time() - 100
+            listener.receive(replace(hint("v2"), at=at), replace(hint("v1"), at=at - 1000))
+            await daemon.until(lambda: daemon.generation() == 2)
+            await quiet(daemon)
+            count, sum_s = lags(daemon)
+            assert (count, 100 <= sum_s < 110) == (1, True)
+            assert daemon.conductor.pushes.states["aws"].lags.counts[-1:] == [0], "at most 300 s"
+            # Told twice, not told when, or of what never came: nothing to measure.
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-3"})
+            listener.receive(replace(hint("v2"), at=at), hint("v3"), replace(hint("never"), at=at))
+            await daemon.until(lambda: daemon.generation() == 3)
+            await quiet(daemon)
+            assert lags(daemon) == (count, sum_s)
+            # A host whose clock is behind.
+            home.vault.put("prod/bot", {"TOKEN": "fake-token-4"})
+            listener.receive(replace(hint("v4"), at=time.time() + 100))
+            await daemon.until(lambda: daemon.generation() == 4)
+            await quiet(daemon)
+            assert lags(daemon) == (count + 1, sum_s)
+
+    live(scenario())
 
 
 def pushed(home: Home, *bundles: str) -> None:

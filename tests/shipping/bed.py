@@ -57,24 +57,25 @@ class Memory:
 class Shipper:
     """Ships a chain into a `Memory` by hand."""
 
-    def __init__(self, chain: Chain | ChainPlace, memory: Memory) -> None:
+    def __init__(self, chain: Chain | ChainPlace, memory: Memory, prefix: str = "") -> None:
         self._chain = chain
         self._follower = Follower(chain.directory, chain.daemon)
         self.memory = memory
+        self._prefix = prefix
         self.position: Position | None = None
         self.receipt = ""
 
     def ship(self, limit_bytes: int = 4096) -> None:
         while piece := self._follower.read(self.position, limit_bytes):
             before = bucket.before_of(self.receipt)
-            manifest = bucket.manifest_of(piece, "", HOST, self._chain.daemon, before)
+            manifest = bucket.manifest_of(piece, self._prefix, HOST, self._chain.daemon, before)
             self.memory.put(manifest.content, gzip.compress(piece.data))
             self.memory.put(bucket.manifest_key(manifest), bucket.manifest_bytes(manifest))
             self.position, self.receipt = piece.end, bucket.receipt_of(manifest)
 
     def anchor(self, head: Head | None = None, time_ns: int = 0) -> None:
         anchor = bucket.Anchor(HOST, self._chain.daemon, head or self._head(), stamp(time_ns))
-        self.memory.put(bucket.anchor_key("", anchor), bucket.anchor_bytes(anchor))
+        self.memory.put(bucket.anchor_key(self._prefix, anchor), bucket.anchor_bytes(anchor))
 
     def _head(self) -> Head:
         head = self._follower.latest()

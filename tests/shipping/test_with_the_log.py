@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from secretsd.audit import chain
+from secretsd.audit.chain import Head
 from secretsd.audit.log import AuditLog
 from secretsd.cli.main import run as secretsctl
 from secretsd.shipping.courier import ChainPlace
@@ -80,5 +84,44 @@ def test_what_was_moved_away_from_the_host_is_in_the_bucket(tmp_path: Path) -> N
     directory = tmp_path / "audit"
     shipper = shipped(directory, tmp_path / "moved-away")
     assert secretsctl(["log", "--verify", str(directory)]) == 65
-    verdict = restored(shipper, tmp_path / "trail")
-    assert (verdict.flaw, verdict.head) == (None, Follower(directory, "signer").latest())
+    trail = tmp_path / "trail"
+    verdict = restored(shipper, trail)
+    head = Follower(directory, "signer").latest()
+    assert head is not None
+    assert (verdict.flaw, verdict.head) == (None, head)
+    anchor = f"signer:{head.seq}:{head.hash.decode()}"
+    assert secretsctl(["log", "--verify", str(trail), "--anchor", anchor]) == 0
+    assert len(twice(trail)) > 3, "the records that were being written stand in two files"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_two_files_tell_differently_is_found_and_named(
+    tmp_path: Path, which: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end of the file that was moved away is forged with all its hashes, or the beginning of its heir."""
+    trail = tmp_path / "trail"
+    restored(shipped(tmp_path / "audit", tmp_path / "moved-away"), trail)
+    seq, *paths = twice(trail)[0]
+    lines = paths[which].read_bytes().splitlines(keepends=True)
+    (at,) = [n for n, line in enumerate(lines) if line.startswith(b'{"seq":%d,' % seq)]
+    head = chain.head_of(lines[at - 1])
+    assert head is not None
+    lines = lines[:at]
+    for number in range(9 if which else 1):
+        body = b'{"seq":%d,"time":"2026-03-01T12:00:00.000000Z","action":"forged"' % (seq + number)
+        digest, line = chain.seal(head.hash, body)
+        head = Head(seq + number, digest)
+        lines.append(line)
+    paths[which].write_bytes(b"".join(lines))
+    assert secretsctl(["log", "--verify", str(trail)]) == 65
+    assert f"  record {seq}, " in capsys.readouterr().out
+
+
+def twice(trail: Path) -> list[tuple[int, Path, Path]]:
+    """Records that stand in two files: their numbers, and the files in their order."""
+    found: dict[int, list[Path]] = {}
+    for path in sorted(trail.rglob("signer-*.jsonl")):
+        for line in path.read_bytes().splitlines(keepends=True)[1:]:
+            if (head := chain.head_of(line)) is not None:
+                found.setdefault(head.seq, []).append(path)
+    return [(seq, *paths) for seq, paths in sorted(found.items()) if len(paths) == 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from secretsd.cli.text import GREEN, RED, YELLOW, View, paint, printable, short
+from secretsd.cli.text import GREEN, NO_BREAK, RED, YELLOW, View, paint, printable, short, width, wrapped
 
 _COLORS = {"refused": YELLOW, "failed": RED}
 # What has a place of its own in the line, or is of no use to people.
@@ -14,29 +14,35 @@ _PLACED = frozenset(
 )
 _WIDEST_ACTION = 10
 _MOST_NAMES = 3  # of a list
+_INDENT = "    "
 
 
 def line(record: Mapping[str, Any], view: View) -> str:
-    """One record: when, what, on what, by whom, and how it went."""
-    moment = str(record.get("time")).replace("T", " ").replace("Z", "")[:23]
-    action = str(record.get("action")).ljust(_WIDEST_ACTION)
+    """One record: when, what, on what, by whom, how it went; in lines that a terminal need not break."""
+    moment = printable(str(record.get("time")).replace("T", " ").replace("Z", "")[:23])
+    action = printable(str(record.get("action"))).ljust(_WIDEST_ACTION)
     parts = [moment, action, *(_member(name, record[name]) for name in record if name not in _PLACED)]
-    parts.append(f"by {_who(record.get('actor'))}")
-    return "  ".join([*filter(None, parts), _end(record, view)])
+    parts.append(f"by {_who(record.get('actor'))}".replace(" ", NO_BREAK))
+    end = _end(record)
+    text = "  ".join([*filter(None, parts), end.replace(" ", NO_BREAK)])
+    room = width(text) if view.columns is None else view.columns - len(_INDENT)
+    lines = [part.rstrip() for part in wrapped(text, room)]
+    lines[-1] = lines[-1].removesuffix(end) + paint(end, _COLORS.get(str(record.get("result")), ""), view)
+    return f"\n{_INDENT}".join(lines)
 
 
 def _member(name: str, value: Any) -> str:
     if value is None or value == "" or (name == "version" and value == 0):
         return ""
-    if name == "version_id":
+    if name in ("version_id", "boot"):
         value = short(str(value))
     return f"{name}={printable(_text(value))}"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        more = f",+{len(value) - _MOST_NAMES}" if len(value) > _MOST_NAMES else ""
-        return ",".join(map(_text, value[:_MOST_NAMES])) + more
+        more = f", +{len(value) - _MOST_NAMES}" if len(value) > _MOST_NAMES else ""
+        return ", ".join(map(_text, value[:_MOST_NAMES])) + more
     if isinstance(value, dict):
         return ":".join(short(str(each)) for each in value.values())
     return str(value)
@@ -49,12 +55,11 @@ def _who(actor: Any) -> str:
     return printable(f"{unit}uid {actor.get('uid')} pid {actor.get('pid')}")
 
 
-def _end(record: Mapping[str, Any], view: View) -> str:
+def _end(record: Mapping[str, Any]) -> str:
     if record.get("phase") == "intent":
         return "..."
-    result = str(record.get("result"))
     reason = f" ({record['reason']})" if record.get("reason") else ""
-    return paint(printable(f"{result}{reason}"), _COLORS.get(result, ""), view)
+    return printable(f"{record.get('result')}{reason}")
 
 
 def verification(document: Mapping[str, Any], view: View) -> str:

@@ -36,17 +36,29 @@ def _rows(name: str, uses: Sequence[Mapping[str, Any]], view: View) -> list[tupl
     if not uses:
         return [(name, Cell(_NOBODY, YELLOW), "0", "never")]
     return [
-        (name if number == 0 else "", use["who"], str(use["count"]), relative(use["last"], view.now))
+        (name if number == 0 else "", use["who"], str(use["count"]), _last(use, view))
         for number, use in enumerate(uses)
     ]
 
 
+def _last(use: Mapping[str, Any], view: View) -> str:
+    return relative(use["last"], view.now) + (", has it" if use.get("has_it") else "")
+
+
 def _closing(document: Mapping[str, Any], view: View) -> list[str]:
-    said = f"from records since {str(document['since'] or '-').replace('T', ' ')[:19]}"
-    days, covered = document["unused_days"], document["days"]
-    if days and covered < days:
-        said += f": that is {covered} days, too few to know what was unused for {days}"
-    lines = sentence(said, view, indent="")
+    lines = []
+    for what in ("keys", "secrets"):
+        since, covered, days = document[f"{what}_since"], document[f"{what}_days"], document["unused_days"]
+        said = (
+            f"{what}: from records since {since.replace('T', ' ')[:19]}" if since else f"{what}: no records"
+        )
+        if days and since and covered < days:
+            said += f": that is {covered} days, too few to know what was unused for {days}"
+        lines += sentence(said, view, indent="")
+    if document["unknown_bundles"]:
+        named = ", ".join(document["unknown_bundles"])
+        said = f"what these bundles were made of as units loaded them is not on record any more: {named}"
+        lines += sentence(said, view, indent="")
     if not document["configured"]:
         said = "the configuration cannot be read: what nobody has ever used is not listed"
         lines += sentence(said, view, indent="")

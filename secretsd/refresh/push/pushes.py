@@ -52,6 +52,9 @@ class Pushes:
         self._silences: dict[str, asyncio.TimerHandle] = {}
         self._pursued: dict[str, dict[SecretRef, str | None]] = {}
         self._pursuits: dict[str, asyncio.Task[None]] = {}
+        self._events: dict[
+            str, dict[tuple[SecretRef, str], float]
+        ] = {}  # by bundle: what is pursued, since when
         self._paces: dict[str, Pace] = {}  # by bundle
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -76,6 +79,7 @@ class Pushes:
         ending.add_done_callback(self._endings.discard)
         self._silences.pop(source).cancel()
         del self.states[source], self._told[source]
+        self._bundles.trail.listens_no_more(source)
 
     async def stop(self) -> None:
         for source in list(self._listeners):
@@ -109,6 +113,7 @@ class Pushes:
                 state.deletion = failure
             case _:
                 return
+        self._bundles.trail.listened(source, state)
         self._bundles.sources.count_calls(source, Counter(message.calls))
         self._bundles.changes.announce()
 
@@ -124,6 +129,7 @@ class Pushes:
         state.hints += len(message.hints)
         state.ignored += message.ignored
         state.malformed += message.malformed
+        self._bundles.trail.discarded(source, ignored=message.ignored, malformed=message.malformed)
         for hint in message.hints:
             self._follow(source, hint)
 
@@ -140,6 +146,7 @@ class Pushes:
             log.warning(
                 "push is silent: bundles are refreshed by their own interval", extra={"source": source}
             )
+            self._bundles.trail.listened(source, state)
             self._bundles.changes.announce()
             self._wake()
 
@@ -151,6 +158,9 @@ class Pushes:
         for name, wanted in hints.expected(hint, source, self._bundles.config.bundles).items():
             if name in self._bundles.states and not self._has(name, wanted):
                 self._pursue(name, wanted)
+                if hint.at is not None:
+                    events = {(ref, version): hint.at for ref, version in wanted.items() if version}
+                    self._events[name] = self._events.get(name, {}) | events
 
     def _has(self, name: str, wanted: Expected) -> bool:
         """Whether all that is hinted at was already given by the source."""
@@ -176,11 +186,13 @@ class Pushes:
     def _end_pursuit(self, name: str, task: asyncio.Task[None]) -> None:
         if self._pursuits.get(name) is task:
             del self._pursuits[name], self._pursued[name]
+            self._events.pop(name, None)
 
     async def _refresh(self, name: str) -> None:
         pace = self._paces.setdefault(name, Pace())
         await asyncio.sleep(pace.next_at(self._given(name), pause_s=_PAUSE_S) - time.monotonic())
         pace.ask(self._given(name), now=time.monotonic())
+        self._bundles.trail.hinted(name, self._pursued[name])
         for pause_s in (*_ASK_AGAIN_S, None):
             if name not in self._bundles.states or name not in self._bundles.config.bundles:
                 return
@@ -189,6 +201,7 @@ class Pushes:
             target = self._request([name])[name]
             if not await self._has_ended(name, target):
                 return
+            self._measure(name)
             state = self._bundles.states.get(name)
             if state is None or state.failures or not self._missing(name, self._pursued[name]):
                 return  # what failed is tried again by its own schedule
@@ -197,6 +210,14 @@ class Pushes:
         log.info(
             "the source does not have the version that was told: left to polling", extra={"bundle": name}
         )
+
+    def _measure(self, name: str) -> None:
+        """How long ago it was told what is published now, if it is what was told."""
+        record = self._bundles.states[name].record if name in self._bundles.states else None
+        for version in record.versions if record else ():
+            at = self._events.get(name, {}).pop((version.ref, version.version_id), None)
+            if record is not None and at is not None and (push := self.states.get(version.ref.source)):
+                push.lags.add(record.published_at - at)
 
     async def _has_ended(self, name: str, target: int) -> bool:
         states = self._bundles.states

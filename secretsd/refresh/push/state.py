@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from secretsd.errors import Failure
 
@@ -11,6 +12,21 @@ from secretsd.errors import Failure
 HEALTHY_S = 60.0
 # When the push falls silent for many hosts at once, they come back to polling over this time.
 SPREAD_S = 10.0
+
+
+class Lags:
+    """How long after its event a version was published to which a hint led: how many of each of BOUNDS_S."""
+
+    BOUNDS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0)
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, lag_s: float) -> None:
+        """An event is ahead of this host's clock now and then: that is none."""
+        self.counts[bisect_left(self.BOUNDS_S, lag_s)] += 1
+        self.sum_s += max(0.0, lag_s)
 
 
 @dataclass(slots=True)
@@ -26,6 +42,7 @@ class PushState:
     ignored: int = 0
     malformed: int = 0
     restarts: int = 0
+    lags: Lags = field(default_factory=Lags)
     failure: Failure | None = None  # why the queue did not answer last time; None when it did
     deletion: Failure | None = None  # why what was received could not be deleted
 

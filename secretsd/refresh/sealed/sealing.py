@@ -16,6 +16,7 @@ from secretsd.refresh.files import published
 from secretsd.refresh.messages import SealOrder
 from secretsd.refresh.sealed import choice, store
 from secretsd.refresh.state import BundleState, Changes
+from secretsd.refresh.trail import Trail
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,18 @@ class Sealing:
     """The copies on the disk as the conductor knows them: each bundle's are in its state."""
 
     def __init__(
-        self, state_dir: Path, runtime_dir: Path, states: Mapping[str, BundleState], changes: Changes
+        self,
+        state_dir: Path,
+        runtime_dir: Path,
+        states: Mapping[str, BundleState],
+        changes: Changes,
+        trail: Trail,
     ) -> None:
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._states = states
         self._changes = changes
+        self._trail = trail
         self._sealed: set[str] = set()  # since this start, which may have brought another key
         self._lock = asyncio.Lock()
 
@@ -87,6 +94,7 @@ class Sealing:
     async def on_sealed(self, header: SealedHeader, bundles: Mapping[str, Bundle]) -> None:
         """A worker has made a copy; those that no rollback could show any more go."""
         name = header.bundle
+        self._trail.sealed(header)
         state = self._states.get(name)
         if state is None or name not in bundles or bundles[name].sealed_copy is None:
             self._remove(name)  # a reload has let go of it meanwhile
@@ -109,6 +117,8 @@ class Sealing:
     def on_not_sealed(self, name: str, failure: Failure) -> None:
         state = self._states.get(name)
         if state is not None and state.sealed_problem != failure:
+            if state.sealed_problem is None or state.sealed_problem.code != failure.code:
+                self._trail.not_sealed(name, failure)
             state.sealed_problem = failure
             fields = {"bundle": name, "code": failure.code}
             log.error("not sealed", extra={**fields, "reason": failure.message, "advice": failure.advice})
