@@ -83,10 +83,10 @@ def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
     # The file that is being written first: those that were full before it are all there by now.
     written = [path for path in paths(places) if _is_written(path)]
     pieces = [_piece(path, stack) for path in written]
-    for path in paths(places):
-        # One that is gone by now was the oldest: a daemon has removed it.
-        with suppress(FileNotFoundError):
-            pieces += [_piece(path, stack)] if path not in written else []
+    for path in (path for path in paths(places) if path not in written):
+        # One that was seen in a directory and is gone by now was the oldest: a daemon has removed it.
+        with suppress(*() if path in places else (FileNotFoundError,)):
+            pieces.append(_piece(path, stack))
     unique = {piece.identity: piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
     chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]

@@ -17,7 +17,7 @@ from secretsd.monitor.server import MonitorServer, Pages
 def monitor_of(
     audit: Audit, report: Callable[[], shipper_health.Document], refused: Callable[[], str]
 ) -> MonitorServer:
-    """Its server, on the sockets of the configuration that it started with.
+    """Its server, on the sockets of `audit`.
 
     `report` makes its document, `refused` says what was wrong with a configuration that it did not take.
     """
@@ -28,7 +28,12 @@ def monitor_of(
     def metrics() -> Sheet:
         return shipper_metrics.sheet(report(), checks(), refused())
 
+    return MonitorServer(Pages("shipper", metrics, checks), Listeners(places_of(audit)))
+
+
+def places_of(audit: Audit) -> list[Place]:
+    """Where it serves: for `adopt` after a reload."""
     places: list[Place] = [audit.shipper_metrics_socket]
     if audit.shipper_metrics_listen is not None:
         places.append(port_of(audit.shipper_metrics_listen))
-    return MonitorServer(Pages("shipper", metrics, checks), Listeners(places))
+    return places

@@ -16,7 +16,7 @@ from secretsd.cli.arguments import Parser
 from secretsd.config.load import INSTALLED_CONFIG, load
 from secretsd.config.models import Config
 from secretsd.errors import ExitCode, SecretsdError
-from secretsd.monitor.shipper import monitor_of
+from secretsd.monitor.shipper import monitor_of, places_of
 from secretsd.service import Service
 from secretsd.shipping import report
 from secretsd.shipping.shipper import Shipper
@@ -72,6 +72,7 @@ async def _serve(config_path: Path, config: Config) -> None:
     try:
         while not stop.is_set() and shipper.config.audit.sinks:
             shipper.look()
+            monitor.listeners.adopt(places_of(shipper.config.audit))
             _tell(shipper, service)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _REPORT_EVERY_S)

@@ -16,8 +16,6 @@ from secretsd.shipping.fleet import Fleet
 log = logging.getLogger("secretsd.shipping")
 
 _STOP_PATIENCE_S = 5.0
-# What a running process cannot change: where it keeps what it knows, and its own sockets.
-_NEEDS_A_RESTART = ("shipper_state_dir", "shipper_metrics_socket", "shipper_metrics_listen")
 
 
 class Shipper:
@@ -66,11 +64,11 @@ class Shipper:
                 self.refused = error.problems[0]
 
     def _adopt(self, config: Config) -> None:
-        kept = {key: getattr(self.config.audit, key) for key in _NEEDS_A_RESTART}
-        for key, value in kept.items():
-            if getattr(config.audit, key) != value:
-                log.warning("a changed setting needs a restart of secretsd-shipper", extra={"setting": key})
-        config = config.model_copy(update={"audit": config.audit.model_copy(update=kept)})
+        state_dir = self.config.audit.shipper_state_dir  # a running process keeps what it knows where it is
+        if config.audit.shipper_state_dir != state_dir:
+            log.warning("a change of shipper_state_dir needs a restart of secretsd-shipper")
+            audit = config.audit.model_copy(update={"shipper_state_dir": state_dir})
+            config = config.model_copy(update={"audit": audit})
         self._fleet.send(config)
         self.config, self.refused = config, ""
         log.info("the configuration was read anew", extra={"sinks": ", ".join(config.audit.sinks)})

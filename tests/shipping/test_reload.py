@@ -90,6 +90,15 @@ def test_reloads_under_load_lose_nothing_and_put_nothing_twice(
     assert chain["findings"] == []
 
 
+def test_metrics_move_with_the_configuration(host: Host) -> None:
+    process = started(host)
+    before, after = host.home / "metrics.sock", host.home / "moved.sock"
+    host.config.write_text(host.config.read_text().replace(str(before), str(after)))
+    process.send_signal(signal.SIGHUP)
+    eventually(lambda: after.exists() and not before.exists())
+    assert ask(after, "/healthz")[0] == 200
+
+
 def test_without_a_sink_left_it_ends_well(host: Host) -> None:
     process = started(host)
     host.config.write_text(host.config.read_text().partition("[audit.journal]")[0])
