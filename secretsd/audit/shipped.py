@@ -40,8 +40,15 @@ def stands(state_dir: Path, daemon: str) -> dict[str, Stand]:
 
 
 def _stand(chain: Any) -> Stand:
-    head = Head(int(chain["record"]), str(chain["hash"]).encode())
-    return Stand(head, str(chain["file"]), int(chain["offset"]), int(chain["since"]))
+    head = Head(_number(chain["record"]), str(chain["hash"]).encode())
+    return Stand(head, str(chain["file"]), _number(chain["offset"]), _number(chain["since"]))
+
+
+def _number(value: object) -> int:
+    # What is too large for the kernel would be an error there, and JSON of Python's knows infinity.
+    if not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise ValueError
+    return value
 
 
 def _read(path: Path) -> bytes:

@@ -98,7 +98,9 @@ Steps = Callable[[Host], Awaitable[None]]
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    # How long a disk may take is another test's matter.
+    monkeypatch.setattr("secretsd.audit.log.PATIENCE_S", 20.0)
     return Host(tmp_path)
 
 
@@ -255,7 +257,18 @@ def test_a_report_that_does_not_read_removes_nothing(host: Host, junk: str) -> N
     run(host, steps)
 
 
-@pytest.mark.parametrize("lie", [{"hash": "0" * 64}, {"hash": ""}, {"file": "0" * 32}, {"offset": 10**9}])
+_LIES: tuple[dict[str, object], ...] = (
+    {"hash": "0" * 64},
+    {"hash": ""},
+    {"hash": "\ud800"},
+    {"file": "0" * 32},
+    *({"offset": offset} for offset in (10**9, 10**30, float("inf"), -1, "1", None, [])),
+    {"since": float("inf")},
+    {"since": 10**9},
+)
+
+
+@pytest.mark.parametrize("lie", _LIES)
 def test_a_report_of_another_chain_removes_nothing(host: Host, lie: dict[str, object]) -> None:
     """The directory was emptied, and what the shipper says is of the chain before."""
 
