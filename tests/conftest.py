@@ -17,7 +17,7 @@ from tests.lab.lab import Lab
 from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
-pytest_plugins = ["tests.parallel", "tests.skips"]
+pytest_plugins = ["tests.parallel", "tests.skips", "tests.canary.plugin"]
 _JOURNAL_CHARACTERS = 20_000
 # Under nohup, or behind a shell's `&`, they are ignored, and every process of a test would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

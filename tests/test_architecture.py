@@ -49,13 +49,27 @@ FLOORS = (
         *("refresh.push.state", "control.access", "control.requests", "observe.telling"),
         *("audit", "audit.record", "audit.chain", "audit.withheld", "audit.query", "audit.usage"),
         "audit.retention",
+        *("unusual", "unusual.findings", "unusual.uses", "unusual.refusals", "unusual.detector"),
+        *("unusual.memory", "unusual.wire"),
         "refresh.reads",
         *("signing.frame", "signing.mechanisms", "signing.encodings", "signing.verifying"),
         *("signing.authorize", "signing.buckets", "signing.units", "signing.approvals", "signing.fair"),
         *("signing.descriptions", "signing.tally"),
     ),
     (
-        *("process", "logs", "service", "notify", "control", "control.protocol", "control.client", "refresh"),
+        *(
+            "process",
+            "logs",
+            "service",
+            "inotify",
+            "parts",
+            "lean",
+            "notify",
+            "control",
+            "control.protocol",
+            "control.client",
+            "refresh",
+        ),
         *(
             "refresh.messages",
             "refresh.files.tree",
@@ -72,6 +86,7 @@ FLOORS = (
         ),
         *("audit.log", "audit.writer", "audit.file", "audit.archive", "audit.ledger", "audit.reading"),
         *("audit.shipped", "audit.pruning"),
+        *("audit.lookout", "audit.keeper"),
         *("signing.pkcs11", "signing.peer", "signing.resolve"),
         *(
             "refresh.sealed.store",
@@ -82,6 +97,7 @@ FLOORS = (
             "refresh.files.takeover",
         ),
         "refresh.worker.rendering",
+        *("unusual.book", "unusual.sentry", "unusual.post", "unusual.mailbox"),
         *("client", "signing.listeners", "signing.material", "signing.trail"),
     ),
     ("refresh.worker.worker", "refresh.worker.examine", "push.failures", "push.queue", "push.listener"),
@@ -93,6 +109,7 @@ FLOORS = (
         *("refresh.child", "refresh.push.listeners", "refresh.push.pushes"),
         *(
             "refresh.notebook",
+            "refresh.guard",
             "refresh.trail",
             "refresh.reported",
             "refresh.units.attempt",
@@ -123,7 +140,7 @@ FLOORS = (
     ("signing.native", "signing.http", "signing.doors"),
     ("signing.house",),
     ("monitor.signer", "monitor.signer_metrics", "monitor.signer_health"),
-    ("__main__", "signing.__main__", "shipping.__main__", "cli"),
+    ("__main__", "daemon", "signing.__main__", "shipping.__main__", "cli"),
 )
 
 # Rules and values: they decide, and never look at the world.
@@ -165,7 +182,10 @@ PURE = (
         "audit.chain",
         "config.signer",
         "config.audit",
+        "config.unusual",
     ),
+    *("unusual.findings", "unusual.uses", "unusual.refusals", "unusual.detector", "unusual.memory"),
+    "unusual.wire",
     *("signing.http.fields", "signing.http.envelope", "signing.http.transit"),
     *(
         "config.names",
@@ -327,8 +347,9 @@ def test_the_core_never_touches_the_world() -> None:
     [
         # The daemon that lives on must never hold a secret, and 20 MiB of SDK would be for nothing.
         (
-            "secretsd.__main__",
-            {"botocore", "boto3", "urllib3", "tenacity", "hvac", "requests", "http.server", "wsgiref"},
+            "secretsd.daemon",
+            {"botocore", "boto3", "urllib3", "tenacity", "hvac", "requests", "http.server", "wsgiref"}
+            | {"ssl", "email", "zipfile", "importlib.metadata", "watchdog.events", "difflib"},
         ),
         ("secretsd.shipping.__main__", {"botocore", "boto3", "urllib3"}),
         ("secretsd.notify.helper", {"pydantic", "asyncio", "logging", "argparse"}),
@@ -342,7 +363,8 @@ def test_the_core_never_touches_the_world() -> None:
     ],
 )
 def test_a_process_loads_only_what_it_is_for(module: str, unwanted: set[str]) -> None:
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}; print(*sys.modules)"
+    entry = "from secretsd import lean; lean.leave_out()" if module == "secretsd.daemon" else "pass"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {entry}; import {module}; print(*sys.modules)"
     isolation = ["-I", "-S"] if "cli" in module else ["-I"]
     done = subprocess.run(
         [sys.executable, *isolation, "-c", code], check=True, stdout=subprocess.PIPE, text=True
@@ -357,7 +379,7 @@ _ONLY_FOR_WORKERS = (
 )
 
 
-@pytest.mark.parametrize(("module", "is_worker"), [("__main__", False), ("refresh.worker.zygote", True)])
+@pytest.mark.parametrize(("module", "is_worker"), [("daemon", False), ("refresh.worker.zygote", True)])
 def test_only_a_worker_loads_what_handles_values(module: str, is_worker: bool) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import secretsd.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", code], check=True, stdout=subprocess.PIPE, text=True)

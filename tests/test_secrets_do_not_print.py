@@ -27,7 +27,9 @@ from secretsd.refresh.formats.registry import FORMATS
 from secretsd.refresh.messages import IdentityResolved, Job, SourceJob
 from secretsd.refresh.worker import worker
 from secretsd.refresh.worker.validate import Variables, validate
-from tests.marker import MARKER, everything_logged, shows
+from tests.canary.records import everything_logged
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.refresh.fakes import bundle, candidate
 
 REF = SecretRef("aws", "prod/bot")

@@ -6,20 +6,18 @@ waits for `durable`.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 from pathlib import Path
 
 from secretsd.audit import record
+from secretsd.audit.keeper import Keeper
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
 from secretsd.audit.withheld import Withheld
 from secretsd.errors import LocalIOError
 
 log = logging.getLogger(__name__)
-
-LOOK_EVERY_S = 1.0  # docs/audit.md: a file that was removed is noticed within a second
 
 
 class NotOnRecordError(LocalIOError):
@@ -32,12 +30,13 @@ class Ledger:
     """DIRECTORY/DAEMON.jsonl. All methods are for the event loop's thread; none but `durable` waits."""
 
     def __init__(self, directory: Path, daemon: str, *, max_file_bytes: int) -> None:
-        self.withheld = Withheld()
+        self._withheld = Withheld()
         self._directory = directory
         self._log = AuditLog(directory, group=AUDIT_GROUP, daemon=daemon, max_file_bytes=max_file_bytes)
         self._why_closed = "it is not open"  # empty while it is
         self._unwritten = 0  # records of the time when it was not open
         self._told_problem = ""
+        self._keeper = Keeper(self._log.path, self._looked)
 
     def open(self) -> None:
         """Begins to write. What keeps it from that is `problem`, and `look` tries again."""
@@ -61,14 +60,20 @@ class Ledger:
             self._unwritten += 1
         else:
             self._log.append(members)
+        self._keeper.stir()
+
+    def is_to_be_recorded(self, uid: int, now: float) -> bool:
+        """Whether a refusal of this user gets a record at `now`, in monotonic seconds; else it is counted."""
+        self._keeper.stir()
+        return self._withheld.is_to_be_recorded(uid, now)
 
     def look(self) -> None:
-        """Sees that the file is there and can be written. For a heartbeat."""
+        """Sees that the file is there and can be written."""
         if self._why_closed:
             self.open()
         else:
             self._log.look()
-        for members in self.withheld.told():
+        for members in self._withheld.told():
             self.write(members)
         former, self._told_problem = self._told_problem, self.problem
         if self._told_problem and not former:
@@ -87,10 +92,8 @@ class Ledger:
         return self._log.lost + self._unwritten
 
     async def keep(self) -> None:
-        """Looks for ever."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            self.look()
+        """Looks whenever there may be something to see, for ever."""
+        await self._keeper.run()
 
     async def durable(self) -> None:
         """Returns when all that was written is on the disk; within 250 ms and a little.
@@ -123,6 +126,10 @@ class Ledger:
             f"the audit log cannot be written ({why}){gone}: hold, resume, rollback and reload are refused,"
             " refreshes go on; look at its owner, its mode and the free room"
         )
+
+    def _looked(self) -> bool:
+        self.look()
+        return bool(self.problem)
 
     @property
     def _why(self) -> str:

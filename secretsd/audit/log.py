@@ -134,12 +134,17 @@ class AuditLog:
         """Records that did not fit into memory and that no record has told of yet."""
         return self._lost
 
+    @property
+    def path(self) -> Path:
+        """Of the file that is written."""
+        return self._file.path
+
     def resize(self, max_file_bytes: int) -> None:
         """How long files may become from now on."""
         self._file.max_bytes = max_file_bytes
 
     def look(self) -> None:
-        """Sees whether the file was taken away while nothing is written. For a heartbeat."""
+        """Sees whether the file was taken away while nothing is written."""
         self._writer.look()
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class Withheld:
         return False
 
     def told(self) -> list[str]:
-        """The records that tell of what was only counted, which begins anew. For a heartbeat."""
+        """The records that tell of what was only counted, which begins anew."""
         counts, self._counts = self._counts, Counter()
         return [
             record.event("withheld", result="refused", details={"uid": uid, "count": count})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +63,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=4096)  # a mistake is looked at several times on its way
 def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    from difflib import get_close_matches  # only for who has mistyped
+
     if len(known) > _MANY_WORDS:
         # Comparing costs a millisecond for a hundred words; a thousand mistakes must not take minutes.
         known = tuple(each for each in known if each[:2].lower() == word[:2].lower())[:_MANY_WORDS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import TypeVar
 
 from secretsd.errors import UsageError
@@ -52,6 +51,8 @@ def text(request: Request, key: str) -> str:
 def must_know(name: str, known: Collection[str], *, kind: str = "bundle", otherwise: str = "") -> None:
     """Raises: UsageError with the nearest known name, or with what to do otherwise."""
     if name not in known:
+        from difflib import get_close_matches  # only for who has mistyped
+
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else otherwise
         raise UsageError(f"no {kind} {name!r}{'; ' if hint else ''}{hint}")

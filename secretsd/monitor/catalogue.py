@@ -49,6 +49,13 @@ AUDIT_UP = _metric(
     "1 while the audit log can be written; else uses of strict keys, and orders, are refused.",
 )
 
+UNUSUAL = _metric(
+    "unusual_access",
+    "counter",
+    "kind",
+    "Unusual accesses since this start: new-actor, rate, refusals, probe.",
+)
+
 # --- the refresher: bundles -------------------------------------------------------------------------------
 
 REFRESHES = _metric(
@@ -206,7 +213,7 @@ UNANCHORED = _metric(
 TRAIL_BYTES = _metric("shipper_trail_bytes", "gauge", "chain", "What the chain's files take on this host.")
 TRAIL_FREE = _metric("shipper_trail_free_bytes", "gauge", "chain", "Free room on their disk.")
 
-OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP)
+OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP, UNUSUAL)
 OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
     *(SEALED_IN_USE, SEALED_CONFIRMED, SEALED_PROBLEM, NOTIFIED, BEHIND, UNIT_FAILING),

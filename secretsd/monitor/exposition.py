@@ -1,23 +1,16 @@
-"""Metrics as text, by the data model and the writer of prometheus-client.
-
-Of that package two modules are used. Its `__init__` would load a web server, WSGI and urllib with them:
-3.3 MiB in a daemon that is to stay below 40, instead of 0.2. So the package is entered without it.
-"""
+"""Metrics as text, by the data model and the writer of prometheus-client: two modules of it, see parts.py."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module, util
-from types import ModuleType
 from typing import Any
 
 from secretsd.monitor.catalogue import Metric
+from secretsd.parts import parts_of
 
 OPENMETRICS = "application/openmetrics-text"
 _OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 _TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_PACKAGE = "prometheus_client"
 _OF_NO_SAMPLE = {"counter": "_total", "info": "_info"}  # what the names of such samples end with
 _IN_TEXT = {"info": "gauge"}  # kinds that the older text does not have
 _END = b"# EOF\n"
@@ -90,20 +83,6 @@ def _written(registry: Sheet | _Text) -> bytes:
     return text
 
 
-def _without_its_init(*names: str) -> list[ModuleType]:
-    """Modules of prometheus-client. Who imports the package later gets it whole."""
-    if _PACKAGE in sys.modules:
-        return [import_module(f"{_PACKAGE}.{name}") for name in names]
-    found = util.find_spec(_PACKAGE)
-    if found is None:
-        raise ModuleNotFoundError(f"{_PACKAGE} is not installed")
-    sys.modules[_PACKAGE] = util.module_from_spec(found)
-    try:
-        return [import_module(f"{_PACKAGE}.{name}") for name in names]
-    finally:
-        del sys.modules[_PACKAGE]
-
-
 _core: Any
 _writer: Any
-_core, _writer = _without_its_init("metrics_core", "openmetrics.exposition")
+_core, _writer = parts_of("prometheus_client", "metrics_core", "openmetrics.exposition")

@@ -24,6 +24,7 @@ from secretsd.refresh.examination import Findings
 from secretsd.refresh.files import published
 from secretsd.refresh.files.memory import MemoryKind, memory_kind
 from secretsd.refresh.files.watch import Watch
+from secretsd.refresh.guard import Guard
 from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.push.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
@@ -33,6 +34,7 @@ from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
 from secretsd.refresh.trail import Trail
 from secretsd.refresh.workers import Workers
+from secretsd.unusual.findings import Finding
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,9 @@ class Conductor:
         self.config_path = config_path
         audit = Path(config.daemon.state_dir) / "audit"
         ledger = Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes)
-        self.trail = Trail(ledger)
         self.pruner = Pruner(audit, "refresher", ledger.write, ledger.durable)
+        self.guard = Guard(config, ledger, self._hear_unusual)
+        self.trail = Trail(ledger, self.guard.sentry.detector)
         self._rounds = Rounds(Workers(), self.trail.read)
         self._rounds.expect(config)
         self.bundles = Bundles(config, self._rounds.sources, self.trail)
@@ -74,8 +77,6 @@ class Conductor:
         self._next_look = 0.0  # monotonic seconds
         self.pushes = Pushes(self.bundles, self.request_refresh, self._wake.set)
         self.watch = Watch(Path(config.daemon.runtime_dir), self._hear)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_heard = False
         self._reloading = asyncio.Lock()
         self._runtime_lock: int | None = None  # held open until the process ends
 
@@ -110,6 +111,7 @@ class Conductor:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
         self.trail.open()
         self.trail.configured(len(self.config.bundles), self.config.bundles)
+        self.guard.open(self.config)
         self.bundles.open()
         self.bundles.sources.calls.open(Path(self.config.daemon.state_dir))
 
@@ -118,7 +120,6 @@ class Conductor:
 
         Raises: whatever a round met that is a bug.
         """
-        self._loop = asyncio.get_running_loop()
         try:
             while True:
                 self._wake.clear()
@@ -144,6 +145,7 @@ class Conductor:
         await self.bundles.notebook.close()
         await self.bundles.sources.calls.close()
         await self._rounds.workers.close()
+        await self.guard.close()
         self.trail.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)
@@ -160,6 +162,9 @@ class Conductor:
         self._requested |= set(names)
         self._wake.set()
         return {name: self.states[name].begun + 1 for name in names}
+
+    def _hear_unusual(self, finding: Finding, daemon: str, at: float) -> None:
+        self.alerts.report(finding, daemon, at)  # which is made after the trail that finds it
 
     def look(self) -> None:
         """Looks at the published files as soon as can be, and restores what is no longer as it was."""
@@ -186,6 +191,7 @@ class Conductor:
             self._rounds.expect(config)
             self.trail.ledger.resize(config.audit.max_file_bytes)
             self.trail.configured(len(config.bundles), changed)
+            self.guard.configure(config)
         self.refused_configuration = ""
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()
@@ -294,7 +300,7 @@ class Conductor:
         config, restores = self.config, self.bundles.restores  # a reload meanwhile may let go of some bundles
         unseals = self.bundles.unsealing.due(config.bundles)
         steps: dict[str, Anew] = {**restores.due(config.bundles), **unseals}
-        is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories(), now)
+        is_quiet = not restores.is_unfinished() and self.watch.is_sure(restores.directories())
         self._next_look = now + (QUIET_LOOK_S if is_quiet else LOOK_INTERVAL_S)
         if steps:
             await restores.begin(steps)
@@ -303,14 +309,7 @@ class Conductor:
             self._restoring = _Flight(frozenset(steps), task)
 
     def _hear(self) -> None:
-        """Somebody, perhaps a worker of ours, touches published files. Called in the watch's thread."""
-        if self._loop is not None and not self._has_heard:
-            self._has_heard = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._look_soon)
-
-    def _look_soon(self) -> None:
-        self._has_heard = False
+        """Somebody, perhaps a worker of ours, touches published files."""
         self._next_look = min(self._next_look, time.monotonic() + _LOOK_PAUSE_S)
         self._wake.set()
 

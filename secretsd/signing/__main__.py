@@ -14,18 +14,14 @@ from typing import Any
 import secretsd
 from secretsd import logs, process
 from secretsd.cli.arguments import Parser
-from secretsd.config.audit import Audit
 from secretsd.config.load import INSTALLED_CONFIG
-from secretsd.config.signer import Signer
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.signer import monitor_of
 from secretsd.service import Service
-from secretsd.signing.house import House, configured
+from secretsd.signing.house import House, Settings, configured
 from secretsd.signing.listeners import listen
 
 log = logging.getLogger("secretsd.signing")
-
-_LOOK_EVERY_S = 1.0  # docs/audit.md: a file that was removed is noticed within a second
 
 
 def main() -> None:
@@ -33,7 +29,7 @@ def main() -> None:
     logs.set_up()
     try:
         process.forbid_dumps()
-        _run(_serve(arguments.config, *configured(arguments.config)))
+        _run(_serve(arguments.config, configured(arguments.config)))
     except SecretsdError as error:
         logs.tell(log, error)
         sys.exit(error.exit_code)
@@ -54,11 +50,11 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
+async def _serve(config_path: Path, settings: Settings) -> None:
     service = Service()
-    listeners = listen(config)
+    listeners = listen(settings.signer)
     try:
-        house = House(config_path, config, audit, listeners)
+        house = House(config_path, settings, listeners)
     except BaseException:
         listeners.close()
         raise
@@ -69,14 +65,14 @@ async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
     loop.add_signal_handler(signal.SIGHUP, house.reload)
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
-    looking = asyncio.create_task(_look(house), name="looking")
+    keeping = asyncio.create_task(house.keeper.run(), name="audit")
     pruning = asyncio.create_task(house.prune(), name="pruning")
-    monitor = monitor_of(house, listeners.metrics, config.metrics_socket)
+    monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
     monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, looking, pruning, monitoring, watchdog):
+    for task in (ready, keeping, pruning, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()
@@ -90,13 +86,6 @@ async def _become_ready(house: House, service: Service, tried: asyncio.Event) ->
         await house.changed.wait()
         house.changed.clear()
         service.status(house.status_line())
-
-
-async def _look(house: House) -> None:
-    # Not from the watchdog's rhythm: that is slower, and in the foreground there is none.
-    while True:
-        house.look()
-        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:

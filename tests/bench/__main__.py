@@ -25,6 +25,7 @@ from tests.bench import (
     scale,
     signing,
     signing_attacks,
+    signing_audit,
     status,
     wait,
 )
@@ -48,6 +49,7 @@ _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "push": push.measure,
     "signing": signing.measure,
     "signing_attacks": signing_attacks.measure,
+    "signing_audit": signing_audit.measure,
 }
 
 

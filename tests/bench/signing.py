@@ -39,7 +39,7 @@ def measure(seconds: float = SECONDS, kinds: tuple[SigningKind, ...] = KINDS) ->
     with tempfile.TemporaryDirectory(prefix="secretsd-bench-") as name:
         bed = Bed(Path(name), KINDS)
         sheet = _filled(bed, Sheet(kinds, CLIENTS, seconds))
-        with _one_processor():
+        with one_processor():
             pinned = _filled(bed, Sheet((HMAC,), CLIENTS[:1], seconds))
     print(sheet.markdown(_WAYS), end="\n\n")
     print("Client and server on one processor, which spares them the wake-ups across:", end="\n\n")
@@ -48,7 +48,7 @@ def measure(seconds: float = SECONDS, kinds: tuple[SigningKind, ...] = KINDS) ->
 
 
 @contextlib.contextmanager
-def _one_processor() -> Iterator[None]:
+def one_processor() -> Iterator[None]:
     """For this process and all that it starts meanwhile."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})

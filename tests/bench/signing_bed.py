@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.bench import signing_load
 from tests.bench.signing_keys import HMAC, SigningKind, material
+from tests.lab.daemons import DaemonProcess
 from tests.signing.http.serving import WITH_THE_TESTS
 from tests.signing.softhsm import LABEL, MODULE, SoftHsm, make_softhsm
 
@@ -26,7 +27,7 @@ import sys
 from pathlib import Path
 from secretsd.signing.house import configured
 from secretsd.signing.pkcs11.token import Token
-token = Token(configured(Path(sys.argv[1]))[0])
+token = Token(configured(Path(sys.argv[1])).signer)
 token.open()
 lane = token.lane()
 for line in sys.stdin:
@@ -44,7 +45,7 @@ def me() -> str:
 class Running:
     """A signer under way."""
 
-    def __init__(self, directory: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, directory: Path, process: DaemonProcess) -> None:
         self.process = process
         self.log = directory / "log"
         self.native = directory / "signer.seq"
@@ -118,7 +119,7 @@ class Bed:
         settings: Mapping[str, Any],
         key_settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
-        launcher: Iterable[str] = ("-m", "secretsd.signing"),
+        launcher: Sequence[str] = (),
     ) -> Iterator[Running]:
         """A signer with `settings` of `[signer]`, `key_settings` of each key, once it answers."""
         config = self.configure("signer", settings, key_settings or {})
@@ -134,14 +135,19 @@ class Bed:
         self,
         config: Path,
         environment: Mapping[str, str] | None = None,
-        launcher: Iterable[str] = ("-m", "secretsd.signing"),
+        launcher: Sequence[str] = (),
     ) -> Running:
         """A signer that may not answer yet."""
         directory = config.parent
-        command = [*WITH_THE_TESTS, sys.executable, *launcher, "--config", os.fspath(config)]
         with (directory / "log").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**self.environment, **(environment or {})}
+            process = DaemonProcess(
+                "secretsd.signing",
+                config,
+                prefix=WITH_THE_TESTS,
+                launcher=launcher,
+                stdout=log,
+                stderr=log,
+                env={**self.environment, **(environment or {})},
             )
         return Running(directory, process)
 

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from secretsd.signing.errors import KINDS
 from tests.bench import signing_load
 from tests.bench.signing_bed import Running
 from tests.bench.signing_keys import HMAC
+from tests.lab.daemons import DaemonProcess
 from tests.signing.pid_reuse import NOBODY, VICTIM, child
 
 _WORDS = {kind.number: code for code, kind in KINDS.items()}
@@ -144,8 +144,8 @@ def permitted(asker: Asker, group: Path) -> bool:
 
 def main(config: Path, group: Path, races: int, launcher: list[str]) -> None:
     with (config.parent / "log").open("wb") as log:
-        command = [sys.executable, *launcher, "--config", os.fspath(config)]
-        signer = Running(config.parent, subprocess.Popen(command, stdout=log, stderr=log))
+        process = DaemonProcess("secretsd.signing", config, launcher=launcher, stdout=log, stderr=log)
+        signer = Running(config.parent, process)
     signer.wait()
     askers = [Asker(signer, is_native=each) for each in (True, False)]
     if not all(permitted(asker, group) for asker in askers):

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,7 @@ def pid_races(races: int = RACES) -> list[Figure]:
     return [Figure("signatures by a number used again", told["signatures"], "", 0, exactly=True, note=note)]
 
 
-def _raced(
-    bed: Bed, config: Path, group: Path, races: int, launcher: Iterable[str] = ("-m", "secretsd.signing")
-) -> dict[str, Any]:
+def _raced(bed: Bed, config: Path, group: Path, races: int, launcher: Sequence[str] = ()) -> dict[str, Any]:
     """What signing_pid_racer saw in a PID namespace of its own."""
     namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     words = [os.fspath(config), os.fspath(group), str(races), *launcher]

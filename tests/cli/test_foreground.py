@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.canary.daemon import Watched
+from tests.canary.gate import GATE
+
 ROOT = Path(__file__).resolve().parents[2]
 ENV_SOURCE = """
 [daemon]
@@ -28,6 +31,9 @@ WARNING = (
 
 def shell(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs what a person would type. The daemon that it leaves behind ends with it."""
+    for value in environment.values():
+        GATE.learn(value)
+    GATE.watch(Watched("conductor", folder / "c.toml", [folder / "daemon.log"]))
     commands = Path(sys.executable).parent
     clean = {"PATH": f"{commands}:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
@@ -62,4 +68,3 @@ def test_the_environment_is_a_source_and_is_warned_of_wherever_it_must_be_seen(t
     assert f"warning: {WARNING}\n" in done.stdout.partition("---")[2]
     log = (tmp_path / "daemon.log").read_text()
     assert WARNING in log
-    assert "not-a-real-key" not in log

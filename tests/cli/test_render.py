@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from secretsd.refresh.formats.registry import FORMATS
+from tests.canary.spellings import MARKER
 
 ROOT = Path(__file__).resolve().parents[2]
-MARKER = "fake-MARKER-never-shown"
 LINES = ("env", "docker", "dotenv", "node", "universal")
 PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from secretsd.cli.__main__ import main; main()"
 

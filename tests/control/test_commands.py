@@ -14,7 +14,8 @@ from secretsd.control.commands import Commands
 from secretsd.control.protocol import Reply
 from secretsd.errors import ExitCode, FailureClass, UsageError
 from secretsd.model import UnitReport
-from tests.marker import MARKER, shows
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.refresh.daemon import TOLD, UNIT, Daemon, Home, a_bundle, live
 from tests.refresh.fakes import INVOCATION
 

@@ -18,6 +18,7 @@ from typing import Self
 
 from tests.lab import replica
 from tests.lab.aws import FakeAws
+from tests.lab.daemons import DaemonProcess
 from tests.lab.faults import UNAVAILABLE
 from tests.lab.proxy import FaultProxy
 from tests.signing.softhsm import LABEL, MODULE, make_softhsm
@@ -175,8 +176,8 @@ class ForegroundStage:
         )
         self._environment["SECRETSD_SIGNER_SOCKET"] = str(socket)
         log = self._stack.enter_context((self._folder / "signer.log").open("wb"))
-        command = [sys.executable, "-m", "secretsd.signing", "--config", config]
-        signer = subprocess.Popen(command, env=self._environment | softhsm.environment, stderr=log)
+        environment = self._environment | softhsm.environment
+        signer = DaemonProcess("secretsd.signing", config, env=environment, stderr=log)
         self._stack.callback(signer.wait)
         self._stack.callback(signer.terminate)
         until_s = time.monotonic() + 10
@@ -194,8 +195,7 @@ class ForegroundStage:
 
     def _start_daemon(self) -> None:
         with (self._folder / "daemon.log").open("ab") as log:
-            command = [sys.executable, "-m", "secretsd", "--config", self._config]
-            self._daemon = subprocess.Popen(command, env=self._environment, stderr=log)
+            self._daemon = DaemonProcess("secretsd", self._config, env=self._environment, stderr=log)
 
     def _stop_daemon(self) -> None:
         self._daemon.terminate()

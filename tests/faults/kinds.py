@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.canary.spellings import MARK
 from tests.lab import replica
 from tests.lab.aws import FakeAws
 from tests.lab.openbao import OpenBao
 from tests.lab.proxy import FaultProxy
 
-# Stands in every value: it may be in the published files, and nowhere else.
-CANARY = "fake-canary-2f91"
 PARTS = ("one", "two")
 
 _BUNDLE = """
@@ -60,7 +59,7 @@ def bundle(kind: Kind) -> str:
 
 def value(kind: Kind, number: int) -> str:
     """What both secrets hold after the rotation of that number."""
-    return f"{CANARY}-{kind.name}-{number}"
+    return f"{MARK}{kind.name}-{number}"
 
 
 @dataclass(slots=True)

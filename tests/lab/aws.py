@@ -19,6 +19,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.canary.gate import GATE
+
 REGION = "us-east-1"
 # What programs that talk to the fake AWS have in their environment, beside AWS_ENDPOINT_URL.
 FAKE_CREDENTIALS = {
@@ -127,12 +129,14 @@ class FakeAws:
 
     def create(self, name: str, value: str | bytes | dict[str, object]) -> str:
         """Makes a secret and returns its ARN; a dict becomes a JSON object."""
+        GATE.learn(value)
         if isinstance(value, bytes):
             return str(self.secretsmanager.create_secret(Name=name, SecretBinary=value)["ARN"])
         return str(self.secretsmanager.create_secret(Name=name, SecretString=_text(value))["ARN"])
 
     def put(self, name: str, value: str | bytes | dict[str, object]) -> str:
         """Gives a secret a new current version and returns the version's id."""
+        GATE.learn(value)
         if isinstance(value, bytes):
             return str(self.secretsmanager.put_secret_value(SecretId=name, SecretBinary=value)["VersionId"])
         return str(

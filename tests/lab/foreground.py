@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.lab.daemons import DaemonProcess
 from tests.lab.processes import children_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ class ForegroundDaemon:
             "PYTHONPATH": str(ROOT),
             "SECRETSD_SOCKET": str(self.run_dir / "control.sock"),
         }
-        self._daemon: subprocess.Popen[bytes] | None = None
+        self._daemon: DaemonProcess | None = None
         (folder / "state").mkdir(exist_ok=True)
         self.configure(configuration)
 
@@ -68,11 +69,8 @@ class ForegroundDaemon:
     def start(self) -> None:
         """Returns when it answers. Raises: AssertionError."""
         with self.log.open("ab") as log:
-            self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "secretsd", "--config", self._config],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
+            self._daemon = DaemonProcess(
+                "secretsd", self._config, env=self._environment, stdout=log, stderr=log
             )
         until = time.monotonic() + _START_S
         while self.secretsctl("status", "--json").code != 0:

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.canary.gate import GATE
+from tests.canary.machine import WatchedMachine
 from tests.lab import roots
 from tests.lab.boot import Boot, BootError
 from tests.lab.network import NamespaceNetwork
@@ -54,6 +56,8 @@ class Host:
         self._boot_timeout_s = boot_timeout_s
         self._room = Room(roots.root(suite) if deb is None else roots.root_with(suite, deb))
         self._boot: Boot | None = None
+        self._watched = WatchedMachine(self)
+        self.put_there: set[str] = set()  # every file that a test has written with `put`
         self._spawned: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -69,6 +73,8 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        GATE.look_before_the_end(self._watched)
+        GATE.release(self._watched)
         try:
             for process in self._spawned:
                 end(process)
@@ -162,6 +168,7 @@ class Host:
         text = content if isinstance(content, str) else _text(content)
         target = ["-m", f"{mode:o}", "-o", user, "-g", group or user, "/dev/stdin", path]
         self.run(["install", "-D", *target], input=text)
+        self.put_there.add(path)
 
     def read(self, path: str) -> str:
         """A file's text; bytes that are not UTF-8 become surrogates. Raises CommandError."""
@@ -172,6 +179,11 @@ class Host:
         # Through /proc and not `put`: a package is megabytes of bytes, not text.
         shutil.copyfile(deb, f"/proc/{self.leader}/root/root/{deb.name}")
         return self.run(["dpkg", "-i", f"/root/{deb.name}"], timeout_s=120)
+
+    @property
+    def watched(self) -> WatchedMachine:
+        """As the canary gate sees it."""
+        return self._watched
 
     @property
     def disk(self) -> Path:
@@ -209,11 +221,13 @@ class Host:
 
     def reboot(self) -> None:
         """Shuts down in order and boots again: disk and network stay, everything in memory is gone."""
+        GATE.look_before_the_end(self._watched)
         self._booted.power_off(timeout_s=30)
         self.power_on()
 
     def power_cycle(self) -> None:
         """As `reboot`, but every process dies at once, as in a power cut."""
+        GATE.look_before_the_end(self._watched)
         self._booted.kill()
         self.power_on()
 
@@ -234,6 +248,7 @@ class Host:
             console = self._boot.console
             self._boot.kill()
             raise BootError(f"{self.suite} came up as {done.stdout.strip()!r}; its console:\n{console}")
+        GATE.watch(self._watched)
 
     def _enter(self) -> list[str]:
         # --pdeathsig inside as well: nsenter waits for a child in the machine, which must die with it.

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.canary.gate import GATE
 from tests.lab.tls import Authority
 
 BAO = Path(sys.executable).parent / "bao"
@@ -145,8 +146,9 @@ class OpenBao:
     def enable(self, path: str, what: object) -> None:
         self.done("POST", f"sys/{path}", what)
 
-    def put(self, path: str, values: object, mount: str = "secret") -> None:
+    def put(self, path: str, values: dict[str, object], mount: str = "secret") -> None:
         """A new version of a secret; of kv1, its only one."""
+        GATE.learn(values)
         if mount == "kv1":
             self.done("POST", f"kv1/{path}", values)
         else:

@@ -17,11 +17,12 @@ import pytest
 from secretsd.push.messages import Assignment, Deleted, Hint, ListenerMessage, NotReceived, Received
 from secretsd.refresh.push import listeners
 from secretsd.refresh.push.listeners import Listener
+from tests.canary.spellings import MARK
 from tests.lab.push import FakePush
 from tests.push.samples import VERSION, cloudtrail, from_sns, native
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, error, ok
 
-SECRET = "fake-value-that-no-listener-sees"
+SECRET = f"{MARK}that-no-listener-sees"
 
 
 class Heard:

@@ -17,6 +17,8 @@ from secretsd.refresh import journal
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.journal import Entry
 from secretsd.refresh.state import BundleState
+from tests.canary.daemon import Watched
+from tests.canary.gate import GATE
 from tests.refresh.fakes import FakeHelper, FakeVault, ThreadWorkers
 
 SOON_S = 5.0
@@ -65,6 +67,8 @@ class Home:
         self.key.write_bytes(bytes(range(32)))
         self.socket = str(directory / "n")
         self.configure(a_bundle())
+        # Its process is this one, which has the secrets itself: its files and what it prints are looked at.
+        GATE.watch(Watched("conductor", self.config))
 
     def configure(self, *bundles: str) -> None:
         self.config.write_text(f"""

@@ -37,6 +37,7 @@ from secretsd.refresh.messages import WorkerMessage
 from secretsd.refresh.sources.interface import FetchFailure
 from secretsd.refresh.worker import worker
 from secretsd.refresh.workers import WorkerChannel, Workers
+from tests.canary.gate import GATE
 
 INVOCATION = "0123456789abcdef" * 2
 
@@ -81,7 +82,9 @@ class FakeVault:
 
     def put(self, secret_id: str, value: object) -> None:
         """A new version: bytes as they are, anything else as JSON."""
-        self.secrets[secret_id] = value if isinstance(value, bytes) else json.dumps(value).encode()
+        payload = value if isinstance(value, bytes) else json.dumps(value).encode()
+        GATE.learn(payload)
+        self.secrets[secret_id] = payload
         self.versions[secret_id] = self.versions.get(secret_id, 0) + 1
 
     def fail(self, secret_id: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> None:

@@ -7,7 +7,9 @@ import pickle
 import pytest
 
 from secretsd.errors import FailureClass
-from tests.marker import MARKER, everything_logged, shows
+from tests.canary.records import everything_logged
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.refresh.daemon import Daemon, Home, a_bundle, live
 from tests.refresh.fakes import FakeVault
 

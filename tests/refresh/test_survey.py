@@ -20,7 +20,8 @@ from secretsd.control.report import survey_document
 from secretsd.model import FetchedSecret, Survey
 from secretsd.refresh.worker.survey import survey
 from secretsd.refresh.worker.validate import Variables, validate
-from tests.marker import MARKER, shows
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.refresh.fakes import bundle
 
 VIEW = View(datetime.now(UTC))

@@ -10,9 +10,8 @@ from secretsd.config.models import Bundle
 from secretsd.errors import Failure, FailureClass
 from secretsd.model import FetchedSecret
 from secretsd.refresh.worker.validate import Variables, validate
+from tests.canary.spellings import MARKER
 from tests.refresh.fakes import bundle
-
-MARKER = "fake-MARKER-value"
 
 
 def outcome(wanted: Bundle, *payloads: bytes, is_binary: bool = False) -> Variables | tuple[Failure, ...]:

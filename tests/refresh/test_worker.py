@@ -21,9 +21,9 @@ from secretsd.refresh import messages
 from secretsd.refresh.files import tree
 from secretsd.refresh.messages import Job, SourceJob, Verdict, WorkerMessage
 from secretsd.refresh.worker import worker
+from tests.canary.spellings import MARKER
 from tests.refresh.fakes import FakeSource, FakeVault, bundle, failure, prepare
 
-MARKER = "fake-MARKER-token"
 AWS = SourceJob(AwsSecretsManager(type="aws-secretsmanager"), renew_identity=True)
 
 

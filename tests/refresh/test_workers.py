@@ -17,10 +17,11 @@ from secretsd.config.sources import AwsSecretsManager
 from secretsd.refresh import child, messages, workers
 from secretsd.refresh.messages import Job, SourceJob
 from secretsd.refresh.workers import WorkerChannel, WorkerLostError, Workers
+from tests.canary.memory import Process
+from tests.canary.spellings import MARKER, needles
+from tests.canary.tally import Tally
 from tests.refresh.fakes import bundle, prepare
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, ok
-
-MARKER = "fake-MARKER-token"
 
 
 @pytest.fixture
@@ -74,18 +75,6 @@ def zygote_of(pool: Workers) -> int:
 
 def has_ended(pidfd: int, within_s: float = 5.0) -> bool:
     return bool(select.select([pidfd], [], [], within_s)[0])
-
-
-def memory_of(pid: int) -> bytes:
-    found = []
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            span, rights = line.split()[:2]
-            start, end = (int(part, 16) for part in span.split("-"))
-            if rights.startswith("rw"):
-                memory.seek(start)
-                found.append(memory.read(end - start))
-    return b"".join(found)
 
 
 def test_the_whole_way_through_real_processes_and_a_zygote_that_dies_in_between(
@@ -196,10 +185,9 @@ def test_no_secret_stays_in_the_zygote(job: Job, aws: ScriptedAws) -> None:
         for _ in range(3):
             async with pool.worker() as channel:
                 assert await refreshed(channel, job, None) == ["prepared"]
-        memory = await asyncio.to_thread(memory_of, zygote_of(pool))
-        assert b"secretsd.refresh.worker.zygote" in memory, "the scan is blind"
-        assert MARKER.encode() not in memory
-        assert MARKER.encode("utf-16-le") not in memory
+        zygote = Process(zygote_of(pool), "zygote")
+        assert list(zygote.traces(needles("secretsd.refresh.worker.zygote"), Tally())), "the scan is blind"
+        assert list(zygote.traces(needles(), Tally())) == []
         await pool.close()
 
     asyncio.run(scenario())

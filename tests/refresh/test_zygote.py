@@ -16,6 +16,7 @@ import pytest
 
 from secretsd import process
 from secretsd.refresh.worker import worker, zygote
+from tests.canary.spellings import MARKER
 
 Job = Callable[[socket.socket], None]
 
@@ -157,9 +158,9 @@ def test_a_worker_whose_job_fails_prints_nothing_and_runs_no_handlers(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(channel: socket.socket) -> None:
-        os.write(1, b"fake-MARKER")
-        os.write(2, b"fake-MARKER")
-        raise ValueError("fake-MARKER")
+        os.write(1, MARKER.encode())
+        os.write(2, MARKER.encode())
+        raise ValueError(MARKER)
 
     with serving(monkeypatch, fail) as served:
         job, pidfd = served.request()

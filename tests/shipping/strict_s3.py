@@ -11,15 +11,41 @@ import hashlib
 import http.client
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from urllib.parse import urlsplit
 
+from tests.canary.gate import GATE
+from tests.canary.scan import Trace, traces_in
+from tests.canary.spellings import Needles
+from tests.canary.tally import Tally
 from tests.lab.httpd import Handler, Httpd
 from tests.lab.network import Address, LocalNetwork, Network
 
 _LEAST_RETENTION = timedelta(days=2554)
 _DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server"}
+
+
+@dataclass(slots=True)
+class Shipped:
+    """Everything that was put into a bucket, by its key, for the canary gate."""
+
+    objects: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def key(self) -> object:
+        return id(self)
+
+    @property
+    def is_alive(self) -> bool:
+        return False
+
+    def traces(self, wanted: Needles, tally: Tally) -> Iterator[Trace]:
+        for name, body in self.objects:
+            yield from traces_in(body, f"object {name}", wanted)
+            tally.files += 1
 
 
 class StrictS3(Httpd):
@@ -33,6 +59,8 @@ class StrictS3(Httpd):
         self.upstream = upstream
         self.refused: Counter[str] = Counter()
         self.puts: list[str] = []  # keys, in the order in which they came through
+        self.shipped = Shipped()
+        GATE.watch(self.shipped)
         self.is_out = threading.Event()  # every request is answered with 503
         self.loses_answers = threading.Event()  # what is put arrives, and the client hears nothing of it
 
@@ -65,7 +93,9 @@ class _Handler(Handler):
             self._error(400, why)
             return
         if is_object and not self.proxy.is_out.is_set():
-            self.proxy.puts.append(path.path.split("/", 2)[2])
+            key = path.path.split("/", 2)[2]
+            self.proxy.puts.append(key)
+            self.proxy.shipped.objects.append((key, body))
         self._pass_on(body)
 
     def _unfit(self, body: bytes) -> str:

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import pytest
 
 from secretsd.cli.main import run as secretsctl
+from tests.lab import daemons
 from tests.lab.aws import FAKE_CREDENTIALS, REGION
+from tests.lab.daemons import DaemonProcess
 from tests.shipping.chains import Chain
 from tests.shipping.conftest import BUCKET
 from tests.shipping.strict_s3 import StrictS3
@@ -51,23 +51,20 @@ kms_key = "{kms_key}"
 batch_age = "1s"
 """)
         self.entries: list[dict[str, str]] = []  # of the journal
-        self.process: subprocess.Popen[str] | None = None
+        self.log = home / "shipper.log"
+        self.process: DaemonProcess | None = None
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> DaemonProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment = {**clean, **FAKE_CREDENTIALS, "AWS_EC2_METADATA_DISABLED": "true"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "secretsd.shipping", "--config", str(self.config)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.log.open("ab") as log:
+            self.process = DaemonProcess("secretsd.shipping", self.config, env=environment, stderr=log)
         return self.process
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
             self.process = None
 
     def status(self) -> dict[str, Any]:
@@ -190,13 +187,7 @@ def test_an_outage_is_in_its_status_and_is_over_when_it_is_over(host: Host, stri
 def test_without_a_sink_it_says_so_and_ends_well(tmp_path: Path) -> None:
     config = tmp_path / "secretsd.toml"
     config.write_text("")
-    done = subprocess.run(
-        [sys.executable, "-m", "secretsd.shipping", "--config", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert "nothing to do" in done.stderr
-    assert "secretsd.toml(5)" in done.stderr
+    code, said = daemons.run("secretsd.shipping", config)
+    assert code == 0
+    assert "nothing to do" in said
+    assert "secretsd.toml(5)" in said

@@ -17,6 +17,8 @@ from secretsd.shipping.courier import ChainPlace, Courier, Route
 from secretsd.shipping.manifest import read_anchor_key, read_manifest
 from secretsd.shipping.sinks.interface import SinkError
 from secretsd.shipping.sinks.s3 import S3
+from tests.canary.spellings import MARKER, needles
+from tests.canary.tally import Tally
 from tests.shipping.chains import Chain
 from tests.shipping.conftest import BUCKET, client
 from tests.shipping.strict_s3 import StrictS3
@@ -87,6 +89,19 @@ def test_a_batch_waits_for_its_age_and_arrives_locked(
         digest = hashlib.sha256(content(s3, key)).digest()
         assert head["ChecksumSHA256"] == base64.b64encode(digest).decode()
     assert not strict.refused
+
+
+@pytest.mark.plants
+def test_a_secret_in_a_record_is_found_in_the_packed_batch(
+    courier: Courier, chain: Chain, strict: StrictS3, clock: Clock, config: AuditS3
+) -> None:
+    chain.add(members=f'"action":"sign","key":"{MARKER}"')
+    courier.round()
+    clock.now_s += config.batch_age_s
+    courier.round()
+    places = {str(trace) for trace in strict.shipped.traces(needles(), Tally())}
+    assert len(places) == 1
+    assert places.pop().endswith(".jsonl.gz (gzip, raw)")
 
 
 def test_the_proxy_refuses_what_moto_takes(s3: Any, strict: StrictS3, aws: Any) -> None:

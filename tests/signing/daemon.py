@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
 from secretsd import client
+from tests.lab.daemons import DaemonProcess
 from tests.signing.http.serving import WITH_THE_TESTS, Client
 from tests.signing.softhsm import LABEL, MODULE, make_softhsm
 
@@ -53,9 +52,15 @@ class Daemon:
         self.stop()
 
     def start(self) -> None:
-        command = [*WITH_THE_TESTS, sys.executable, "-m", "secretsd.signing", "--config", self.config]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+            self.process = DaemonProcess(
+                "secretsd.signing",
+                self.config,
+                prefix=WITH_THE_TESTS,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+            )
         until_s = time.monotonic() + _UP_S
         while self.process.poll() is None and time.monotonic() < until_s:
             with contextlib.suppress(OSError):

@@ -7,8 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.canary.spellings import MARK
+
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
-PIN = "fake-pin-0000"
+PIN = f"{MARK}pin-0000"
 LABEL = "test-token"
 
 

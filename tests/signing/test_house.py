@@ -19,9 +19,10 @@ import pytest
 
 from secretsd.signing import frame
 from secretsd.signing.frame import ANSWER_BYTES
+from tests.canary.spellings import MARK
+from tests.lab import daemons
+from tests.lab.daemons import DaemonProcess
 from tests.signing.softhsm import LABEL, MODULE, PIN, SoftHsm
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Signer:
@@ -33,7 +34,7 @@ class Signer:
         self._softhsm = softhsm
         self._settings = settings
         self.environment = {**os.environ, **softhsm.environment}
-        self.process: subprocess.Popen[str] | None = None
+        self.process: DaemonProcess | None = None
 
     def configure(self, *keys: str, audit: str = "batched", **extra: str) -> None:
         lines = [
@@ -57,9 +58,8 @@ class Signer:
         self.config.write_text("\n".join(lines) + "\n")
 
     def start(self, **popen: Any) -> None:
-        command = [sys.executable, "-m", "secretsd.signing", "--config", os.fspath(self.config)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True, **popen
+        self.process = DaemonProcess(
+            "secretsd.signing", self.config, env=self.environment, stderr=subprocess.PIPE, **popen
         )
         until_s = time.monotonic() + 10
         while self.process.poll() is None:
@@ -74,7 +74,7 @@ class Signer:
     def stop(self) -> str:
         """What it wrote to its standard error."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         _, written = self.process.communicate(timeout=15)
         return str(written)
 
@@ -98,12 +98,24 @@ class Signer:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return dict(json.loads(done.stdout))
 
+    def wake_ups(self) -> int:
+        """How often its threads have gone to sleep so far: proc_pid_status(5)."""
+        assert self.process is not None
+        return sum(
+            int(status.read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+            for status in Path(f"/proc/{self.process.pid}/task").glob("*/status")
+        )
+
     def records(self) -> list[dict[str, Any]]:
         lines = (self.directory / "state/audit/signer.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines[1:]]
 
 
-def mac_frame(key: str, request_id: int = 1, *, message: bytes = b"message") -> bytes:
+# No log, record or answer shows what was signed, either.
+_MESSAGE = f"{MARK}message".encode()
+
+
+def mac_frame(key: str, request_id: int = 1, *, message: bytes = _MESSAGE) -> bytes:
     head = struct.pack("!BBBBBBhIIIQQ", 1, 3, 0, 0, 0, len(key), 0, 0, 0, 0, request_id, 0)
     return head + key.encode() + message
 
@@ -245,17 +257,9 @@ def test_sockets_that_systemd_passes_are_known_by_their_names_and_left_in_place(
         "os.dup2(60, 3); os.dup2(61, 4)\n"
         "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')\n"
         "os.environ.update(LISTEN_FDNAMES='signer.seq:signer.sock')\n"
-        f"command = [sys.executable, '-m', 'secretsd.signing', '--config', {os.fspath(signer.config)!r}]\n"
-        "os.execv(sys.executable, command)"
+        "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    signer.process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=signer.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        pass_fds=(http.fileno(), native.fileno()),
-    )
+    signer.start(prefix=[sys.executable, "-c", program], pass_fds=(http.fileno(), native.fileno()))
     assert signer.ask("/v1/secretsd/keys/one/generate", {})["data"]["version"] == 1
     with signer.connect() as connection:
         connection.send(mac_frame("one"))
@@ -273,14 +277,13 @@ def test_sockets_that_systemd_passes_are_known_by_their_names_and_left_in_place(
 )
 def test_without_a_usable_table_it_ends_with_78(signer: Signer, content: str, said: str) -> None:
     signer.config.write_text(content)
-    command = [sys.executable, "-m", "secretsd.signing", "--config", os.fspath(signer.config)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
-    assert done.returncode == 78
-    assert said in done.stderr
+    code, told = daemons.run("secretsd.signing", signer.config)
+    assert code == 78
+    assert said in told
 
 
 def test_it_starts_without_its_token_and_says_why(signer: Signer, softhsm: SoftHsm) -> None:
-    softhsm.pin_file.write_text("fake-wrong-pin")
+    softhsm.pin_file.write_text(f"{MARK}wrong-pin")
     signer.configure("one")
     signer.start()
     with signer.connect() as connection:
@@ -299,22 +302,32 @@ def test_it_starts_without_its_token_and_says_why(signer: Signer, softhsm: SoftH
         assert signer.ask("/v1/secretsd/keys/one/generate", {})["data"]["version"] == 1
         connection.send(mac_frame("one"))
         assert code_of(connection.recv(65536)) == ""
-    written = signer.stop()
-    assert PIN not in written
-    assert "fake-wrong-pin" not in written
+    signer.stop()
 
 
 def test_a_trail_that_is_removed_while_nobody_signs_is_back_within_a_second(signer: Signer) -> None:
     signer.configure("one")
     signer.start()
     signer.ask("/v1/secretsd/keys")
-    time.sleep(0.5)  # what is still to be written would notice it, too
+    time.sleep(2.5)  # what is written is looked at a second later, and would notice it, too
     trail = signer.directory / "state/audit/signer.jsonl"
     trail.unlink()
     until_s = time.monotonic() + 2.5  # a slow machine; without a look of its own it would stay away
     while not trail.exists():
         assert time.monotonic() < until_s
         time.sleep(0.05)
+
+
+def test_a_signer_that_nobody_asks_sleeps(signer: Signer) -> None:
+    signer.configure("one")
+    signer.start()
+    time.sleep(2.5)
+    before = signer.wake_ups()
+    time.sleep(2.0)
+    assert signer.wake_ups() == before
+    (signer.directory / "state/audit/signer.jsonl").unlink()
+    time.sleep(2.0)
+    assert signer.wake_ups() > before + 2, "they are counted: the loop and the writing thread have looked"
 
 
 def test_refusals_fill_the_trail_at_a_rate_and_are_counted_beyond_it(signer: Signer) -> None:

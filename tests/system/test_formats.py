@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from tests.canary.spellings import MARKER
 from tests.system.machine import Machine, on_bookworm
 
 pytestmark = pytest.mark.system
 
-KEYSTORE = bytes(range(256)) + b"fake-keystore\n"
+KEYSTORE = bytes(range(256)) + MARKER.encode()
 
 _BUNDLE = """
 [bundles.bot]
@@ -82,7 +83,7 @@ def test_every_format_is_published_for_its_owner_alone(bot: Machine) -> None:
 
 def test_what_one_format_cannot_hold_keeps_the_whole_bundle(bot: Machine) -> None:
     before = bot.published_files()
-    bot.aws.put("bot/production", {"API_KEY": "fake-MARKER\r\n"})
+    bot.aws.put("bot/production", {"API_KEY": f"{MARKER}\r\n"})
     assert bot.secretsctl("reload", "bot")[0] == 0  # a file holds it
     code, said = bot.secretsctl("reload", "text")
     assert code == 65

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
+from tests.canary.spellings import MARKER
 from tests.system.machine import Machine, on_bookworm
 
 pytestmark = pytest.mark.system
@@ -101,55 +99,23 @@ def test_runtime_directory_full_without_inodes_or_read_only_keeps_the_old_bundle
     assert not machine.host.sh(f"find {_DIR} -name '.new-*'")
 
 
-def _spellings(canary: str) -> Iterator[bytes]:
-    raw = canary.encode()
-    yield raw
-    yield raw.hex().encode()
-    # Base64 has three spellings, by where the canary stands; the middle is the same whatever surrounds it.
-    for offset in range(3):
-        yield base64.b64encode(b"x" * offset + raw)[4:-4]
-    yield canary.encode("utf-16-le")
-
-
-def _found_on_disk(machine: Machine, canary: str) -> set[str]:
-    found = set()
-    for spelling in _spellings(canary):
-        command = ["grep", "--recursive", "--files-with-matches", "--text", "--perl-regexp"]
-        escaped = "".join(f"\\x{byte:02x}" for byte in spelling)
-        done = subprocess.run(
-            [*command, escaped, str(machine.host.disk)], capture_output=True, text=True, check=False
-        )
-        found |= {line.removeprefix(str(machine.host.disk)) for line in done.stdout.splitlines()}
-    return found
-
-
 @on_bookworm
 def test_no_value_is_ever_on_the_machines_disk(machine: Machine) -> None:
-    canary = "FakeCanaryWqJ7xZ2mP9"
     # Persistent, so that whatever reaches the journal reaches the disk.
     machine.host.sh("mkdir -p /var/log/journal && journalctl --flush")
-    machine.add_bot("bot", f"{canary}-1")
+    machine.add_bot("bot", f"{MARKER}-1")
     machine.restart_secretsd()
     machine.host.systemctl("start", "bot")
-    machine.rotate("bot", f"{canary}-2")
+    machine.rotate("bot", f"{MARKER}-2")
     assert machine.reload_secretsd() == 0
     # What goes wrong is what gets logged.
-    for value in (f'["{canary}"]', f'{{"API_KEY": {{"{canary}": 1}}}}', f'{{"API_KEY": "{canary}\\u0000"}}'):
+    for value in (f'["{MARKER}"]', f'{{"API_KEY": {{"{MARKER}": 1}}}}', f'{{"API_KEY": "{MARKER}\\u0000"}}'):
         machine.aws.put("bot/production", value)
         assert machine.secretsctl("reload")[0] == 65
     machine.kill(machine.main_pid("secretsd"))
-    machine.rotate("bot", f"{canary}-deadly")
+    machine.rotate("bot", f"{MARKER}-deadly")
     machine.host.systemctl("reset-failed", "secretsd")
     machine.host.systemctl("start", "secretsd")
     machine.reload_secretsd()
-
-    planted = "/var/tmp/planted"
-    machine.host.put(planted, base64.b64encode(f"-{canary}-".encode()))
-    machine.host.sh(f"logger planted {canary.encode().hex()}; journalctl --sync")
-    found = _found_on_disk(machine, canary)
-    journals = {path for path in found if path.startswith("/var/log/journal/")}
-    assert journals, "the journal is on the disk, and searched"
-    assert found == {planted} | journals
-    # The line that was planted is the only one.
-    assert machine.host.sh("journalctl --no-pager -o cat").count(canary.encode().hex()) == 1
-    assert canary not in machine.host.sh("journalctl --no-pager -o export")
+    # That nothing of it is on the disk is for the canary gate to see, of this test as of every other.
+    assert machine.host.sh("ls /var/log/journal/*/*.journal")

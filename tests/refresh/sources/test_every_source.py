@@ -18,8 +18,10 @@ from secretsd.model import CloudIdentity, FetchedSecret, SecretRef
 from secretsd.refresh.messages import SourceJob
 from secretsd.refresh.sources.interface import FetchFailure, Source
 from secretsd.refresh.sources.registry import open_source
+from tests.canary.records import everything_logged
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.lab.openbao import OpenBao
-from tests.marker import MARKER, everything_logged, shows
 from tests.refresh.sources.conftest import soon
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 from tests.refresh.sources.vault.conftest import by_token

@@ -17,10 +17,10 @@ from secretsd.model import CloudIdentity, FetchedSecret
 from secretsd.refresh.sources.aws import session as aws_session
 from secretsd.refresh.sources.aws.calls import Calls
 from secretsd.refresh.sources.faults import CallFailedError
+from tests.canary.spellings import MARKER
 from tests.refresh.sources.conftest import Open, refs, soon
 from tests.refresh.sources.scripted_aws import Answer, ScriptedAws, entry, error, ok, parameter
 
-MARKER = "fake-MARKER-7f3a"
 SECRETIVE = CloudIdentity("k", f"{MARKER}-key", f"{MARKER}-token", 4e9, "iam-role")
 
 LYING = [
@@ -192,6 +192,7 @@ def test_the_conductors_side_imports_no_sdk() -> None:
     assert subprocess.run([sys.executable, "-c", planted], check=False).returncode == 1
 
 
+@pytest.mark.plants
 def test_the_log_capture_would_find_what_botocore_writes(
     aws: ScriptedAws, open_source: Open, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:

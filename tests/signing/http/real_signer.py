@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lab.daemons import DaemonProcess
 from tests.signing.http.fake_desk import KEYS
 from tests.signing.http.serving import WITH_THE_TESTS, Client
 from tests.signing.softhsm import LABEL, MODULE, make_softhsm
@@ -21,7 +22,7 @@ _UP_S = 20.0
 class RealSigner(Client):
     """The daemon at `path`."""
 
-    def __init__(self, path: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, path: Path, process: DaemonProcess) -> None:
         super().__init__(path)
         self._process = process
 
@@ -40,7 +41,7 @@ import sys
 from pathlib import Path
 from secretsd.signing.house import configured
 from secretsd.signing.pkcs11.token import Token
-config, _ = configured(Path(sys.argv[1]))
+config = configured(Path(sys.argv[1])).signer
 token = Token(config)
 token.open()
 for name in config.keys:
@@ -57,9 +58,10 @@ def running(directory: Path) -> Iterator[RealSigner]:
     config.write_text(_configuration(directory, softhsm.pin_file))
     environment = {**os.environ, **softhsm.environment}
     subprocess.run([sys.executable, "-c", _MAKE_KEYS, config], check=True, env=environment)
-    command = [*WITH_THE_TESTS, sys.executable, "-m", "secretsd.signing", "--config", config]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = DaemonProcess(
+            "secretsd.signing", config, prefix=WITH_THE_TESTS, stdout=log, stderr=log, env=environment
+        )
     client = RealSigner(directory / "signer.sock", process)
     try:
         _wait(client)

@@ -11,7 +11,9 @@ import pytest
 
 from secretsd.signing.errors import KINDS, SigningError
 from secretsd.signing.model import Answer, Request
-from tests.marker import MARKER, everything_logged, shows
+from tests.canary.records import everything_logged
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.signing.http.fake_desk import FakeDesk
 from tests.signing.http.serving import Served
 from tests.signing.http.test_connection import answers, post

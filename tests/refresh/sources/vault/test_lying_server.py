@@ -11,7 +11,9 @@ import pytest
 from secretsd.model import FetchedSecret, SecretRef
 from secretsd.refresh.sources.interface import FetchFailure
 from secretsd.refresh.sources.vault import session
-from tests.marker import MARKER, everything_logged, shows
+from tests.canary.records import everything_logged
+from tests.canary.scan import shows
+from tests.canary.spellings import MARKER
 from tests.refresh.sources.conftest import soon
 from tests.refresh.sources.scripted_aws import Answer
 from tests.refresh.sources.vault.conftest import Open, failures, fetched, payloads, refs, words
@@ -251,6 +253,7 @@ def test_no_failure_log_or_repr_holds_what_the_server_said(
     assert "fake-token-of-a-file" not in shown
 
 
+@pytest.mark.plants
 def test_the_log_capture_would_find_what_urllib3_writes(
     vault: ScriptedVault, open_source: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

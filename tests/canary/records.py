@@ -1,4 +1,4 @@
-"""A marker that stands for a secret, and what finds it in whatever was printed, logged or sent."""
+"""What loggers write, for tests in which no daemon is a process of its own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ import logging
 from collections.abc import Iterator
 
 from secretsd.logs import FieldFormatter
-
-MARKER = "fake-MARKER-7f3a"
-_SPELLINGS = (MARKER.encode(), MARKER.encode().hex().encode(), MARKER.encode("utf-16-le"))
-
-
-def shows(text: str | bytes) -> bool:
-    """Whether the marker stands in `text`, raw, in hex or in UTF-16."""
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return any(spelling in data for spelling in _SPELLINGS)
 
 
 @contextlib.contextmanager
