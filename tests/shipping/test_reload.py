@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from secretsd.shipping.fleet import Fleet
 from secretsd.shipping.pieces import Piece
 from secretsd.shipping.sinks.interface import Sent
 from secretsd.shipping.sinks.registry import SinkTable
+from tests.lab.daemons import DaemonProcess
 from tests.monitor.asking import ask
 from tests.shipping.chains import Chain
 from tests.shipping.strict_s3 import StrictS3
@@ -39,7 +39,7 @@ def health(host: Host) -> dict[str, Any]:
     return document
 
 
-def started(host: Host) -> subprocess.Popen[str]:
+def started(host: Host) -> DaemonProcess:
     process = host.start()
     eventually((host.home / "metrics.sock").exists)
     host.wait_until_shipped()
@@ -62,9 +62,8 @@ def test_a_bad_bucket_name_keeps_the_running_configuration_and_is_told(host: Hos
     process.send_signal(signal.SIGHUP)
     eventually(lambda: health(host)["state"] == "ready")
     process.terminate()
-    _, told = process.communicate(timeout=20)
-    assert "the configuration stays as it was" in told
-    assert process.returncode == 0
+    assert process.wait(timeout=20) == 0
+    assert "the configuration stays as it was" in host.log.read_text()
 
 
 def test_reloads_under_load_lose_nothing_and_put_nothing_twice(
@@ -103,9 +102,8 @@ def test_without_a_sink_left_it_ends_well(host: Host) -> None:
     process = started(host)
     host.config.write_text(host.config.read_text().partition("[audit.journal]")[0])
     process.send_signal(signal.SIGHUP)
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "nothing to do" in told
+    assert process.wait(timeout=20) == 0
+    assert "nothing to do" in host.log.read_text()
 
 
 class Slow(FakeSink):
