@@ -10,7 +10,7 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -83,7 +83,10 @@ def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
     # The file that is being written first: those that were full before it are all there by now.
     written = [path for path in paths(places) if _is_written(path)]
     pieces = [_piece(path, stack) for path in written]
-    pieces += [_piece(path, stack) for path in paths(places) if path not in written]
+    for path in (path for path in paths(places) if path not in written):
+        # One that was seen in a directory and is gone by now was the oldest: a daemon has removed it.
+        with suppress(*() if path in places else (FileNotFoundError,)):
+            pieces.append(_piece(path, stack))
     unique = {piece.identity: piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
     chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]

@@ -20,6 +20,7 @@ SCHEMA = 1
 _SEAL, _PREVIOUS = b',"hash":"', b',"previous":"'
 _END = b'"}\n'
 _DIGITS = 64
+_ID_DIGITS = 32
 _BODY = -len(_SEAL) - _DIGITS - len(_END)  # of a record: where its bytes before the hash end
 _RECORD = re.compile(rb'\{"seq":([1-9]\d{0,17}),"time":".*,"hash":"([0-9a-f]{64})"\}\n')
 _OPENING = re.compile(
@@ -83,6 +84,11 @@ def opening(daemon: str, host: str, boot: str, time: str, head: Head | None = No
 
 def _start(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest().encode()
+
+
+def file_id(opening: bytes) -> str:
+    """What a file is called by: the same for a copy of it, different for every other. 32 digits."""
+    return hashlib.sha256(opening).hexdigest()[:_ID_DIGITS]
 
 
 def head_of(line: bytes) -> Head | None:

@@ -59,12 +59,12 @@ class Sieve:
         """Whether the record is one of those; its time is the caller's to look at."""
         asked = self.query
         return (
-            _is_one_of(record.get("key"), asked.keys)
-            and _is_one_of(record.get("action"), asked.actions)
+            _is_one_of(record.get("action"), asked.actions)
             and _is_one_of(record.get("result"), asked.results)
-            and (not asked.bundles or record.get("bundle") in asked.bundles or self._is_read(record))
+            and _has_one_of(record, "key", asked.keys)
+            and (_has_one_of(record, "bundle", asked.bundles) or self._is_read(record))
             and (not asked.secrets or not asked.secrets.isdisjoint(secrets_of(record)))
-            and (not asked.actors or not asked.actors.isdisjoint(_names_of(record.get("actor"))))
+            and (not asked.actors or not asked.actors.isdisjoint(_names_of(record)))
         )
 
     def may_tell(self, lines: bytes) -> bool:
@@ -91,13 +91,14 @@ class Sieve:
     def _find_needles(self) -> Sequence[Sequence[bytes]]:
         """For each filter, texts of which a line that fits has one."""
         asked = self.query
-        members = (("action", asked.actions), ("result", asked.results), ("key", asked.keys))
+        members = (("action", asked.actions), ("result", asked.results))
         found = [[_member(name, value) for value in values] for name, values in members]
-        found.append(self._bundles + [_quoted(secret) for _, secret in self._made_of])
+        # Alone or in an array.
+        found.append([_quoted(key) for key in asked.keys])
+        made_of = [secret for _, secret in self._made_of]
+        found.append([_quoted(name) for name in (*asked.bundles, *made_of)])
         found.append([_quoted(secret) for secret in asked.secrets])
-        found.append(
-            [text for actor in asked.actors for text in (_quoted(actor), b'"uid":' + actor.encode())]
-        )
+        found.append([text for actor in asked.actors for text in _needles_of(actor)])
         return [needles for needles in found if needles]
 
 
@@ -113,10 +114,24 @@ def _is_one_of(value: object, wanted: frozenset[str]) -> bool:
     return not wanted or value in wanted
 
 
-def _names_of(actor: object) -> tuple[str, ...]:
+def _has_one_of(record: Record, name: str, wanted: frozenset[str]) -> bool:
+    """Of the one that a record is about, or of several: `bundle`, or `bundles` (of `configure` a number)."""
+    several = record.get(f"{name}s")
+    return _is_one_of(record.get(name), wanted) or (
+        isinstance(several, list) and not wanted.isdisjoint(several)
+    )
+
+
+def _names_of(record: Record) -> tuple[str, ...]:
+    actor = record.get("actor")
     if isinstance(actor, dict):
         return str(actor.get("uid")), str(actor.get("unit"))
-    return (str(actor),)
+    # What is unusual was found by the daemon, and is about somebody.
+    return str(actor), str(record.get("who", "")).removeprefix("uid ")
+
+
+def _needles_of(actor: str) -> tuple[bytes, ...]:
+    return _quoted(actor), b'"uid":' + actor.encode(), _quoted(f"uid {actor}")
 
 
 def _quoted(value: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from secretsd.audit.query import Record, SecretName
 
-_LOADED = frozenset({"acted", "current"})
+LOADED = frozenset({"acted", "current"})  # outcomes of a unit that runs on a generation
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Usage:
                 self._read(record["secrets"], record, moment)
             case "publish" | "unseal":
                 self._published(host, record)
-            case "notify" if record.get("outcome") in _LOADED:
+            case "notify" if record.get("outcome") in LOADED:
                 self._loaded(host, record, moment)
             case "remove":
                 self._let_go(host, str(record["bundle"]), moment)

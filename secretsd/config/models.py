@@ -39,6 +39,7 @@ from secretsd.config.on_change import OnChange
 from secretsd.config.signer import Signer
 from secretsd.config.sources import AnySource
 from secretsd.config.table import Table, beside
+from secretsd.config.unusual import Unusual
 from secretsd.config.variables import VariableRule
 from secretsd.model import CURRENT_STAGE, SecretRef
 
@@ -354,6 +355,11 @@ class Config(Table):
         default_factory=Audit,
         description="How the audit trails are kept, and where they are shipped to.",
         examples=[{"max_file_size": "64M"}],
+    )
+    unusual: Unusual = Field(
+        default_factory=Unusual,
+        description="What counts as an unusual access.",
+        examples=[{"learning": "1d"}],
     )
     signer: Signer | None = Field(
         default=None,

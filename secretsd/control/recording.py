@@ -23,6 +23,8 @@ from secretsd.signing.model import Peer
 _ORDERS = frozenset({"reload", "hold", "resume", "rollback"})
 _TOLD = frozenset({"plan", "diff", "schema", "doctor", "alert-test", "ack"})
 _SILENT = frozenset({"status", "history", "cost", "wait"})
+# Not the rest: an owner's units acknowledge, and an alert-test touches no bundle.
+_USES = _ORDERS | {"plan", "diff", "schema", "doctor"}
 EVERY = _ORDERS | _TOLD | _SILENT
 
 
@@ -40,6 +42,8 @@ class Recording:
         if command not in _ORDERS | _TOLD:
             return await self.commands.run(command, bundle, request)
         order = self._trail.order(command, peer, self._details(command, bundle, request))
+        if peer is not None and command in _USES:
+            self._trail.asked(bundle if bundle in self._conductor.config.bundles else None, peer)
         try:
             if command in _ORDERS:
                 self._trail.begun(order)
@@ -54,6 +58,7 @@ class Recording:
 
     def refused(self, command: str, bundle: str | None, peer: Peer) -> None:
         """Who asked may not."""
+        self._trail.refused(bundle, peer)
         known = command if command in EVERY else "unknown"
         if self._trail.ledger.is_to_be_recorded(peer.uid, time.monotonic()):
             order = self._trail.order(known, peer, self._details("", bundle, {}))

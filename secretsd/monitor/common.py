@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import secretsd
 from secretsd import logs
+from secretsd.audit.pruning import Pruner
 from secretsd.control.check import Check, ok, warn
 from secretsd.monitor import catalogue, health
 from secretsd.monitor.exposition import Sheet
+from secretsd.unusual.detector import Detector
+from secretsd.unusual.findings import KINDS
 
 _STARTED = time.time()
 DROPS_COUNT_S = 60.0  # a log that lost a record is well again when it has lost none for this long
@@ -27,6 +30,18 @@ def common_metrics(daemon: str, checks: Sequence[Check]) -> Sheet:
         sheet.set(catalogue.CHECKS, counts[state], state)
     sheet.set(catalogue.LOG_DROPPED, logs.dropped_records())
     return sheet
+
+
+def trail_check(pruner: Pruner) -> Iterator[Check]:
+    """Only where a file of the trail stays against the rule."""
+    if pruner.problem:
+        yield warn("audit files", pruner.problem, "secretsctl doctor; secretsctl log --verify")
+
+
+def unusual(page: Sheet, detector: Detector) -> None:
+    """What was found unusual, each kind from the start: the first finding must be an increase."""
+    for kind in KINDS:
+        page.set(catalogue.UNUSUAL, detector.counts[kind], kind)
 
 
 def log_check(now: float) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from secretsd.config.models import Bundle
 from secretsd.control.check import Check
 from secretsd.control.report import state_word
 from secretsd.monitor import catalogue
-from secretsd.monitor.common import common_metrics
+from secretsd.monitor.common import common_metrics, unusual
 from secretsd.monitor.exposition import Sheet
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import must_load
@@ -37,6 +37,7 @@ def sheet(conductor: Conductor, checks: Sequence[Check]) -> Sheet:
         _push(page, source, push)
     for result in ("told", "failed", "suppressed"):
         page.set(catalogue.ALERTS, conductor.alerts.counts[result], result)
+    unusual(page, conductor.guard.sentry.detector)
     ledger = conductor.trail.ledger
     page.set(catalogue.AUDIT_RECORDS, ledger.last_number)
     page.set(catalogue.AUDIT_LOST, ledger.lost)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from secretsd.control.check import Check
 from secretsd.monitor import catalogue
-from secretsd.monitor.common import common_metrics
+from secretsd.monitor.common import common_metrics, unusual
 from secretsd.monitor.exposition import Sheet
 from secretsd.signing.errors import KINDS
 from secretsd.signing.house import House
@@ -17,6 +17,7 @@ def sheet(house: House, checks: Sequence[Check]) -> Sheet:
     """All of them. About 20 samples for each operation that was asked of a key."""
     page, desk = common_metrics("signer", checks), house.desk
     _tally(page, desk.tally)
+    unusual(page, desk.trail.detector)
     page.set(catalogue.QUEUE, desk.dispatcher.waiting)
     page.set(catalogue.UNDER_WAY, desk.under_way)
     page.set(catalogue.CONNECTIONS, len(house.slots))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from secretsd.errors import LocalIOError
-from secretsd.observe.telling import URGENCY, Allowance, Memory, Told, Trouble
+from secretsd.observe.telling import URGENCY, Allowance, Memory, Report, Told, Trouble
 
 _SCHEMA = 1
 _FILE = "alerts.json"
@@ -39,6 +39,7 @@ def read(state_dir: Path, *, wall: float, monotonic: float) -> Memory:
                 str(name): Allowance(float(each["events"]), monotonic - max(0.0, wall - float(each["at"])))
                 for name, each in document["allowances"].items()
             },
+            reports=tuple(map(_report, document.get("reports", ()))),  # of an older version: none
         )
     except FileNotFoundError:
         return Memory()
@@ -55,6 +56,10 @@ def _told(entry: Mapping[str, Any]) -> tuple[Trouble, Told]:
     trouble = Trouble(str(entry["bundle"]), str(entry["what"]))
     when = None if since is None else float(since)
     return trouble, Told(event, str(entry["distinction"]), when, str(entry["message"]))
+
+
+def _report(entry: Mapping[str, Any]) -> Report:
+    return Report(str(entry["code"]), str(entry["message"]), str(entry["advice"]), float(entry["at"]))
 
 
 def _unreadable(path: Path, reason: str) -> LocalIOError:
@@ -76,6 +81,7 @@ def write(state_dir: Path, memory: Memory, *, wall: float, monotonic: float) -> 
             name: {"events": each.events, "at": wall - (monotonic - each.at)}
             for name, each in memory.allowances.items()
         },
+        "reports": [asdict(report) for report in memory.reports],
     }
     temporary = state_dir / (_FILE + ".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC

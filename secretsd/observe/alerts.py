@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from secretsd.errors import LocalIOError
@@ -15,6 +16,7 @@ from secretsd.observe import alert_book, alert_program, events, telling
 from secretsd.observe.conditions import situation
 from secretsd.observe.telling import Event, Memory
 from secretsd.refresh.bundles import Bundles
+from secretsd.unusual.findings import Finding, advice, sentence
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Alerts:
         self.counts: Counter[str] = Counter()  # since this start: "told", "failed", "suppressed"
         self._bundles = bundles
         self._memory = Memory()
+        self._is_unwritten = False  # something was reported since the last write
         self._timeout_s = timeout_s
         self._running = asyncio.Lock()
 
@@ -41,12 +44,26 @@ class Alerts:
             try:
                 while (event := self._next()) is not None:
                     await self._tell(event)
+                if self._is_unwritten:  # it waits for its turn, maybe for an hour
+                    await self._write()
                 await self._pause()
             except Exception as error:
                 # No bundle's secret was ever in this process. Refreshes go on without alerts.
                 log.exception("alerts met a bug in secretsd")
                 self.problem = f"alerts met a bug in secretsd ({type(error).__name__}): see the journal"
                 await asyncio.sleep(_AFTER_BUG_S)
+
+    def report(self, finding: Finding, daemon: str, at: float) -> None:
+        """Something unusual was found by `daemon`: it is told at once, with what else was found by then.
+
+        `at` is in seconds since the epoch.
+        """
+        if self._bundles.config.daemon.alert_command:
+            message = f"{daemon}: {sentence(finding)}"
+            what = telling.Report(finding.kind, message, advice(finding), at)
+            self._memory = telling.report(self._memory, what)
+            self._is_unwritten = True
+            self._bundles.changes.announce()
 
     async def test(self, bundle: str | None) -> str | None:
         """Runs the alert command of `bundle`, or the daemon's, with a test event.
@@ -63,7 +80,9 @@ class Alerts:
 
     def _open(self) -> None:
         try:
-            self._memory = alert_book.read(self._state_dir, wall=time.time(), monotonic=time.monotonic())
+            kept = alert_book.read(self._state_dir, wall=time.time(), monotonic=time.monotonic())
+            # What was found since this start stands behind what a former run has not told.
+            self._memory = replace(kept, reports=(*kept.reports, *self._memory.reports))
         except LocalIOError as error:
             log.warning("what was alerted is not known", extra={"reason": str(error), "advice": error.advice})
 
@@ -79,7 +98,8 @@ class Alerts:
         await self._write()  # before the command: one that brings the daemon down counts, too
         document = events.document(event, self._bundles.states, host=_host(), now=time.time())
         wrong = await self._run(event.command, events.encoded(document))
-        fields = {"bundle": event.trouble.bundle, "event": event.event, "trouble": str(event.trouble)}
+        bundle = {} if event.reports else {"bundle": event.trouble.bundle}
+        fields = {**bundle, "event": event.event, "trouble": str(event.trouble)}
         if wrong:
             self.counts["failed"] += 1
             self._memory = telling.fail(self._memory, event, time.monotonic())
@@ -99,6 +119,7 @@ class Alerts:
 
     async def _write(self) -> None:
         wall, monotonic = time.time(), time.monotonic()
+        self._is_unwritten = False
         try:
             await asyncio.to_thread(
                 alert_book.write, self._state_dir, self._memory, wall=wall, monotonic=monotonic

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from secretsd.moments import iso
 from secretsd.observe.conditions import AGE, FILES, QUIET_S
-from secretsd.observe.telling import REFRESH, Event, Trouble
+from secretsd.observe.telling import REFRESH, UNUSUAL, Event, Trouble
 from secretsd.refresh.state import BundleState
 
 SCHEMA = 1
@@ -18,6 +18,8 @@ _NAMED = 5  # of the bundles that share a trouble, in the sentence; the field ha
 def document(event: Event, states: Mapping[str, BundleState], *, host: str, now: float) -> dict[str, object]:
     """The event with every field, None where one says nothing; `now` is in seconds since the epoch."""
     condition, trouble = event.condition, event.trouble
+    if trouble == UNUSUAL:
+        return _unusual(event, host=host, now=now)
     state = states.get(trouble.bundle)
     common = _common(event.event, trouble.bundle, host=host, now=now)
     common |= {"unit": _unit(trouble), "trouble": str(trouble), "suppressed": event.suppressed}
@@ -39,6 +41,15 @@ def document(event: Event, states: Mapping[str, BundleState], *, host: str, now:
         "since": iso(was.since) if was else None,
         "was": was.event if was else None,
     }
+
+
+def _unusual(event: Event, *, host: str, now: float) -> dict[str, object]:
+    """Of no bundle, and no trouble that could end."""
+    said = _common(event.event, None, host=host, now=now) | {"suppressed": event.suppressed}
+    if (condition := event.condition) is not None:
+        said |= {"code": condition.code, "message": condition.message, "advice": condition.advice}
+        said["since"] = iso(condition.since)
+    return said
 
 
 def test_document(bundle: str | None, *, host: str, now: float) -> dict[str, object]:

@@ -14,17 +14,21 @@ from typing import Literal, TypeVar
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
-EventName = Literal["failed", "stale", "refused", "drift", "not-loaded", "aging", "recovered"]
+EventName = Literal["failed", "stale", "refused", "drift", "not-loaded", "aging", "unusual", "recovered"]
 Command = tuple[str, ...]
 
 # The order in which events are told when several are due.
-URGENCY: tuple[EventName, ...] = ("refused", "failed", "drift", "not-loaded", "aging", "stale", "recovered")
+URGENCY: tuple[EventName, ...] = (
+    *("refused", "failed", "drift", "unusual", "not-loaded", "aging", "stale", "recovered"),
+)
 
 REFRESH = "refresh"  # the trouble of a bundle whose cause other bundles can share
 ALL_BUNDLES = 5  # times the limit of one: how much all of them together may be told
 _HOUR_S = 3600.0
 _FIRST_RETRY_S = 30.0  # after a command that failed; then twice as long each time
 _LONGEST_RETRY_S = 900.0
+_MOST_REPORTS = 50
+_NAMED_REPORTS = 5  # in one message
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,6 +40,10 @@ class Trouble:
 
     def __str__(self) -> str:
         return f"{self.bundle}/{self.what}"
+
+
+# Of no bundle, and with an allowance of its own: no bundle's name has a slash.
+UNUSUAL = Trouble("/unusual", "access")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,16 @@ class Condition:
     @property
     def kind(self) -> tuple[str, str]:
         return self.event, self.distinction
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that has happened, and that no state shows: told once, and never over. Holds no value."""
+
+    code: str
+    message: str
+    advice: str
+    at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,7 @@ class Event:
     was: Told | None
     suppressed: int = 0  # events of this bundle that came and went since the last one, untold
     also: tuple[Event, ...] = ()
+    reports: tuple[Report, ...] = ()  # of an "unusual": what it tells
 
     @property
     def rank(self) -> tuple[int, float, Trouble]:
@@ -159,11 +178,12 @@ class Memory:
     due: Mapping[Trouble, tuple[str, str]] = field(default_factory=dict)  # the kind of what is to be told
     suppressed: Mapping[str, int] = field(default_factory=dict)  # by bundle
     broken: Mapping[Command, _Broken] = field(default_factory=dict)
+    reports: tuple[Report, ...] = ()  # not told yet; they outlive the daemon, too
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing will become due by the passing of time alone."""
-        return not (self.seen or self.told or self.due)
+        return not (self.seen or self.told or self.due or self.reports)
 
 
 def look(memory: Memory, situation: Situation, now: float) -> tuple[Memory, Event | None]:
@@ -175,17 +195,30 @@ def look(memory: Memory, situation: Situation, now: float) -> tuple[Memory, Even
     told = {
         trouble: what for trouble, what in memory.told.items() if _command_of(trouble, situation) is not None
     }
-    memory = replace(memory, seen=seen, told=told)
+    reports = memory.reports if situation.commands.get("") else ()
+    memory = replace(memory, seen=seen, told=told, reports=reports)
     events = list(_due(memory, situation, now))
     due = {event.trouble: event.kind for event in events}
     memory = replace(memory, suppressed=_suppressed(memory, due), due=due)
-    ready = [event for event in events if _may_be_told(memory, event, situation.limit, now)]
+    ready = [
+        event
+        for event in (*events, *_unusual(memory, situation))
+        if _may_be_told(memory, event, situation.limit, now)
+    ]
     first = min(ready, key=lambda event: event.rank, default=None)
     if first is not None:
         also = sorted(filter(first.shares_cause_with, events), key=lambda event: event.rank)
         suppressed = memory.suppressed.get(first.trouble.bundle, 0)
         first = replace(first, suppressed=suppressed, also=tuple(also))
     return memory, first
+
+
+def report(memory: Memory, what: Report) -> Memory:
+    """Something is to be told at once. Of too many the last ones are counted alone."""
+    if len(memory.reports) < _MOST_REPORTS:
+        return replace(memory, reports=(*memory.reports, what))
+    counts = {**memory.suppressed, UNUSUAL.bundle: memory.suppressed.get(UNUSUAL.bundle, 0) + 1}
+    return replace(memory, suppressed=counts)
 
 
 def spend(memory: Memory, event: Event, limit: int, now: float) -> Memory:
@@ -200,7 +233,7 @@ def spend(memory: Memory, event: Event, limit: int, now: float) -> Memory:
 def succeed(memory: Memory, event: Event) -> Memory:
     """The command was told of `event` and of what goes with it."""
     told, due = dict(memory.told), dict(memory.due)
-    for each in (event, *event.also):
+    for each in (event, *event.also) if not event.reports else ():
         told.pop(each.trouble, None)
         due.pop(each.trouble, None)
         if each.condition is not None:
@@ -212,6 +245,7 @@ def succeed(memory: Memory, event: Event) -> Memory:
         due=due,
         suppressed=_without(memory.suppressed, event.trouble.bundle),
         broken=_without(memory.broken, event.command),
+        reports=memory.reports[len(event.reports) :],
     )
 
 
@@ -243,6 +277,24 @@ def _due(memory: Memory, situation: Situation, now: float) -> Iterable[Event]:
         command = _command_of(trouble, situation)
         if command is not None:
             yield Event(trouble, "recovered", command, None, memory.told[trouble])
+
+
+def _unusual(memory: Memory, situation: Situation) -> Iterable[Event]:
+    """All that has happened since the last one as one event: a burst wakes somebody once."""
+    if memory.reports:
+        first, *others = memory.reports
+        told = [each.message for each in memory.reports[:_NAMED_REPORTS]]
+        more = len(memory.reports) - len(told)
+        condition = Condition(
+            trouble=UNUSUAL,
+            event="unusual",
+            message="; ".join(told) + (f"; {more} more" if more else ""),
+            advice=first.advice,
+            code=first.code if all(each.code == first.code for each in others) else "several",
+            since=first.at,
+        )
+        command = situation.commands[""]
+        yield Event(UNUSUAL, "unusual", command, condition, None, reports=memory.reports)
 
 
 def _command_of(trouble: Trouble, situation: Situation) -> Command | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secretsd.audit.ledger import Ledger
+from secretsd.audit.pruning import Pruner
 from secretsd.config.load import load_checked
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
@@ -23,6 +24,7 @@ from secretsd.refresh.examination import Findings
 from secretsd.refresh.files import published
 from secretsd.refresh.files.memory import MemoryKind, memory_kind
 from secretsd.refresh.files.watch import Watch
+from secretsd.refresh.guard import Guard
 from secretsd.refresh.plan import Anew, Step, plan
 from secretsd.refresh.push.pushes import Pushes
 from secretsd.refresh.rounds import Rehearsal, Rounds
@@ -32,6 +34,7 @@ from secretsd.refresh.state import BundleState, Changes
 from secretsd.refresh.surveys import survey
 from secretsd.refresh.trail import Trail
 from secretsd.refresh.workers import Workers
+from secretsd.unusual.findings import Finding
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,10 @@ class Conductor:
     def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
         audit = Path(config.daemon.state_dir) / "audit"
-        self.trail = Trail(Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes))
+        ledger = Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes)
+        self.pruner = Pruner(audit, "refresher", ledger.write, ledger.durable)
+        self.guard = Guard(config, ledger, self._hear_unusual)
+        self.trail = Trail(ledger, self.guard.sentry.detector)
         self._rounds = Rounds(Workers(), self.trail.read)
         self._rounds.expect(config)
         self.bundles = Bundles(config, self._rounds.sources, self.trail)
@@ -105,6 +111,7 @@ class Conductor:
             log.warning("runtime directory is not safe", extra={"reason": self.memory.warning})
         self.trail.open()
         self.trail.configured(len(self.config.bundles), self.config.bundles)
+        self.guard.open(self.config)
         self.bundles.open()
         self.bundles.sources.calls.open(Path(self.config.daemon.state_dir))
 
@@ -138,6 +145,7 @@ class Conductor:
         await self.bundles.notebook.close()
         await self.bundles.sources.calls.close()
         await self._rounds.workers.close()
+        await self.guard.close()
         self.trail.close()
         if self._runtime_lock is not None:
             os.close(self._runtime_lock)
@@ -154,6 +162,9 @@ class Conductor:
         self._requested |= set(names)
         self._wake.set()
         return {name: self.states[name].begun + 1 for name in names}
+
+    def _hear_unusual(self, finding: Finding, daemon: str, at: float) -> None:
+        self.alerts.report(finding, daemon, at)  # which is made after the trail that finds it
 
     def look(self) -> None:
         """Looks at the published files as soon as can be, and restores what is no longer as it was."""
@@ -180,6 +191,7 @@ class Conductor:
             self._rounds.expect(config)
             self.trail.ledger.resize(config.audit.max_file_bytes)
             self.trail.configured(len(config.bundles), changed)
+            self.guard.configure(config)
         self.refused_configuration = ""
         log.info("configuration loaded", extra={"bundles": len(config.bundles)})
         self._wake.set()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import secretsd
 from secretsd.audit import record
 from secretsd.audit.ledger import Ledger
+from secretsd.audit.usage import LOADED
 from secretsd.errors import ConfigError, ExitCode, Failure
 from secretsd.model import (
     CURRENT_STAGE,
@@ -23,11 +24,14 @@ from secretsd.model import (
     SecretVersion,
     UnitReport,
 )
+from secretsd.refresh.guard import ALL_BUNDLES, things_of
 from secretsd.refresh.plan import NotifyUnit
 from secretsd.refresh.push.state import PushState
 from secretsd.refresh.reads import Outcome, Reads, outcome, outcome_of
 from secretsd.refresh.state import Intent
 from secretsd.signing.model import Peer
+from secretsd.unusual.detector import Detector
+from secretsd.unusual.findings import actor_of
 
 _OK = Outcome("ok")
 _RESULTS: dict[ExitCode, record.Result] = {ExitCode.OK: "ok", ExitCode.REFUSED: "refused"}
@@ -57,10 +61,14 @@ class Discarded:
 
 
 class Trail:
-    """Words for `ledger`. All methods are for the event loop's thread and never raise."""
+    """Words for `ledger`, and for `detector`, which looks for unusual ones.
 
-    def __init__(self, ledger: Ledger) -> None:
+    All methods are for the event loop's thread and never raise.
+    """
+
+    def __init__(self, ledger: Ledger, detector: Detector) -> None:
         self.ledger = ledger
+        self._detector = detector
         self._number = 0  # joins intent and outcome
         self._reads = Reads()
         self._told: dict[tuple[str, str], tuple[int, str]] = {}  # bundle and unit -> generation, outcome
@@ -187,8 +195,10 @@ class Trail:
         """No operator's word holds the bundle any more."""
         self._event("release", bundle=bundle)
 
-    def told(self, step: NotifyUnit, report: UnitReport) -> None:
-        """A unit was told of a generation, or looked at, and this is how it took it."""
+    def told(self, step: NotifyUnit, report: UnitReport, shown: PublishRecord | None) -> None:
+        """A unit was told of a generation, or looked at, and this is how it took it; `shown` is published."""
+        if report.outcome in LOADED and shown is not None and shown.generation == step.generation:
+            self._detector.used(things_of(shown), step.unit)
         key, news = (step.bundle, step.unit), (step.generation, report.outcome)
         if report.outcome in _REPEATED and self._told.get(key) == news:
             return
@@ -211,6 +221,14 @@ class Trail:
         """Somebody asks for something; nothing is on record by this. `peer` is None for a signal."""
         self._number += 1
         return Order(action, record.DAEMON if peer is None else record.actor(peer), self._number, details)
+
+    def asked(self, bundle: str | None, peer: Peer) -> None:
+        """Somebody who may has asked for something that reads or changes a bundle, or all of them."""
+        self._detector.used([("bundle", bundle) if bundle else ALL_BUNDLES], actor_of(peer))
+
+    def refused(self, bundle: str | None, peer: Peer) -> None:
+        """Somebody who may not has asked. The name may be anything; it is not kept."""
+        self._detector.refused(actor_of(peer), bundle)
 
     def begun(self, order: Order) -> None:
         """It is about to be done: to be durable before it is."""

@@ -14,13 +14,11 @@ from typing import Any
 import secretsd
 from secretsd import logs, process
 from secretsd.cli.arguments import Parser
-from secretsd.config.audit import Audit
 from secretsd.config.load import INSTALLED_CONFIG
-from secretsd.config.signer import Signer
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.signer import monitor_of
 from secretsd.service import Service
-from secretsd.signing.house import House, configured
+from secretsd.signing.house import House, Settings, configured
 from secretsd.signing.listeners import listen
 
 log = logging.getLogger("secretsd.signing")
@@ -31,7 +29,7 @@ def main() -> None:
     logs.set_up()
     try:
         process.forbid_dumps()
-        _run(_serve(arguments.config, *configured(arguments.config)))
+        _run(_serve(arguments.config, configured(arguments.config)))
     except SecretsdError as error:
         logs.tell(log, error)
         sys.exit(error.exit_code)
@@ -52,11 +50,11 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
+async def _serve(config_path: Path, settings: Settings) -> None:
     service = Service()
-    listeners = listen(config)
+    listeners = listen(settings.signer)
     try:
-        house = House(config_path, config, audit, listeners)
+        house = House(config_path, settings, listeners)
     except BaseException:
         listeners.close()
         raise
@@ -68,12 +66,13 @@ async def _serve(config_path: Path, config: Signer, audit: Audit) -> None:
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
     keeping = asyncio.create_task(house.keeper.run(), name="audit")
-    monitor = monitor_of(house, listeners.metrics, config.metrics_socket)
+    pruning = asyncio.create_task(house.prune(), name="pruning")
+    monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
     monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, keeping, monitoring, watchdog):
+    for task in (ready, keeping, pruning, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()

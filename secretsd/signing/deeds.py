@@ -70,12 +70,15 @@ class Deeds:
     def refuse(self, peer: Peer, action: str, key: str | None, error: SigningError, answer: Telling) -> None:
         """`key` may be anything that a client sent: one that is not configured is not on record."""
         configured = key if key in self._desk.config.keys else None
-        self._desk.trail.refused(Actor(peer), action, configured, error)
+        self._desk.trail.refused(Actor(peer), action, configured, error, key or "")
         answer(error)
 
     def put_on_record(self, deed: Deed, then: Callable[[Deed, Use], None]) -> None:
         """Brings the intent to the disk, then does it."""
-        members = record.use(deed.action, deed.key, None, record.actor(deed.peer))
+        actor = Actor(deed.peer)
+        members = record.use(deed.action, deed.key, None, actor.members)
+        if deed.key is not None:
+            self._desk.trail.uses(actor, deed.key)
         use = self._desk.trail.intent(members, deed.version, is_strict=True)
         deed = replace(deed, answer=self._desk.counted(deed.peer.uid, deed.answer))
 

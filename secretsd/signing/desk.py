@@ -101,13 +101,14 @@ class Desk:
             right, key, job_work = self._admitted(caller, request)
         except SigningError as error:
             name = request.key if request.key in self.config.keys else None
-            self.trail.refused(caller.actor, request.operation, name, error)
+            self.trail.refused(caller.actor, request.operation, name, error, request.key)
             self.tally.refusals[error.code] += 1
             answer(error)
             return
         uid, mechanism = caller.peer.uid, mechanism_name(request, key)
         answer = self.counted(uid, partial(self._tell, request, mechanism, time.monotonic_ns(), answer))
         members = caller.actor.use(request.operation, request.key, mechanism)
+        self.trail.uses(caller.actor, request.key)
         use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
         deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
         job = Job(uid, request.key, job_work, partial(self._done, caller, use, answer), deadline_ns)

@@ -8,14 +8,17 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from secretsd.audit.keeper import Keeper
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
+from secretsd.audit.pruning import Pruner
 from secretsd.config.audit import Audit
 from secretsd.config.load import load
 from secretsd.config.signer import Signer
+from secretsd.config.unusual import Unusual
 from secretsd.errors import ConfigError
 from secretsd.signing import native
 from secretsd.signing.administration import Administration
@@ -32,6 +35,10 @@ from secretsd.signing.peer import Identified
 from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.resolve import resolve
 from secretsd.signing.trail import Trail
+from secretsd.unusual.findings import Thing
+from secretsd.unusual.post import Post
+from secretsd.unusual.sentry import Sentry
+from secretsd.unusual.wire import socket_of
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +55,32 @@ _NEEDS_A_RESTART = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What of the configuration is the signer's."""
+
+    signer: Signer
+    audit: Audit
+    unusual: Unusual
+    unusual_socket: Path  # where the refresher hears of what was found unusual
+
+
 class House:
     """One signer. All methods are for the loop's thread."""
 
-    def __init__(self, config_path: Path, config: Signer, audit: Audit, listeners: Listeners) -> None:
+    def __init__(self, config_path: Path, settings: Settings, listeners: Listeners) -> None:
         """Raises: LocalIOError where the audit log cannot be written."""
         self._config_path = config_path
-        self._config = config
+        self._settings = settings
+        self._config = config = settings.signer
         self._loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()  # what `status_line` says may be another by now
-        self.audit = AuditLog(
-            config.state_dir / "audit", group=AUDIT_GROUP, max_file_bytes=audit.max_file_bytes
-        )
+        directory = config.state_dir / "audit"
+        max_file_bytes = settings.audit.max_file_bytes
+        self.audit = AuditLog(directory, group=AUDIT_GROUP, max_file_bytes=max_file_bytes)
         self.audit.open()
+        self._audit_rules = settings.audit
+        self.pruner = Pruner(directory, "signer", self._found, self.audit.durable)
         self._token = Token(config)
         self._dispatcher = Dispatcher(
             self._token,
@@ -69,8 +89,10 @@ class House:
             queue=config.queue,
             hang_limit_s=config.hang_limit_s,
         )
+        self._post = Post(settings.unusual_socket)
+        self.sentry = Sentry(config.state_dir, settings.unusual, write=self._found, alert=self._post.send)
         self.keeper = Keeper(self.audit.path, self.look)
-        self._trail = Trail(self.audit, self.keeper.stir)
+        self._trail = Trail(self.audit, self.keeper.stir, self.sentry.detector)
         self.desk = Desk(config, policy_of(config), self._token, self._dispatcher, self._trail)
         self._routes = Routes(self.desk, Administration(self.desk))
         self.slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
@@ -89,6 +111,7 @@ class House:
         that does not answer at all for a while keeps nobody waiting: they are let in, and told.
         """
         self._trail.event("start")
+        self.sentry.open(self._settings.unusual, _things(self._config))
         patience = self._loop.call_later(_PATIENCE_S, self._open_doors)
 
         def ended(_: SigningError | None) -> None:
@@ -103,6 +126,10 @@ class House:
         for door in self.doors:
             door.open()
 
+    def _found(self, members: str) -> None:
+        self.audit.append(members)
+        self.keeper.stir()
+
     def look(self) -> bool:
         """Sees what became of the audit log and the token. Returns whether to look again in a second."""
         self.audit.look()
@@ -110,18 +137,24 @@ class House:
         self.changed.set()
         return self.audit.trouble is not None or self.desk.trouble is not None
 
+    async def prune(self) -> None:
+        """Removes full files of the trail by the rules of the configuration, for ever."""
+        await self.pruner.run(lambda: self._audit_rules)
+
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
         try:
-            config, audit = configured(self._config_path)
+            settings = configured(self._config_path)
         except ConfigError as error:
             for line in error.problems:
                 log.error(line)
             log.error("the configuration stays as it was: correct it, then reload again")
             self._trail.event("reload", error)
             return
-        self._config = config = self._without_what_needs_a_restart(config)
-        self.audit.resize(audit.max_file_bytes)
+        self._config = config = self._without_what_needs_a_restart(settings.signer)
+        self._audit_rules = settings.audit
+        self.audit.resize(settings.audit.max_file_bytes)
+        self.sentry.configure(settings.unusual, _things(config))
         self.desk.configure(config, policy_of(config))
         self.slots.resize(per_user=config.max_connections_per_user)
         self._token.configure(config)
@@ -150,6 +183,8 @@ class House:
             connection.close()
         self._dispatcher.stop()
         self._trail.look()
+        await self.sentry.close()
+        self._post.close()
         self._trail.event("stop")
         self.audit.close()
 
@@ -207,12 +242,16 @@ class House:
         task.add_done_callback(entered)
 
 
-def configured(path: Path) -> tuple[Signer, Audit]:
-    """What of the configuration is the signer's: the tables [signer] and [audit]. Raises: ConfigError."""
+def configured(path: Path) -> Settings:
+    """What of the configuration in `path` is the signer's. Raises: ConfigError."""
     config = load(path)
     if config.signer is None:
         raise ConfigError([f"{path}: there is no table [signer]: see secretsd.toml(5)"])
-    return config.signer, config.audit
+    return Settings(config.signer, config.audit, config.unusual, socket_of(config))
+
+
+def _things(config: Signer) -> Iterator[Thing]:
+    return (("key", name) for name in config.keys)
 
 
 def policy_of(config: Signer) -> Policy:

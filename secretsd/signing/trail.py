@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from secretsd.audit import record
 from secretsd.audit.log import AuditLog
 from secretsd.audit.withheld import Withheld
+from secretsd.config.unusual import Unusual
 from secretsd.errors import SecretsdError
 from secretsd.signing.errors import SigningError
 from secretsd.signing.model import Answer, Operation, Peer
+from secretsd.unusual.detector import Detector
+from secretsd.unusual.findings import actor_of
+from secretsd.unusual.uses import Meter
 
 # What nobody could do wrong on purpose is a failure of ours; all else that is not done is a refusal.
 _FAILURES = frozenset(
@@ -22,17 +26,21 @@ _FAILURES = frozenset(
         *("audit-unavailable", "bug", "peer-gone"),
     }
 )
+# Refusals by which somebody who has no right finds out what there is.
+_OF_STRANGERS = frozenset({"unknown-key", "no-right", "not-an-admin"})
 
 
 class Actor:
     """A peer as it stands in the records, and the beginnings of its records that were made so far."""
 
-    __slots__ = ("_uses", "members", "uid")
+    __slots__ = ("_uses", "members", "meters", "name", "uid")
     _MOST_USES = 64
 
     def __init__(self, peer: Peer) -> None:
         self.uid = peer.uid
+        self.name = actor_of(peer)
         self.members = record.actor(peer)
+        self.meters: dict[str, Meter] = {}  # by key
         self._uses: dict[tuple[Operation, str, str], str] = {}
 
     def use(self, operation: Operation, key: str, mechanism: str) -> str:
@@ -63,8 +71,9 @@ class Trail:
     no right at all could fill the disk otherwise. Beyond it they are counted, and the count is on record.
     """
 
-    def __init__(self, log: AuditLog, stirred: Callable[[], None]) -> None:
+    def __init__(self, log: AuditLog, stirred: Callable[[], None], detector: Detector | None = None) -> None:
         """`stirred` is called when there is something new, or something that was only counted."""
+        self.detector = detector or Detector(Unusual())
         self._log = log
         self._stirred = stirred
         self._number = 0  # joins intent and outcome
@@ -91,8 +100,22 @@ class Trail:
         self._log.append(text)
         self._stirred()
 
-    def refused(self, actor: Actor, operation: str | None, key: str | None, error: SigningError) -> None:
-        """Notes a request that was not even begun. `key` is a configured key's name, or None."""
+    def uses(self, actor: Actor, key: str) -> None:
+        """Counts a use that is allowed, for whoever looks for unusual ones."""
+        meter = actor.meters.get(key)
+        if meter is None:
+            meter = actor.meters[key] = self.detector.meter(("key", key), actor.name)
+        self.detector.note(meter)
+
+    def refused(
+        self, actor: Actor, operation: str | None, key: str | None, error: SigningError, asked: str = ""
+    ) -> None:
+        """Notes a request that was not even begun. `key` is a configured key's name, or None.
+
+        `asked` is the name that was asked for, which is not kept.
+        """
+        if result_of(error) == "refused":
+            self.detector.refused(actor.name, asked if error.code in _OF_STRANGERS else None)
         self._stirred()
         if not self._withheld.is_to_be_recorded(actor.uid, time.monotonic()):
             return

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from secretsd.signing.house import configured
 from secretsd.signing.pkcs11.token import Token
-token = Token(configured(Path(sys.argv[1]))[0])
+token = Token(configured(Path(sys.argv[1])).signer)
 token.open()
 lane = token.lane()
 for line in sys.stdin:

@@ -24,7 +24,7 @@ _WARMUP_SHARE = 0.2
 
 
 def main(config_path: Path, name: str, threads: int, seconds: float) -> None:
-    config, _ = configured(config_path)
+    config = configured(config_path).signer
     token = Token(config)
     token.open()
     kind = next(each for each in KINDS if each.name == name)

@@ -22,7 +22,7 @@ RUNTIME = {
 
 # Of a lab machine's disk and /run. What the test itself has put there is left out, too.
 MACHINE = {
-    r"/run/bots/.*": "where the bots of the tests note which key they have",
+    r"/(run|var/lib)/bots/.*": "where the bots of the tests note which key they have",
     r"/(etc|run)/credstore/.*": "where an administrator puts a credential: the signer's PIN",
     r"/run/credentials/.*": "where systemd hands it to the one service that it is for",
 }

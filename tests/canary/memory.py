@@ -15,8 +15,6 @@ from tests.canary.spellings import Needles
 from tests.canary.tally import Tally
 
 _CHUNK_BYTES = 16 * 1024 * 1024
-_PAGE_BYTES = 4096
-_ZEROS = bytes(_PAGE_BYTES)
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)")
 # The kernel's own pages: not memory of the process, and not readable from outside.
 _KERNEL_PAGES = ("[vvar", "[vsyscall]")
@@ -63,16 +61,15 @@ class Process:
                 yield from self._memory(wanted_there, tally)
 
     def _memory(self, wanted: Needles, tally: Tally) -> Iterator[Trace]:
-        overlap = max(map(len, wanted)) - 1
-        for data, _ in pieces(self.pid, only_written=True, overlap=overlap):
+        # Without zeros, which are half of what a process has: UTF-16 and UTF-32 then read as the text itself.
+        dense = {_without_zeros(needle): form for needle, form in reversed(wanted.items())}
+        for data, _ in pieces(self.pid, only_written=True, overlap=max(map(len, wanted)) - 1):
             tally.memory_bytes += len(data)
-            yield from traces_in(_without_zeros(data), f"memory of {self.role}", wanted)
+            yield from traces_in(_without_zeros(data), f"memory of {self.role}", dense)
 
 
 def _without_zeros(data: bytes) -> bytes:
-    """Without the pages that hold none but zeros: half of what a process has, and slow to search."""
-    pages = (data[at : at + _PAGE_BYTES] for at in range(0, len(data), _PAGE_BYTES))
-    return b"".join(page for page in pages if page != _ZEROS)
+    return data.translate(None, b"\0")
 
 
 def _mappings(pid: int, *, only_written: bool) -> Iterator[tuple[int, int]]:

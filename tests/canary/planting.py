@@ -72,13 +72,30 @@ def leaking(directory: Path) -> Iterator[tuple[Watched, set[str]]]:
         )
     try:
         _hand_over(process, log)
-        places = ("memory of conductor", "log daemon.log", *(f"{name} of conductor" for name in _ANSWERS))
+        places = ("log daemon.log", *(f"{name} of conductor" for name in _ANSWERS))
         expected |= {str(Trace(place, form)) for place in places for form in set(needles().values())}
+        in_memory = set(needles().values()) - {"UTF-16", "UTF-32"}  # which are found there as the text
+        expected |= {str(Trace("memory of conductor", form)) for form in in_memory}
         expected |= {str(Trace(f"{part} of conductor", "raw")) for part in ("cmdline", "environ")}
         yield Watched("conductor", config, [log], lambda: process.pid), expected
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def keeping(content: bytes) -> Iterator[int]:
+    """A process, by its pid, that has `content` in its memory, and nowhere else."""
+    program = "import sys; kept = sys.stdin.buffer.readline(); print(1, flush=True); sys.stdin.buffer.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(content + b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        yield process.pid
 
 
 def _hand_over(process: subprocess.Popen[bytes], log: Path) -> None:

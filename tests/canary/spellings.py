@@ -41,7 +41,7 @@ def planted(text: str) -> Mapping[str, tuple[bytes, ...]]:
 def needles(text: str = MARK) -> Needles:
     """What finds `text` in each form, whatever stands around it."""
     plain = text.encode()
-    # Zeros at an end are left out: memory.py skips what is nothing but zeros.
+    # Without the zeros at both ends it is the same in either byte order.
     found = {
         plain: "raw",
         text.encode("utf-16-le").strip(b"\0"): "UTF-16",

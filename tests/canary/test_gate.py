@@ -43,6 +43,17 @@ def test_each_spelling_is_found_whatever_stands_around_it(form: str, text: bytes
     assert not forms_in(b"before" + text[: len(text) // 3] + b"after")
 
 
+@as_root
+@pytest.mark.parametrize(
+    ("form", "text"), _PLANTED, ids=[f"{form}-{n}" for n, (form, _) in enumerate(_PLANTED)]
+)
+def test_each_spelling_is_found_in_the_memory_of_a_process(form: str, text: bytes) -> None:
+    found_as = "raw" if form in ("JSON", "UTF-16", "UTF-32") else form
+    with planting.keeping(text) as pid:
+        (trace,) = set(Process(pid, "conductor").traces(needles(), Tally()))
+    assert str(trace) == f"memory of conductor ({found_as})"
+
+
 def test_a_secret_without_the_mark_is_learned_if_it_can_be_told_from_other_text() -> None:
     learned = needles_of(["tr0ub4dor&3", "abc", "xxxxxxxxxxxxxxxx", MARKER])
     assert forms_in(b"..tr0ub4dor&3..", learned) == {"raw"}

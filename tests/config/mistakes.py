@@ -87,7 +87,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown table": ("[bundels.x]\n", ["12: unknown key 'bundels'; did you mean 'bundles'?"]),
     "nothing resembles it": (
         "[zzz]\n",
-        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, metrics, audit, signer"],
+        ["12: unknown key 'zzz'; known here: daemon, sources, bundles, metrics, audit, unusual, signer"],
     ),
     "unknown key of a source": (
         '[sources.b]\ntype = "aws-secretsmanager"\n# region\n  "regoin" = "x"\n',

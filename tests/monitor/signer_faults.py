@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,15 @@ def strangers_ask(signer: WatchedSigner) -> None:
     signer.use(40, key="hot-wallet")
 
 
+def names_are_searched(signer: WatchedSigner) -> None:
+    for number in range(5):
+        signer.use(key=f"wallet-{number}")
+    until_s = time.monotonic() + 5
+    while not signer.page()['secretsd_unusual_access_total{kind="probe"}']:
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
 def nothing(_: WatchedSigner) -> None:
     pass
 
@@ -115,5 +125,6 @@ SIGNER_FAULTS = {
     "disk full": SignerFault(disk_is_full, disk_has_room, "audit log", ("SecretsdAuditDown",)),
     "uses fail": SignerFault(uses_fail, nothing, "", ("SecretsdSignerFailing",)),
     "token slow": SignerFault(token_is_slow, token_is_back, "", ("SecretsdSignerSlow",)),
+    "names are searched": SignerFault(names_are_searched, nothing, "", ("SecretsdUnusualAccess",)),
     "strangers ask": SignerFault(strangers_ask, nothing, "", ("SecretsdSignerRefusals",)),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from secretsd.errors import LocalIOError
 from secretsd.observe.alert_book import read, write
-from secretsd.observe.telling import Allowance, Memory, Told, Trouble
+from secretsd.observe.telling import Allowance, Memory, Report, Told, Trouble
 
 TOLD = {Trouble("bot", "bot.service"): Told("not-loaded", "", 17.0, "bot.service has not loaded it")}
 
@@ -41,6 +41,17 @@ def test_damage_is_said_and_not_believed(tmp_path: Path, damage: str) -> None:
     (tmp_path / "alerts.json").write_text(damage)
     with pytest.raises(LocalIOError, match="damaged"):
         read(tmp_path, wall=0.0, monotonic=0.0)
+
+
+def test_what_waits_to_be_told_comes_back_and_an_older_book_has_none(tmp_path: Path) -> None:
+    waiting = Report("probe", "uid 1 has asked for 5 names", "find out who that is", 17.0)
+    write(tmp_path, Memory(reports=(waiting,)), wall=0.0, monotonic=0.0)
+    assert read(tmp_path, wall=0.0, monotonic=0.0).reports == (waiting,)
+    path = tmp_path / "alerts.json"
+    document = json.loads(path.read_text())
+    del document["reports"]
+    path.write_text(json.dumps(document))
+    assert read(tmp_path, wall=0.0, monotonic=0.0) == Memory()
 
 
 def test_an_event_that_nobody_knows_is_damage(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from secretsd.observe.telling import (
     Event,
     EventName,
     Memory,
+    Report,
     Situation,
     Trouble,
     fail,
     look,
+    report,
     spend,
     succeed,
 )
@@ -296,3 +298,47 @@ def test_a_bundle_without_a_command_is_told_to_nobody_and_one_that_is_gone_to_th
     _, event = look(memory, gone, 0.0)
     assert event is not None
     assert (event.event, event.command) == ("recovered", COMMAND)
+
+
+def found(number: int) -> Report:
+    return Report("refusals", f"uid {number} was refused 20 times in a row", "stop it", at=float(number))
+
+
+def test_what_has_happened_is_told_once_as_one_and_is_never_over() -> None:
+    desk = Desk()
+    for number in range(3):
+        desk.memory = report(desk.memory, found(number))
+    assert not desk.memory.is_at_rest
+    assert desk.look() == ["unusual"]
+    (event,) = desk.heard
+    assert event.condition is not None
+    assert event.condition.message.count("in a row") == 3
+    assert desk.later(HOUR_S).look() == []
+    assert desk.memory.is_at_rest
+
+
+def test_what_is_found_while_the_command_runs_is_told_next() -> None:
+    memory = report(Memory(), found(1))
+    memory, event = look(memory, now_wrong(), 1000.0)
+    assert event is not None
+    memory = report(memory, found(2))
+    memory = succeed(memory, event)
+    assert memory.reports == (found(2),)
+
+
+def test_a_signer_that_makes_up_alerts_takes_none_from_the_bundles() -> None:
+    desk = Desk()
+    for number in range(60):
+        desk.memory = report(desk.memory, found(number))
+        desk.later(60).look()
+    told = len(desk.heard)
+    assert told <= LIMIT, f"{told} within an hour"
+    assert desk.look(wrong()) == ["refused"]
+
+
+def test_what_is_wrong_with_a_bundle_is_told_before_what_is_unusual() -> None:
+    desk = Desk()
+    desk.memory = report(desk.memory, found(1))
+    assert desk.look(wrong("refused"), wrong("stale", trouble=Trouble("bot", "x"))) == [
+        *("refused", "unusual", "stale"),
+    ]

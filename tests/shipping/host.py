@@ -34,6 +34,7 @@ runtime_dir = "{home}/run"
 state_dir = "{home}/state"
 [audit]
 shipper_state_dir = "{self.state_dir}"
+shipper_metrics_socket = "{home}/metrics.sock"
 [audit.journal]
 socket = "{journald}"
 [audit.s3]

@@ -132,7 +132,7 @@ class Deliveries:
         """Writes down what came of it, or sets when to try again."""
         delivery = state.delivery(step.unit)
         delivery.outcomes[report.outcome] += 1
-        self._trail.told(step, report)
+        self._trail.told(step, report, state.record)
         match report.outcome:
             case "starting":
                 delivery.waits += 1

@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 from secretsd.signing.house import configured
 from secretsd.signing.pkcs11.token import Token
-config, _ = configured(Path(sys.argv[1]))
+config = configured(Path(sys.argv[1])).signer
 token = Token(config)
 token.open()
 for name in config.keys:
