@@ -74,6 +74,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         stopping,
         asyncio.create_task(conductor.run(), name="refreshing"),
         asyncio.create_task(conductor.alerts.run(), name="alerting"),
+        asyncio.create_task(conductor.pruner.run(lambda: conductor.config.audit), name="pruning"),
         asyncio.create_task(monitor.run(), name="monitoring"),
         asyncio.create_task(follow(conductor, monitor), name="monitoring elsewhere"),
         asyncio.create_task(_become_ready(conductor, service), name="ready"),

@@ -10,7 +10,7 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -83,7 +83,10 @@ def opened(places: Sequence[Path], stack: ExitStack) -> list[list[Piece]]:
     # The file that is being written first: those that were full before it are all there by now.
     written = [path for path in paths(places) if _is_written(path)]
     pieces = [_piece(path, stack) for path in written]
-    pieces += [_piece(path, stack) for path in paths(places) if path not in written]
+    for path in (path for path in paths(places) if path not in written):
+        # One that was seen in a directory and is gone by now was the oldest: a daemon has removed it.
+        with suppress(*() if path in places else (FileNotFoundError,)):
+            pieces.append(_piece(path, stack))
     unique = {piece.identity: piece for piece in reversed(pieces)}  # one file may have two names
     ordered = sorted(unique.values(), key=lambda p: (p.path.parent, p.daemon, p.follows.seq, p.path.name))
     chains = [list(group) for _, group in groupby(ordered, lambda p: (p.path.parent, p.daemon))]
@@ -149,8 +152,11 @@ def is_current(piece: Piece) -> bool:
     return (there.st_dev, there.st_ino) == piece.identity[:2]
 
 
-def against(walked: Walked, anchor: Head) -> Flaw | None:
-    """What is wrong with a chain that fits in itself, if `anchor` is a head that was noted elsewhere."""
+def against(walked: Walked, anchor: Head, agreed: int = 0) -> Flaw | None:
+    """What is wrong with a chain that fits in itself, if `anchor` is a head that was noted elsewhere.
+
+    `agreed` is the record of an earlier anchor that was found in it, 0 for none.
+    """
     if anchor.seq > walked.head.seq:
         end = f"the chain ends with record {walked.head.seq}, the anchor knows {anchor.seq}"
         why = f"the end was cut off: {end}"
@@ -159,7 +165,8 @@ def against(walked: Walked, anchor: Head) -> Flaw | None:
         why = f"the anchor is of record {anchor.seq}, and these files begin behind {walked.follows.seq}"
         return Flaw(anchor.seq, 0, why)
     if _hash_of(walked.pieces, anchor.seq) != anchor.hash:
-        why = "the chain was computed anew: up to this record it is another one than the anchor's"
+        first = max(agreed, walked.follows.seq) + 1
+        why = f"the chain was computed anew, from a record between {first} and {anchor.seq} on"
         return Flaw(anchor.seq, 0, why)
     return None
 

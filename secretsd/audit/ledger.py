@@ -6,7 +6,7 @@ waits for `durable`.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -101,10 +101,8 @@ class Ledger:
         Raises: NotOnRecordError where it is not, or cannot be.
         """
         if not self._why_closed:
-            done: asyncio.Future[OSError | None] = asyncio.get_running_loop().create_future()
-            self._log.commit(lambda error: None if done.done() else done.set_result(error))
-            if await done is None:
-                return
+            with contextlib.suppress(OSError):
+                return await self._log.durable()
         why = self._why or "it took too long"
         raise NotOnRecordError(
             f"the audit log cannot be written ({why}), and without it this is not done",

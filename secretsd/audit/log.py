@@ -100,6 +100,16 @@ class AuditLog:
         if self._timer is None:
             self._timer = self._loop.call_later(PATIENCE_S, self._expire)
 
+    async def durable(self) -> None:
+        """Returns when all that was appended is on disk; within 0.25 s and a little.
+
+        Raises: OSError where it is not.
+        """
+        done: asyncio.Future[OSError | None] = self._loop.create_future()
+        self.commit(lambda error: None if done.done() else done.set_result(error))
+        if (error := await done) is not None:
+            raise error
+
     @property
     def trouble(self) -> OSError | None:
         """Why what must be on record may not be done now: the disk fails or hangs, or records were lost."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 
 from secretsd.signing.model import Peer
@@ -17,6 +19,7 @@ Result = Literal["ok", "refused", "failed"]
 
 DAEMON = '"actor":"daemon"'  # nobody asked: the daemon did it by itself
 _DIGEST_BYTES = 16
+_TIME = re.compile(rb'"time":"([^"]{20,32})"')
 
 
 def actor(peer: Peer) -> str:
@@ -64,6 +67,20 @@ def order(action: str, actor: str, request: int, details: Mapping[str, object]) 
     """What somebody has asked for, before it is done; an `event` with its number is the outcome."""
     said = {"phase": "intent", "request": request, **details}
     return f"{_members({'action': action})},{actor},{_members(said)}"
+
+
+def announced(action: str, details: Mapping[str, object]) -> str:
+    """What the daemon is about to do by itself, before it does; an `event` says what came of it."""
+    return f"{_members({'action': action})},{DAEMON},{_members({'phase': 'intent', **details})}"
+
+
+def made_at_s(line: bytes) -> float | None:
+    """When the record of this line was made, in seconds since the epoch; None where it does not say."""
+    found = _TIME.search(line)
+    try:
+        return datetime.fromisoformat(found[1].decode()).timestamp() if found else None
+    except ValueError:
+        return None
 
 
 def keyed_digest(key: bytes, message: bytes) -> str:

@@ -1,4 +1,4 @@
-"""`secretsctl health`: what /readyz of the refresher and of the signer says, and what to do about it."""
+"""`secretsctl health`: what /readyz of each daemon of this host says, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from secretsd.cli import asking
+from secretsd.cli import asking, fast
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import DEFAULT_SIGNER, SIGNER_VARIABLE, Command, add_color, add_json
 from secretsd.cli.screens import checks as screens
-from secretsd.control.check import Check, decoded, exit_code, fail
+from secretsd.control.check import Check, decoded, exit_code, fail, warn
 from secretsd.errors import ExitCode
 from secretsd.monitor import health
 
@@ -22,7 +22,8 @@ _SOCKET_NAME = "metrics.sock"
 _PATIENCE_S = 5.0
 _MOST_BYTES = 16 * 1024 * 1024
 _REQUEST = b"GET /readyz?json HTTP/1.1\r\nHost: secretsd\r\n\r\n"
-_UNITS = {"refresher": "secretsd", "signer": "secretsd-signer"}
+_INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
+_UNITS = {"refresher": "secretsd", "signer": "secretsd-signer", "shipper": "secretsd-shipper"}
 
 Seen = Mapping[str, Sequence[Check]]  # by daemon
 
@@ -57,10 +58,22 @@ def _sockets(options: argparse.Namespace) -> dict[str, Path]:
 
         config = load(options.config)
         signer = {"signer": config.signer.metrics_socket} if config.signer is not None else {}
-        return {"refresher": config.metrics_socket, **signer}
+        shipper = {"shipper": config.audit.shipper_metrics_socket} if config.audit.sinks else {}
+        return {"refresher": config.metrics_socket, **signer, **shipper}
     beside_signer = Path(os.environ.get(SIGNER_VARIABLE) or DEFAULT_SIGNER).with_name(_SOCKET_NAME)
     signer = {"signer": beside_signer} if beside_signer.exists() else {}
-    return {"refresher": Path(asking.socket_path(options)).with_name(_SOCKET_NAME), **signer}
+    control = asking.socket_path(options)
+    return {"refresher": Path(control).with_name(_SOCKET_NAME), **signer, **_shipper(control)}
+
+
+def _shipper(control: str) -> dict[str, Path]:
+    """Only of the installed service the configuration is known, and with it whether there is to be one."""
+    if control != fast.DEFAULT_SOCKET:
+        return {}
+    from secretsd.config.shipper_place import shipper_socket  # tomllib, for who asks for it
+
+    path = shipper_socket(_INSTALLED_CONFIG)
+    return {} if path is None else {"shipper": path}
 
 
 def _ask(daemon: str, path: Path) -> list[Check]:
@@ -77,6 +90,8 @@ def _ask(daemon: str, path: Path) -> list[Check]:
     except (ValueError, LookupError, TypeError):
         what = f"what answers on {path} is not this version of {unit}"
     fix = f"systemctl status {unit}; journalctl -u {unit} -n 50"
+    if daemon == "shipper":  # without it no bot lacks anything
+        return [warn("process", f"{what}; the audit trail waits on this host", fix)]
     return [fail("process", what, fix, ExitCode.TRY_AGAIN)]
 
 
@@ -96,14 +111,15 @@ def _get(path: Path) -> tuple[int, bytes]:
 COMMANDS = (
     Command(
         name="health",
-        summary="whether secretsd and secretsd-signer can do their work now",
+        summary="whether the daemons of this host can do their work now",
         description="""\
 Says what /readyz?verbose says on the metrics sockets of this host's daemons, the worst first, each trouble
 with its fix. For root and the members of the groups secretsd-metrics and secretsd-admin.
 
 `not ready`: a bot of this host could not start or use a key now, or runs on what is no longer published.
 `degraded`: all of that works, and something is wrong: an outage of the source while good files are in place,
-say. `ready`: all is well.
+say. `ready`: all is well. The shipper is asked where the configuration names a sink; whatever it lacks is
+`degraded` at most.
 
 With --socket the metrics socket beside that one is asked.""",
         examples="""\

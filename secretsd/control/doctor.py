@@ -106,6 +106,8 @@ def _audit(conductor: Conductor) -> Check:
     if problem := conductor.trail.ledger.problem:
         what, _, fix = problem.rpartition("; ")
         return fail("audit", what, fix, ExitCode.IO)
+    if problem := conductor.pruner.problem:
+        return warn("audit", problem, "secretsctl log --verify, and the lines of the shipper here")
     return ok("audit", "the audit log is written")
 
 

@@ -45,7 +45,8 @@ def _warnings(conductor: Conductor) -> list[str]:
     dropped = logs.dropped_records()
     lost = f"{dropped} log records were dropped: is the journal running?" if dropped else ""
     notebook = conductor.bundles.notebook
-    on_disk = (conductor.trail.ledger.problem, notebook.loss, notebook.problem)
+    trail = (conductor.trail.ledger.problem, conductor.pruner.problem)
+    on_disk = (*trail, notebook.loss, notebook.problem)
     troubles = (*on_disk, conductor.watch.problem, conductor.alerts.problem, conductor.guard.problem)
     unsealed = conductor.bundles.sealing.warnings()
     pushes = push_warnings(conductor.pushes.states)

@@ -167,6 +167,52 @@ TOKEN_UP = _metric("signer_token_up", "gauge", "", "1 while the token can be use
 BREAKER_OPEN = _metric("signer_breaker_open", "gauge", "", "1 while the token fails again and again.")
 KEY_UP = _metric("signer_key_up", "gauge", "key", "1 where the key was found on the token and can be used.")
 
+# --- the shipper ------------------------------------------------------------------------------------------
+
+SHIPPED = _metric("shipper_records", "counter", "sink chain", "Records that the sink has taken.")
+SHIP_REFUSED = _metric("shipper_refused", "counter", "sink chain", "Records that the sink will never take.")
+SHIP_MISSING = _metric(
+    "shipper_missing",
+    "counter",
+    "sink chain",
+    "Records that were removed from the host before they were sent.",
+)
+SHIP_FLAWS = _metric(
+    "shipper_flaws", "counter", "sink chain", "Pieces in which something did not fit: sent all the same."
+)
+ANCHORS = _metric("shipper_anchors", "counter", "sink chain", "Anchors that were made.")
+WAITING_BYTES = _metric(
+    "shipper_waiting_bytes", "gauge", "sink chain", "In the audit files, behind what the sink has."
+)
+LAG_RECORDS = _metric("shipper_lag_records", "gauge", "sink chain", "Records that the sink has not got yet.")
+LAG = _metric(
+    "shipper_lag_seconds", "gauge", "sink chain", "The age of the oldest of them; 0 where there is none."
+)
+BATCH_AGE = _metric(
+    "shipper_batch_age_seconds", "gauge", "sink", "How long a record may wait for others: that is no trouble."
+)
+SINK_FAILING = _metric("shipper_failing", "gauge", "sink code", "1 while nothing is taken, by what is wrong.")
+LAST_SUCCESS = _metric(
+    "shipper_last_success_timestamp_seconds",
+    "gauge",
+    "sink",
+    "When the sink took something last, since the epoch.",
+)
+LAST_ANCHOR = _metric(
+    "shipper_last_anchor_timestamp_seconds",
+    "gauge",
+    "sink chain",
+    "When the last anchor was made, since the epoch.",
+)
+UNANCHORED = _metric(
+    "shipper_unanchored_seconds",
+    "gauge",
+    "sink chain",
+    "How long an anchor is due that is not made; mostly 0.",
+)
+TRAIL_BYTES = _metric("shipper_trail_bytes", "gauge", "chain", "What the chain's files take on this host.")
+TRAIL_FREE = _metric("shipper_trail_free_bytes", "gauge", "chain", "Free room on their disk.")
+
 OF_BOTH = (BUILD, STARTED, READY, CHECKS, LOG_DROPPED, AUDIT_RECORDS, AUDIT_LOST, AUDIT_UP, UNUSUAL)
 OF_REFRESHER = (
     *(REFRESHES, FAILING, STATE, GENERATION, PUBLISHED, CONFIRMED_AGE, MAX_AGE, HELD, DRIFT, CREATED),
@@ -179,4 +225,8 @@ OF_SIGNER = (
     *(REQUESTS, REFUSALS, DURATION, QUEUE, UNDER_WAY, CONNECTIONS, TURNED_AWAY, TOKEN_UP, BREAKER_OPEN),
     KEY_UP,
 )
-EVERYTHING = (*OF_BOTH, *OF_REFRESHER, *OF_SIGNER)
+OF_SHIPPER = (
+    *(SHIPPED, SHIP_REFUSED, SHIP_MISSING, SHIP_FLAWS, ANCHORS, WAITING_BYTES, LAG_RECORDS, LAG, BATCH_AGE),
+    *(SINK_FAILING, LAST_SUCCESS, LAST_ANCHOR, UNANCHORED, TRAIL_BYTES, TRAIL_FREE),
+)
+EVERYTHING = (*OF_BOTH, *OF_REFRESHER, *OF_SIGNER, *OF_SHIPPER)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import secretsd
 from secretsd import logs
+from secretsd.audit.pruning import Pruner
 from secretsd.control.check import Check, ok, warn
 from secretsd.monitor import catalogue, health
 from secretsd.monitor.exposition import Sheet
@@ -29,6 +30,12 @@ def common_metrics(daemon: str, checks: Sequence[Check]) -> Sheet:
         sheet.set(catalogue.CHECKS, counts[state], state)
     sheet.set(catalogue.LOG_DROPPED, logs.dropped_records())
     return sheet
+
+
+def trail_check(pruner: Pruner) -> Iterator[Check]:
+    """Only where a file of the trail stays against the rule."""
+    if pruner.problem:
+        yield warn("audit files", pruner.problem, "secretsctl doctor; secretsctl log --verify")
 
 
 def unusual(page: Sheet, detector: Detector) -> None:

@@ -35,6 +35,12 @@ class Port:
 Place = Path | Port
 
 
+def port_of(address: str) -> Port:
+    """The `listen` of the configuration."""
+    host, _, number = address.rpartition(":")
+    return Port(host.strip("[]"), int(number))
+
+
 class Listeners:
     """Sockets that are served for as long as `serve` runs."""
 

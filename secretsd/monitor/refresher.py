@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secretsd.config.models import Config
 from secretsd.monitor import refresher_health, refresher_metrics
-from secretsd.monitor.listeners import Listeners, Place, Port
+from secretsd.monitor.listeners import Listeners, Place, port_of
 from secretsd.monitor.server import MonitorServer, Pages
 from secretsd.refresh.conductor import Conductor
 
@@ -29,6 +29,5 @@ async def follow(conductor: Conductor, monitor: MonitorServer) -> None:
 def _places(config: Config) -> list[Place]:
     places: list[Place] = [config.metrics_socket]
     if config.metrics.listen is not None:
-        host, _, number = config.metrics.listen.rpartition(":")
-        places.append(Port(host.strip("[]"), int(number)))
+        places.append(port_of(config.metrics.listen))
     return places

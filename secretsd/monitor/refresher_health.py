@@ -15,7 +15,7 @@ from secretsd.control.check import Check, fail, failed, ok, warn
 from secretsd.control.push_report import push_check
 from secretsd.control.report import is_too_old, state_word
 from secretsd.errors import ExitCode
-from secretsd.monitor.common import log_check
+from secretsd.monitor.common import log_check, trail_check
 from secretsd.observe.conditions import UNDER_WAY_S
 from secretsd.refresh.conductor import Conductor
 from secretsd.refresh.plan import must_load
@@ -57,6 +57,7 @@ def _itself(conductor: Conductor, now: float) -> Iterator[Check]:
         yield warn("audit log", audit, fix)
     else:
         yield ok("audit log", "is written")
+    yield from trail_check(conductor.pruner)
     notebook = conductor.bundles.notebook
     see = "see secretsctl status"
     for check, problem in (

@@ -16,7 +16,7 @@ def monitor_of(house: House, passed: Sequence[socket.socket], own: Path) -> Moni
     """Its server, on the sockets that systemd has `passed`, or else on one at `own`."""
     pages = Pages(
         "signer",
-        metrics=lambda: signer_metrics.sheet(house, signer_health.checks(house.desk)),
-        checks=lambda: signer_health.checks(house.desk),
+        metrics=lambda: signer_metrics.sheet(house, signer_health.checks(house.desk, house.pruner)),
+        checks=lambda: signer_health.checks(house.desk, house.pruner),
     )
     return MonitorServer(pages, Listeners((), passed) if passed else Listeners((own,)))

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import time
 
+from secretsd.audit.pruning import Pruner
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.errors import ExitCode
-from secretsd.monitor.common import log_check
+from secretsd.monitor.common import log_check, trail_check
 from secretsd.signing.desk import Desk
 from secretsd.signing.errors import SigningError
 
 _LOOK = "journalctl -u secretsd-signer -n 50"
 
 
-def checks(desk: Desk) -> list[Check]:
+def checks(desk: Desk, pruner: Pruner) -> list[Check]:
     """All of them; one that is well is there too."""
-    found = [_token(desk), _audit(desk), *log_check(time.monotonic())]
+    found = [_token(desk), _audit(desk), *trail_check(pruner), *log_check(time.monotonic())]
     if desk.trouble is None:  # else all of them say the same
         found += [_key(desk, name) for name in sorted(desk.config.keys)]
     return found

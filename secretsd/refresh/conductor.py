@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secretsd.audit.ledger import Ledger
+from secretsd.audit.pruning import Pruner
 from secretsd.config.load import load_checked
 from secretsd.config.models import Bundle, Config
 from secretsd.errors import ConfigError, Failure, LocalIOError
@@ -60,6 +61,7 @@ class Conductor:
         self.config_path = config_path
         audit = Path(config.daemon.state_dir) / "audit"
         ledger = Ledger(audit, "refresher", max_file_bytes=config.audit.max_file_bytes)
+        self.pruner = Pruner(audit, "refresher", ledger.write, ledger.durable)
         self.guard = Guard(config, ledger, self._hear_unusual)
         self.trail = Trail(ledger, self.guard.sentry.detector)
         self._rounds = Rounds(Workers(), self.trail.read)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from secretsd.audit import record
 from secretsd.audit.chain import Head
 from secretsd.errors import Failure, FailureClass
 from secretsd.refresh.schedule import retry_delay
@@ -23,6 +24,7 @@ log = logging.getLogger("secretsd.shipping")
 
 ANCHOR_EVERY_S = 60.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 60.0
+_GLANCE_BYTES = 4096  # holds the next record, if it is not an unusually long one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,41 @@ class Counts:
     anchors: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What lies in the audit files behind what a sink has."""
+
+    bytes: int = 0
+    records: int = 0
+    since_s: float | None = None  # when the oldest of them was made, in seconds since the epoch
+
+
 class Route:
     """One chain on its way to one sink."""
 
     def __init__(self, place: ChainPlace, cursors: CursorFile) -> None:
         self.follower = Follower(place.directory, place.daemon)
         self.counts = Counts()
-        self.waiting_bytes = 0  # in the audit files, behind what the sink has
+        self.waiting = Waiting()
         self.anchored: Head | None = None
+        self.anchored_at_s: float | None = None  # in seconds since the epoch
+        self.unanchored_since_s: float | None = None  # CLOCK_MONOTONIC, while an anchor is due and not made
         self.anchor_due_s = 0.0
         self.waiting_since_s: float | None = None  # CLOCK_MONOTONIC, when the first unsent record was seen
         self._cursors = cursors
         self.cursor = cursors.load()
+
+    def look(self) -> None:
+        """Sees what waits. Raises: OSError."""
+        position = self.cursor.position
+        waiting_bytes = self.follower.waiting_bytes(position)
+        if not waiting_bytes:
+            self.waiting = Waiting()
+            return
+        piece, last = self.follower.read(position, _GLANCE_BYTES), self.follower.latest()
+        has, behind = position.head.seq if position else 0, last.seq if last else 0
+        oldest = next((line for _, line in piece.lines()), b"") if piece else b""
+        self.waiting = Waiting(waiting_bytes, max(0, behind - has), record.made_at_s(oldest))
 
     def save(self, cursor: Cursor) -> None:
         """Raises: SinkError, and the cursor is what it was: what cannot be noted is not sent on and on."""
@@ -85,6 +110,7 @@ class Courier:
         self.failure: Failure | None = None
         self.failing_since_s: float | None = None
         self.busy_since_s: float | None = None  # while the sink is asked
+        self.took_at_s: float | None = None  # the sink, something, last; in seconds since the epoch
         self._monotonic = monotonic
         self._attempts = 0
         self._stop = threading.Event()
@@ -104,13 +130,15 @@ class Courier:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(self.round())
+        for route in self.routes:
+            route.follower.close()
 
     def round(self) -> float:
         """One attempt to bring everything. Returns in how many seconds the next one is due."""
         wait_s = self._bring_all()
         for route in self.routes:
             with contextlib.suppress(OSError):
-                route.waiting_bytes = route.follower.waiting_bytes(route.cursor.position)
+                route.look()
         return wait_s
 
     def _bring_all(self) -> float:
@@ -146,7 +174,8 @@ class Courier:
             route.save(replace(cursor, sending=len(piece.data)))
         with self._busy():
             sent = self.sink.send(route.follower.daemon, piece, cursor.receipt)
-        route.save(Cursor(piece.upto(sent.records), 0, sent.receipt))
+        since = _since(cursor, piece)
+        route.save(Cursor(piece.upto(sent.records), 0, sent.receipt, since))
         self._note(route, piece, sent.records, sent.refused)
         return True
 
@@ -166,9 +195,11 @@ class Courier:
             return
         head = route.follower.latest()
         if head is not None and head.seq and head != route.anchored:
+            if route.unanchored_since_s is None:
+                route.unanchored_since_s = now_s
             with self._busy():
                 self.sink.anchor(route.follower.daemon, head, time.time_ns())
-            route.anchored = head
+            route.anchored, route.anchored_at_s, route.unanchored_since_s = head, time.time(), None
             route.counts.anchors += 1
         route.anchor_due_s = now_s + ANCHOR_EVERY_S
 
@@ -195,6 +226,7 @@ class Courier:
             yield
         finally:
             self.busy_since_s = None
+        self.took_at_s = time.time()
 
     def _went_well(self) -> None:
         if self.failure is not None:
@@ -214,6 +246,14 @@ class Courier:
         self.failure = failure
         if self.failing_since_s is None:
             self.failing_since_s = self._monotonic()
+
+
+def _since(cursor: Cursor, piece: Piece) -> int:
+    """Behind which record the sink will have all, when it has this piece, too."""
+    if piece.flaw:
+        return piece.head.seq
+    goes_on = cursor.position is not None and piece.follows == cursor.position.head
+    return cursor.since if goes_on else piece.follows.seq
 
 
 def _local(error: OSError) -> Failure:

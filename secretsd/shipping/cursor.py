@@ -19,12 +19,14 @@ SCHEMA = 1
 class Cursor:
     """`sending` are the bytes of a piece that may have arrived already: after a crash just those go again.
 
-    `receipt` is what the sink said of the piece before, for the next one to refer to.
+    `receipt` is what the sink said of the piece before, for the next one to refer to. Of all records behind
+    number `since` up to the position the sink has each, in the chain's order and without a flaw.
     """
 
     position: Position | None = None
     sending: int = 0
     receipt: str = ""
+    since: int = 0
 
 
 class CursorFile:
@@ -64,7 +66,12 @@ class CursorFile:
 
 
 def _text(cursor: Cursor) -> str:
-    said: dict[str, object] = {"schema": SCHEMA, "sending": cursor.sending, "receipt": cursor.receipt}
+    said: dict[str, object] = {
+        "schema": SCHEMA,
+        "sending": cursor.sending,
+        "receipt": cursor.receipt,
+        "since": cursor.since,
+    }
     if cursor.position is not None:
         head, file, offset = cursor.position.head, cursor.position.file, cursor.position.offset
         said["position"] = {"seq": head.seq, "hash": head.hash.decode(), "file": file, "offset": offset}
@@ -77,4 +84,4 @@ def _parsed(said: Any) -> Cursor:
         place = said["position"]
         head = Head(int(place["seq"]), str(place["hash"]).encode())
         position = Position(head, str(place["file"]), int(place["offset"]))
-    return Cursor(position, int(said["sending"]), str(said["receipt"]))
+    return Cursor(position, int(said["sending"]), str(said["receipt"]), int(said["since"]))

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from secretsd.audit.chain import Head, head_of, last_head
-from secretsd.shipping.pieces import Piece, Position, examine, file_id, whole_records
+from secretsd.audit.chain import Head, file_id, head_of, last_head
+from secretsd.shipping.pieces import Piece, Position, examine, whole_records
 
 _LONGEST_OPENING_BYTES = 4096
 _TAIL_BYTES = 65536
 _LONGEST_GAP_BYTES = 64 * 1024 * 1024  # bytes in a row that are no record, and are still read over
+_SEARCHED_BYTES = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -127,12 +128,23 @@ class Follower:
         return (None if is_past else self._take(self._going_on_from(head))), 0
 
     def _going_on_from(self, head: Head) -> _Open | None:
-        """The first file that holds anything behind `head`; what is written now may be a new chain."""
+        """Where it goes on behind `head`, whose own file is gone: the first file that holds anything newer.
+
+        Where that is another chain, whose numbers say nothing, it is the first of that chain's files.
+        """
+        begin, before = "", None
         for each in self._files():
-            if self._is_current(each) or _last(each.fd).seq > head.seq:
-                return each
-            each.close()
-        return None
+            with contextlib.closing(each):
+                last = _last(each.fd)
+                begin = begin if each.follows == before else each.id
+                before = last
+                if each.follows == head or last.seq > head.seq or self._is_current(each):
+                    is_ours = each.follows == head or each.follows.seq > head.seq or _holds(each.fd, head)
+                    chosen = each.id if is_ours else begin
+                    break
+        else:
+            return None
+        return self._by_id(chosen)
 
     def _by_id(self, wanted: str) -> _Open | None:
         for each in self._files():
@@ -207,6 +219,18 @@ def _last(fd: int) -> Head:
     start = max(0, size - _TAIL_BYTES)
     found = last_head(os.pread(fd, size - start, start))
     return found[0] if found else Head(0, b"")
+
+
+def _holds(fd: int, head: Head) -> bool:
+    """Whether this record is in the file. Reads all of it, at worst."""
+    end, offset = b'"' + head.hash + b'"}\n', 0
+    while data := os.pread(fd, _SEARCHED_BYTES, offset):
+        if end in data:
+            return True
+        offset += max(1, len(data) - len(end))
+        if len(data) < _SEARCHED_BYTES:
+            break
+    return False
 
 
 def _whole(fd: int, offset: int, limit_bytes: int) -> bytes:

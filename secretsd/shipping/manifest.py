@@ -88,7 +88,9 @@ def manifest_of(piece: Piece, prefix: str, host: str, daemon: str, before: Befor
 
 
 def manifest_key(manifest: Manifest) -> str:
-    return manifest.content.removesuffix(CONTENT) + MANIFEST
+    """Its own digest is in it: a shipper that begins again may ship the same content behind another batch."""
+    own = hashlib.sha256(manifest_bytes(manifest)).hexdigest()[:SHOWN_DIGITS]
+    return f"{manifest.content.removesuffix(CONTENT)}-{own}{MANIFEST}"
 
 
 def anchor_key(prefix: str, anchor: Anchor) -> str:

@@ -6,7 +6,6 @@ torn lines in between included: whoever joins all pieces of a file has the file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,7 +15,6 @@ _RECORD = b'{"seq":'
 _SEAL = b',"hash":"'
 _END = b'"}\n'
 _DIGITS = 64
-_ID_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,6 @@ def misfit(before: Head, head: Head, line: bytes) -> str:
     if seal(before.hash, line[: -len(_SEAL) - _DIGITS - len(_END)])[0] != head.hash:
         return f"record {head.seq} was altered, or follows another one than record {before.seq}"
     return ""
-
-
-def file_id(opening: bytes) -> str:
-    """What a file is called by: the same for a copy of it, different for every other. 32 digits."""
-    return hashlib.sha256(opening).hexdigest()[:_ID_DIGITS]
 
 
 def whole_records(data: bytes) -> int:

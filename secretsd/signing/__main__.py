@@ -66,12 +66,13 @@ async def _serve(config_path: Path, settings: Settings) -> None:
     house.open(tried.set)
     ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
     keeping = asyncio.create_task(house.keeper.run(), name="audit")
+    pruning = asyncio.create_task(house.prune(), name="pruning")
     monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
     monitoring = asyncio.create_task(monitor.run(), name="monitoring")
     watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
     await stop.wait()
     service.stopping("Stopping; requests under way are answered")
-    for task in (ready, keeping, monitoring, watchdog):
+    for task in (ready, keeping, pruning, monitoring, watchdog):
         task.cancel()
     await house.stop()
     listeners.close()

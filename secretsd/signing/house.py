@@ -14,6 +14,7 @@ from pathlib import Path
 
 from secretsd.audit.keeper import Keeper
 from secretsd.audit.log import AUDIT_GROUP, AuditLog
+from secretsd.audit.pruning import Pruner
 from secretsd.config.audit import Audit
 from secretsd.config.load import load
 from secretsd.config.signer import Signer
@@ -74,10 +75,12 @@ class House:
         self._config = config = settings.signer
         self._loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()  # what `status_line` says may be another by now
-        self.audit = AuditLog(
-            config.state_dir / "audit", group=AUDIT_GROUP, max_file_bytes=settings.audit.max_file_bytes
-        )
+        directory = config.state_dir / "audit"
+        max_file_bytes = settings.audit.max_file_bytes
+        self.audit = AuditLog(directory, group=AUDIT_GROUP, max_file_bytes=max_file_bytes)
         self.audit.open()
+        self._audit_rules = settings.audit
+        self.pruner = Pruner(directory, "signer", self._found, self.audit.durable)
         self._token = Token(config)
         self._dispatcher = Dispatcher(
             self._token,
@@ -134,6 +137,10 @@ class House:
         self.changed.set()
         return self.audit.trouble is not None or self.desk.trouble is not None
 
+    async def prune(self) -> None:
+        """Removes full files of the trail by the rules of the configuration, for ever."""
+        await self.pruner.run(lambda: self._audit_rules)
+
     def reload(self) -> None:
         """Reads the configuration anew; one that cannot be used changes nothing."""
         try:
@@ -145,6 +152,7 @@ class House:
             self._trail.event("reload", error)
             return
         self._config = config = self._without_what_needs_a_restart(settings.signer)
+        self._audit_rules = settings.audit
         self.audit.resize(settings.audit.max_file_bytes)
         self.sentry.configure(settings.unusual, _things(config))
         self.desk.configure(config, policy_of(config))

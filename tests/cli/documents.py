@@ -564,7 +564,15 @@ RESTORED: Document = {
 _SHIPPED: Document = {
     "daemon": "signer",
     "record": 100,
+    "hash": "0" * 64,
+    "file": "0" * 32,
+    "offset": 40000,
+    "since": 0,
     "waiting_bytes": 0,
+    "waiting_records": 0,
+    "waiting_s": 0,
+    "last_anchor": 1772366340,
+    "unanchored_s": 0,
     "records": 100,
     "refused": 0,
     "missing": 0,
@@ -576,9 +584,17 @@ SHIPPER: Document = {
     "time": 1772366400,
     "pid": 4711,
     "sinks": [
-        {"name": "journal", "failure": None, "chains": [{**_SHIPPED}]},
+        {
+            "name": "journal",
+            "batch_age_s": 0.0,
+            "last_success": 1772366399,
+            "failure": None,
+            "chains": [{**_SHIPPED}],
+        },
         {
             "name": "s3",
+            "batch_age_s": 300.0,
+            "last_success": None,
             "failure": {
                 "code": "unreachable",
                 "message": "the bucket in S3 cannot be reached",
@@ -588,4 +604,5 @@ SHIPPER: Document = {
             "chains": [{**_SHIPPED, "record": 90, "waiting_bytes": 2048}],
         },
     ],
+    "trails": [{"daemon": "signer", "bytes": 40000, "free_bytes": 10**9}],
 }

@@ -116,7 +116,12 @@ refusals = 20
 probe = 5
 [audit]
 max_file_size = "64M"
+keep = "30d"
+keep_size = "1G"
+remove_unshipped = false
 shipper_state_dir = "/var/lib/shipper"
+shipper_metrics_socket = "/run/shipper/m.sock"
+shipper_metrics_listen = "127.0.0.1:9480"
 [audit.journal]
 socket = "/run/systemd/journal/socket"
 [audit.s3]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from secretsd.config.audit import Audit
+from secretsd.control import report
 from secretsd.errors import ConfigError, FailureClass
 from secretsd.logs import NonBlockingHandler
 from secretsd.model import EndpointSeen, UnitReport
@@ -253,6 +255,26 @@ async def signer_is_heard(stage: Stage) -> None:
     stage.daemon.conductor.guard.listen()
 
 
+async def a_full_file_stays(stage: Stage) -> None:
+    """There is a sink, and nothing has ever been shipped."""
+    ledger = stage.daemon.conductor.trail.ledger
+    ledger.resize(100)
+    await stage.rotate()
+    await ledger.durable()
+    directory = stage.daemon.home.state_dir / "audit"
+    while not list(directory.glob("refresher-*.jsonl")):  # noqa: ASYNC110 - a file tells nobody
+        await asyncio.sleep(0.01)
+    rules = {"keep": "1d", "journal": {}, "shipper_state_dir": str(stage.daemon.home.state_dir / "shipper")}
+    in_a_week = time.time() + 7 * 86400
+    await stage.daemon.conductor.pruner.look(Audit.model_validate(rules), in_a_week)
+    warnings = report.document(stage.daemon.conductor, ())["daemon"]["warnings"]  # type: ignore[index]
+    assert any("old enough" in each and "not known what journal has" in each for each in warnings)
+
+
+async def no_file_is_to_go(stage: Stage) -> None:
+    await stage.daemon.conductor.pruner.look(Audit(), time.time())
+
+
 async def journald_is_stopped(stage: Stage) -> None:
     del stage
     read, write = os.pipe()
@@ -331,6 +353,9 @@ FAULTS: dict[str, Fault] = {
         audit_is_not_written, audit_is_written, "audit log", _DEGRADED, ("SecretsdAuditDown",)
     ),
     "signer not heard": Fault(signer_is_not_heard, signer_is_heard, "unusual access", _DEGRADED, ()),
+    "full file of the trail stays": Fault(
+        a_full_file_stays, no_file_is_to_go, "audit files", _DEGRADED, ()
+    ),
     "journald stopped": Fault(
         journald_is_stopped, journald_is_back, "log", _DEGRADED, ("SecretsdLogLost",)
     ),

@@ -30,7 +30,7 @@ def check(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def fire(directory: Path, alerts: Collection[str], before: Page, after: Page) -> None:
+def fire(directory: Path, alerts: Collection[str], before: Page, after: Page, job: str = "secretsd") -> None:
     """Fails where an alert is missing once `before` has become `after`, or where one fires before that."""
     waits = waits_min()
     expectations = [_expected(f"{_HEALTHY_MIN - 1}m", 'count(ALERTS{alertstate="firing"})', fires=False)]
@@ -40,7 +40,7 @@ def fire(directory: Path, alerts: Collection[str], before: Page, after: Page) ->
         expectations.append(_expected(at, query, fires=True))
     series = [
         {
-            "series": _named(name),
+            "series": _named(name, job),
             "values": f"{_values(before.get(name), _HEALTHY_MIN)} {_values(after.get(name), _FAULTY_MIN)}",
         }
         for name in dict.fromkeys((*before, *after))
@@ -56,11 +56,11 @@ def _expected(at: str, query: str, *, fires: bool) -> dict[str, object]:
     return {"expr": query, "eval_time": at, "exp_samples": samples}
 
 
-def _named(series: str) -> str:
+def _named(series: str, job: str) -> str:
     """With what Prometheus adds to each."""
     name, _, labels = series.partition("{")
     rest = labels.removesuffix("}")
-    return f'{name}{{instance="host-1",job="secretsd"{"," if rest else ""}{rest}}}'
+    return f'{name}{{instance="host-1",job="{job}"{"," if rest else ""}{rest}}}'
 
 
 def _values(value: float | None, minutes: int) -> str:

@@ -14,6 +14,7 @@ from secretsd.monitor import catalogue
 from tests.monitor.asking import Page
 from tests.monitor.faults import FAULTS
 from tests.monitor.promtool import MONITORING, RULES, check, fire, waits_min
+from tests.monitor.shipper_faults import SHIPPER_FAULTS
 from tests.monitor.signer_faults import SIGNER_FAULTS
 from tests.monitor.test_refresher_health import root_logger, stage_of, turned
 from tests.refresh.daemon import Home, live
@@ -24,8 +25,9 @@ DASHBOARD = MONITORING / "grafana-dashboard.json"
 
 
 def test_every_rule_has_a_fault_it_fires_on() -> None:
-    tried = {rule for fault in (*FAULTS.values(), *SIGNER_FAULTS.values()) for rule in fault.rules}
-    assert tried | {"SecretsdDown"} == set(waits_min())
+    faults = (*FAULTS.values(), *SIGNER_FAULTS.values(), *SHIPPER_FAULTS.values())
+    tried = {rule for fault in faults for rule in fault.rules}
+    assert tried | {"SecretsdDown", "SecretsdShipperDown"} == set(waits_min())
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.rules])

@@ -18,6 +18,7 @@ from secretsd.monitor import catalogue, exposition
 from secretsd.monitor.exposition import Sheet
 from tests.monitor.asking import Page, Watched, page_of
 from tests.monitor.faults import FAULTS, Stage
+from tests.monitor.shipper_faults import SHIPPER_FAULTS, WatchedShipper
 from tests.monitor.signer_faults import WatchedSigner
 from tests.refresh.daemon import UNIT, Home, a_bundle, live
 
@@ -208,6 +209,15 @@ def test_what_real_daemons_serve_is_what_is_documented(
         signer.daemon.generate("orders")
         signer.use()
         seen |= names_in(signer.page())
+
+    async def with_the_shipper() -> None:
+        place = tmp_path / "shipper"
+        place.mkdir()
+        async with WatchedShipper(place, monkeypatch) as watched:
+            await SHIPPER_FAULTS["journald gone"].begin(watched)
+            seen.update(names_in(await watched.page()))
+
+    live(with_the_shipper())
     wanted = {each.name for each in catalogue.EVERYTHING} - {
         catalogue.CREATED.name
     }  # the fake source has no dates

@@ -21,7 +21,7 @@ from tests.control.asking import NOBODY, needs_root
 from tests.monitor.asking import Watched, get, split
 from tests.refresh.daemon import Home, live
 
-_AS_ANOTHER = """
+AS_ANOTHER = """
 import os, socket, sys
 path, uid, groups = sys.argv[1:]
 os.setgroups([int(group) for group in groups.split()])
@@ -145,7 +145,7 @@ def test_strangers_are_refused_and_the_group_is_not(home: Home, monkeypatch: pyt
     async def ask_as(daemon: Watched, groups: str) -> tuple[int, str]:
         arguments = (str(daemon.path), str(NOBODY), groups)
         client = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-c", _AS_ANOTHER, *arguments, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-I", "-c", AS_ANOTHER, *arguments, stdout=asyncio.subprocess.PIPE
         )
         answer, _ = await client.communicate()
         return split(answer)

@@ -24,6 +24,7 @@ class FakeSink:
     name = "journal"
     limit_bytes = 1500
     look_every_s = 1.0
+    batch_age_s = 0.0
     keeps_pieces = False
 
     def __init__(self) -> None:
@@ -32,6 +33,7 @@ class FakeSink:
         self.is_out = False
         self.at_most = 1000
         self.refuses = 0
+        self.stops_after = 10**6  # records
 
     def is_due(self, piece: Piece, waited_s: float, *, is_finished: bool) -> bool:
         del piece, waited_s, is_finished
@@ -40,7 +42,9 @@ class FakeSink:
     def send(self, daemon: str, piece: Piece, receipt: str) -> Sent:
         del receipt
         self._fail()
-        lines = [head.seq for head, _ in piece.lines()][: self.at_most]
+        lines = [head.seq for head, _ in piece.lines()][: self.at_most][: self.stops_after - len(self.taken)]
+        if not lines:
+            raise SinkError(failure_of("journal-full", FailureClass.TRANSIENT, self.name))
         self.taken += [(daemon, seq) for seq in lines]
         return Sent(len(lines), refused=self.refuses)
 
@@ -83,7 +87,7 @@ def test_all_goes_out_in_order_and_once(courier: Courier, chain: Chain, sink: Fa
     assert numbers(sink) == list(range(1, 101))
     courier.round()
     assert len(sink.taken) == 100
-    assert courier.routes[0].waiting_bytes == 0
+    assert courier.routes[0].waiting.bytes == 0
 
 
 def test_a_sink_that_takes_a_part_is_given_the_rest(courier: Courier, chain: Chain, sink: FakeSink) -> None:
@@ -101,7 +105,7 @@ def test_retries_are_spread_and_become_rare(
     chain.add(3)
     assert [courier.round() for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
     assert courier.failure is not None
-    assert courier.routes[0].waiting_bytes == chain.path.stat().st_size
+    assert courier.routes[0].waiting.bytes == chain.path.stat().st_size
     sink.is_out = False
     assert courier.round() == 1.0
     assert courier.failure is None

@@ -154,6 +154,34 @@ def test_a_new_chain_is_followed_and_told_by_its_beginning(chain: Chain, reader:
     assert (piece.follows.seq, piece.first, piece.missing, piece.flaw) == (0, 1, 0, "")
 
 
+@pytest.mark.parametrize("length", [1, 2, 5, 30])
+def test_a_new_chain_is_sent_from_its_first_file_however_far_its_numbers_are(
+    chain: Chain, reader: Reader, length: int
+) -> None:
+    """The shipper was away meanwhile; the numbers of another chain say nothing of what was sent."""
+    chain.add(5)
+    reader.read()
+    chain.begin_anew()
+    for _ in range(2):
+        chain.add(length)
+        chain.rotate()
+    chain.add(length)
+    reader.again()
+    assert reader.numbers() == list(range(1, 3 * length + 1))
+
+
+def test_a_moved_file_sends_nothing_older_again(chain: Chain, reader: Reader) -> None:
+    chain.add(5)
+    chain.rotate()
+    chain.add(5)
+    reader.read()
+    chain.replace()
+    reader.again()
+    assert reader.numbers() == []
+    chain.add(3)
+    assert reader.numbers() == [11, 12, 13]
+
+
 @pytest.mark.parametrize("is_new_process", [False, True])
 def test_what_is_altered_after_it_was_sent_is_sent_again_as_it_is(
     chain: Chain, reader: Reader, *, is_new_process: bool

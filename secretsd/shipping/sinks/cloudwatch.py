@@ -45,6 +45,7 @@ class CloudWatch:
     name = "cloudwatch"
     limit_bytes = 921600
     look_every_s = 2.0
+    batch_age_s = 0.0
     keeps_pieces = False
 
     def __init__(self, config: AuditCloudWatch) -> None:

@@ -48,6 +48,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def batch_age_s(self) -> float:
+        """How long a record may wait for others before it is sent; 0 where none does."""
+        ...
+
+    @property
     def keeps_pieces(self) -> bool:
         """Whether pieces stay what they are there: after a crash the very same one has to come again."""
         ...

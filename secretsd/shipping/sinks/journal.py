@@ -37,6 +37,7 @@ class Journal:
     name = "journal"
     limit_bytes = 262144
     look_every_s = 1.0
+    batch_age_s = 0.0
     keeps_pieces = False
 
     def __init__(self, config: AuditJournal) -> None:

@@ -1,28 +1,30 @@
-"""The sinks of the configuration."""
+"""The sinks of the configuration, by the names of their tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secretsd.config.shipping import AuditCloudWatch, AuditJournal, AuditS3
+
 if TYPE_CHECKING:
-    from secretsd.config.audit import Audit
     from secretsd.shipping.sinks.interface import Sink
 
+SinkTable = AuditJournal | AuditS3 | AuditCloudWatch
 
-def sinks_of(audit: Audit) -> list[Sink]:
-    """One for each table of `[audit]`. Raises: OSError where no socket can be made."""
-    found: list[Sink] = []
+
+def sink_of(table: SinkTable) -> Sink:
+    """The sink that a table below `[audit]` names. Raises: OSError where no socket can be made."""
     # Who ships to the journal alone need not hold the SDK of AWS in memory.
-    if audit.journal is not None:
-        from secretsd.shipping.sinks.journal import Journal
+    match table:
+        case AuditJournal():
+            from secretsd.shipping.sinks.journal import Journal
 
-        found.append(Journal(audit.journal))
-    if audit.s3 is not None:
-        from secretsd.shipping.sinks.s3 import S3
+            return Journal(table)
+        case AuditS3():
+            from secretsd.shipping.sinks.s3 import S3
 
-        found.append(S3(audit.s3))
-    if audit.cloudwatch is not None:
-        from secretsd.shipping.sinks.cloudwatch import CloudWatch
+            return S3(table)
+        case AuditCloudWatch():
+            from secretsd.shipping.sinks.cloudwatch import CloudWatch
 
-        found.append(CloudWatch(audit.cloudwatch))
-    return found
+            return CloudWatch(table)

@@ -46,6 +46,10 @@ class S3:
     def limit_bytes(self) -> int:
         return self._config.batch_bytes
 
+    @property
+    def batch_age_s(self) -> float:
+        return self._config.batch_age_s
+
     def is_due(self, piece: Piece, waited_s: float, *, is_finished: bool) -> bool:
         is_full = len(piece.data) >= self._config.batch_bytes * 3 // 4
         return is_full or is_finished or waited_s >= self._config.batch_age_s
