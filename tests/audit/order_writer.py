@@ -28,8 +28,7 @@ _OPERATOR = Peer(4242, 0, frozenset({0}), None, 123456)
 
 async def main(directory: Path, first: int, many: int) -> None:
     """Orders, waits, and says."""
-    ledger = Ledger(directory, "refresher", max_file_bytes=_FILE_BYTES)
-    trail = Trail(ledger, Detector(Unusual()))
+    trail = Trail(Ledger(directory, "refresher", max_file_bytes=_FILE_BYTES), Detector(Unusual()))
     trail.open()
     numbers = iter(count(first)) if not many else iter(range(first, first + many))
 
