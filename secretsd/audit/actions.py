@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secretsd.signing.model import Operation
 
-OF_THE_LOG = frozenset({"open", "recovery", "withheld", "start", "stop", "reload", "prune"})
+OF_THE_LOG = frozenset({"open", "recovery", "withheld", "unusual", "start", "stop", "reload", "prune"})
 OF_KEYS = frozenset(map(str, Operation)) | {
     *("generate", "import", "retire", "unlock", "report", "unwrap-request", "approve", "unreadable"),
 }

@@ -125,7 +125,7 @@ def action(text: str) -> str:
     import difflib
 
     close = difflib.get_close_matches(text, EVERY, n=3)
-    meant = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(EVERY))}"
+    meant = f"perhaps {' or '.join(close)}" if close else f"there are: {', '.join(sorted(EVERY))}"
     raise argparse.ArgumentTypeError(f"no record has the action '{printable(text)}'; {meant}")
 
 

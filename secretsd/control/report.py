@@ -47,7 +47,7 @@ def _warnings(conductor: Conductor) -> list[str]:
     notebook = conductor.bundles.notebook
     trail = (conductor.trail.ledger.problem, conductor.pruner.problem)
     on_disk = (*trail, notebook.loss, notebook.problem)
-    troubles = (*on_disk, conductor.watch.problem, conductor.alerts.problem)
+    troubles = (*on_disk, conductor.watch.problem, conductor.alerts.problem, conductor.guard.problem)
     unsealed = conductor.bundles.sealing.warnings()
     pushes = push_warnings(conductor.pushes.states)
     texts = (conductor.memory.warning, *troubles, *unsealed, lost, *pushes, *cautions(conductor.config))

@@ -65,6 +65,7 @@ def _itself(conductor: Conductor, now: float) -> Iterator[Check]:
         ("watch", conductor.watch.problem),
         ("alerts", conductor.alerts.problem),
         ("memory", conductor.memory.warning),
+        ("unusual access", conductor.guard.problem),
     ):
         yield warn(check, problem, see) if problem else ok(check, "well")
 

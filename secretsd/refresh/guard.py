@@ -36,15 +36,21 @@ class Guard:
         )
         self._mailbox = Mailbox(socket_of(config), lambda finding, at: hear(finding, "secretsd-signer", at))
         self._is_installed = not config.foreground
+        self.problem = ""  # why nobody hears the signer; empty when all is well
 
     def open(self, config: Config) -> None:
         """Takes over what was learned, and listens for the signer. Blocks for the disk."""
         self.sentry.open(config.unusual, things(config))
+        self.listen()
+
+    def listen(self) -> None:
+        """Listens for the signer. What keeps it from that is `problem`: refreshes go on."""
+        self.problem = ""
         try:
             self._mailbox.open(Sender.installed() if self._is_installed else Sender(os.geteuid()))
         except LocalIOError as error:
-            fields = {"reason": str(error), "advice": error.advice}
-            log.error("nobody is told what the signer finds unusual", extra=fields)
+            self.problem = f"nobody is told what the signer finds unusual: {error}"
+            log.error(self.problem, extra={"advice": error.advice})
 
     def configure(self, config: Config) -> None:
         """A configuration is in force."""

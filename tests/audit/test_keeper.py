@@ -54,6 +54,14 @@ class Kept:
         await self.holds(b'"action":"start"', before)
         return spent_s
 
+    async def sleeps(self) -> None:
+        """Returns when nobody has looked for longer than the rhythm of looks."""
+        async with asyncio.timeout(15):
+            looks = -1
+            while looks != self.looks:
+                looks = self.looks
+                await asyncio.sleep(1.5)
+
     async def holds(self, text: bytes, after: int = 0) -> None:
         """Returns when the file holds `text` behind so many bytes: a disk may take its time."""
         async with asyncio.timeout(5):
@@ -178,10 +186,7 @@ def test_a_removed_directory_comes_back_and_is_listened_to_again(directory: Path
         for _ in range(2):
             shutil.rmtree(directory)
             assert await one.comes_back() < _WITHIN_S
-            await asyncio.sleep(2.5)
-        looks = one.looks
-        await asyncio.sleep(1.5)
-        assert one.looks == looks, "it has gone to sleep again"
+            await one.sleeps()
 
     kept(directory, steps)
 
@@ -279,7 +284,7 @@ def test_files_that_come_and_go_beside_it_are_nobodys_business(directory: Path, 
 
 def test_a_daemon_with_nothing_to_do_never_looks_and_one_that_polled_would_be_found(directory: Path) -> None:
     async def steps(one: Kept) -> None:
-        await asyncio.sleep(1.5)  # a second after the first records
+        await one.sleeps()
         looks = one.looks
         before = _switches()
         await asyncio.sleep(2.5)

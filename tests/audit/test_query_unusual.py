@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from secretsd.audit.actions import EVERY
 from secretsd.audit.query import Query, Sieve
-from secretsd.unusual.findings import Finding, Thing, told
+from secretsd.unusual.findings import ACTION, Finding, Thing, told
 
 THINGS: tuple[Thing, ...] = (
     ("key", "orders"),
@@ -51,3 +52,7 @@ def test_it_is_not_found_by_what_it_is_not_about(query: Query) -> None:
 
 def test_the_number_of_bundles_of_a_configuration_is_no_name() -> None:
     assert not Sieve(Query(bundles=frozenset({"bot"}))).fits({"action": "configure", "bundles": 3})
+
+
+def test_it_can_be_asked_for() -> None:
+    assert ACTION in EVERY

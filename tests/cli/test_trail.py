@@ -385,8 +385,13 @@ def test_usage_says_who_has_used_which_key_and_secret(trails: Trails, tmp_path: 
     assert code == 0
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert any(line.startswith("orders trading-bot.service 3 ") for line in lines)
-    assert any(line.startswith("prod/bot (aws) trading-bot.service 1 ") for line in lines)
-    assert any(line.startswith("prod/never (aws) nobody 0 never never") for line in lines)
+    at = [line.startswith("prod/bot (aws) 2 read ") and line.endswith(", for bot") for line in lines].index(
+        True
+    )
+    assert lines[at + 1].startswith("trading-bot.service 1 ")
+    assert lines[at + 1].endswith(", has it")
+    at = lines.index("prod/never (aws) 0 never read")
+    assert lines[at + 1] == "nobody 0 never"
     assert "secrets: from records since 2026-03-01 12:00:00" in text
     assert "keys: from records since 2026-03-01 12:01:00" in text
 

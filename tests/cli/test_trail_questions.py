@@ -36,7 +36,7 @@ def test_every_action_that_is_written_can_be_asked_for_and_is_documented() -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--action", "publsh"], "no record has the action 'publsh'; did you mean publish"),
+        (["--action", "publsh"], "no record has the action 'publsh'; perhaps publish"),
         (["--action", "zzz"], "no record has the action 'zzz'; there are: ack, "),
         (["--action", "a\x1b[2J"], "no record has the action 'a\\x1b[2J'"),
         (["--since", "yesterday"], "must be a span before now (2h, 7d) or a time (2026-03-01"),

@@ -41,7 +41,7 @@ TOKEN = {}
 _WANTED = {
     *("open", "start", "configure", "fetch", "refetch", "publish", "seal", "notify", "drift", "refresh"),
     *("push", "hint", "discard", "reload", "hold", "resume", "rollback", "release", "plan", "diff", "doctor"),
-    *("ack", "remove", "stop"),
+    *("ack", "remove", "stop", "unusual"),
 }
 
 

@@ -244,6 +244,17 @@ async def audit_is_written(stage: Stage) -> None:
     stage.daemon.conductor.trail.ledger.look()
 
 
+async def signer_is_not_heard(stage: Stage) -> None:
+    stage.daemon.conductor.guard._mailbox.close()
+    (stage.daemon.home.state_dir / "signer.sock").mkdir()
+    stage.daemon.conductor.guard.listen()
+
+
+async def signer_is_heard(stage: Stage) -> None:
+    (stage.daemon.home.state_dir / "signer.sock").rmdir()
+    stage.daemon.conductor.guard.listen()
+
+
 async def a_full_file_stays(stage: Stage) -> None:
     """There is a sink, and nothing has ever been shipped."""
     ledger = stage.daemon.conductor.trail.ledger
@@ -341,6 +352,7 @@ FAULTS: dict[str, Fault] = {
     "audit log not written": Fault(
         audit_is_not_written, audit_is_written, "audit log", _DEGRADED, ("SecretsdAuditDown",)
     ),
+    "signer not heard": Fault(signer_is_not_heard, signer_is_heard, "unusual access", _DEGRADED, ()),
     "full file of the trail stays": Fault(
         a_full_file_stays, no_file_is_to_go, "audit files", _DEGRADED, ()
     ),

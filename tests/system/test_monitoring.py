@@ -55,7 +55,7 @@ def test_monitors_read_both_daemons_and_nobody_else_does(host: Host) -> None:
     ):
         status, page = get_page(host, address, "/metrics", user="prometheus")
         assert status == 200
-        assert page.endswith("# EOF\n\n")
+        assert page.startswith("# HELP ")
         assert own in page
         assert get_page(host, address, "/healthz", user="prometheus") == (200, "ok\n\n")
         status, sentence = get_page(host, address, "/metrics", user="stranger")
@@ -79,8 +79,7 @@ def test_monitors_read_both_daemons_and_nobody_else_does(host: Host) -> None:
 
 def _ports_as_in_the_documentation(host: Host) -> None:
     host.put("/etc/secretsd/conf.d/metrics.toml", '[metrics]\nlisten = "127.0.0.1:9478"\n')
-    assert "restart secretsd" in host.run(["secretsctl", "reload"], check=False).stderr
-    host.systemctl("restart", "secretsd")
+    host.run(["secretsctl", "reload"], check=False)
     host.put(
         "/etc/systemd/system/secretsd-signer-metrics.socket.d/port.conf",
         "[Socket]\nListenStream=127.0.0.1:9479\n",

@@ -12,37 +12,41 @@ _NOBODY = "nobody"
 
 
 def screen(document: Mapping[str, Any], view: View) -> str:
-    lines = []
+    lines: list[str] = []
     keys: list[Sequence[str | Cell]] = [("KEY", "USED BY", "TIMES", "LAST")]
     for key in document["keys"]:
         keys += _rows(key["key"], key["uses"], view)
-    secrets: list[Sequence[str | Cell]] = [("SECRET", "LOADED BY", "TIMES", "LAST", "READ", "BUNDLES")]
+    secrets: list[Sequence[str | Cell]] = [("SECRET, AND WHO LOADED IT", "TIMES", "LAST")]
     for secret in document["secrets"]:
-        read = (
-            f"{secret['reads']}x, {relative(secret['last_read'], view.now)}" if secret["reads"] else "never"
-        )
-        bundles = ", ".join(secret["bundles"]) or "-"
-        name = f"{secret['secret']} ({secret['source']})"
-        secrets += [(*row, read, bundles) for row in _rows(name, secret["units"], view)]
+        secrets += _secret(secret, view)
     for rows in (keys, secrets):
-        lines += table(rows, view) if len(rows) > 1 else []
+        lines += [*([""] if lines else []), *table(rows, view)] if len(rows) > 1 else []
     if not lines:
         unused = document["unused_days"]
         lines = [f"all was used within {unused} days" if unused else "nothing is on record"]
     return "\n".join([*lines, "", *_closing(document, view)])
 
 
+def _secret(secret: Mapping[str, Any], view: View) -> list[tuple[str | Cell, ...]]:
+    """Below the secret are its units: names of both are long, and a terminal is narrow."""
+    read = f"read {relative(secret['last_read'], view.now)}" if secret["reads"] else "never read"
+    bundles = f", for {', '.join(secret['bundles'])}" if secret["bundles"] else ""
+    row = (f"{secret['secret']} ({secret['source']})", str(secret["reads"]), read + bundles)
+    units = [(f"  {use['who']}", str(use["count"]), _last(use, view)) for use in secret["units"]]
+    return [row, *units] if units else [row, (Cell(f"  {_NOBODY}", YELLOW), "0", "never")]
+
+
 def _rows(name: str, uses: Sequence[Mapping[str, Any]], view: View) -> list[tuple[str | Cell, ...]]:
     if not uses:
         return [(name, Cell(_NOBODY, YELLOW), "0", "never")]
     return [
-        (name if number == 0 else "", use["who"], str(use["count"]), _last(use, view))
+        (name if number == 0 else "", use["who"], str(use["count"]), relative(use["last"], view.now))
         for number, use in enumerate(uses)
     ]
 
 
 def _last(use: Mapping[str, Any], view: View) -> str:
-    return relative(use["last"], view.now) + (", has it" if use.get("has_it") else "")
+    return relative(use["last"], view.now) + (", has it" if use["has_it"] else "")
 
 
 def _closing(document: Mapping[str, Any], view: View) -> list[str]:
