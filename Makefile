@@ -32,10 +32,10 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	@packaging/dev/apt-missing shellcheck
 	@packaging/dev/shell-scripts | xargs shellcheck
 
-soak: venv ## the fault, crash and attack tests in full
+soak: venv ## the fault, crash and attack tests in full, of which `make test` runs samples
 	@packaging/dev/test-packages
-	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest tests/faults tests/audit \
-		tests/signing/test_attacks.py tests/signing/http/test_fuzz.py $(ARGS)
+	@SECRETSD_SOAK=1 $(PYTHON_IN_VENV) -m pytest --durations=0 --durations-min=10 \
+		$$(grep -rl --include='test_*.py' SECRETSD_SOAK tests) $(ARGS)
 
 bench: venv ## the figures of docs/benchmarks.md
 	@packaging/dev/test-packages

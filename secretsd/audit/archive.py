@@ -152,8 +152,11 @@ def is_current(piece: Piece) -> bool:
     return (there.st_dev, there.st_ino) == piece.identity[:2]
 
 
-def against(walked: Walked, anchor: Head) -> Flaw | None:
-    """What is wrong with a chain that fits in itself, if `anchor` is a head that was noted elsewhere."""
+def against(walked: Walked, anchor: Head, agreed: int = 0) -> Flaw | None:
+    """What is wrong with a chain that fits in itself, if `anchor` is a head that was noted elsewhere.
+
+    `agreed` is the record of an earlier anchor that was found in it, 0 for none.
+    """
     if anchor.seq > walked.head.seq:
         end = f"the chain ends with record {walked.head.seq}, the anchor knows {anchor.seq}"
         why = f"the end was cut off: {end}"
@@ -162,7 +165,8 @@ def against(walked: Walked, anchor: Head) -> Flaw | None:
         why = f"the anchor is of record {anchor.seq}, and these files begin behind {walked.follows.seq}"
         return Flaw(anchor.seq, 0, why)
     if _hash_of(walked.pieces, anchor.seq) != anchor.hash:
-        why = "the chain was computed anew: up to this record it is another one than the anchor's"
+        first = max(agreed, walked.follows.seq) + 1
+        why = f"the chain was computed anew, from a record between {first} and {anchor.seq} on"
         return Flaw(anchor.seq, 0, why)
     return None
 

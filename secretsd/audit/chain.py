@@ -21,6 +21,7 @@ _SEAL, _PREVIOUS = b',"hash":"', b',"previous":"'
 _END = b'"}\n'
 _DIGITS = 64
 _ID_DIGITS = 32
+_BODY = -len(_SEAL) - _DIGITS - len(_END)  # of a record: where its bytes before the hash end
 _RECORD = re.compile(rb'\{"seq":([1-9]\d{0,17}),"time":".*,"hash":"([0-9a-f]{64})"\}\n')
 _OPENING = re.compile(
     rb'\{"schema":1,"daemon":.*,"follows":(0|[1-9]\d{0,17}),"previous":"([0-9a-f]{64})"\}\n'
@@ -131,7 +132,12 @@ class _Walk:
     def along(self, lines: Iterable[bytes], after: Head | None) -> Verdict:
         for line in lines:
             self.line += 1
-            why = self.opened(line, after) if self.line == 1 else self.step(line)
+            if self.line == 1:
+                why = self.opened(line, after)
+            elif self.fits(line):
+                why = ""
+            else:
+                why = self.step(line)
             if why:
                 return self.verdict(why)
             self.offset += len(line)
@@ -150,6 +156,7 @@ class _Walk:
         """Takes the first line. Returns what is wrong with it, or nothing."""
         found = _OPENING.fullmatch(line)
         if not found:
+            self.head = after or self.head
             return "the first line is no opening: the beginning of the file is gone or altered"
         head = Head(int(found[1]), found[2])
         if not head.seq and head.hash != _start(line[: -len(_PREVIOUS) - _DIGITS - len(_END)]):
@@ -159,6 +166,18 @@ class _Walk:
             return f"the file does not go on where the one before ended: it follows record {head.seq}"
         self.head = head
         return ""
+
+    def fits(self, line: bytes) -> bool:
+        """Takes a line if it is the next record and nothing is torn: as nearly all are, so it is fast."""
+        seq = self.head.seq + 1
+        if self.unread is not None or b'"torn":' in line or not line.startswith(b'{"seq":%d,"time":"' % seq):
+            return False
+        digest = hashlib.sha256(self.head.hash + line[:_BODY]).hexdigest().encode()
+        if line[_BODY:] != b"%b%b%b" % (_SEAL, digest, _END):
+            return False
+        self.head = Head(seq, digest)
+        self.records += 1
+        return True
 
     def step(self, line: bytes) -> str:
         """Takes a further line. Returns what is wrong with it, or nothing."""
@@ -174,8 +193,7 @@ class _Walk:
             return f"missing: record {seq} comes after {self.head.seq}"
         if seq < expected:
             return f"record {seq} comes after {self.head.seq}: put in, repeated or moved"
-        body = line[: -len(_SEAL) - _DIGITS - len(_END)]
-        if seal(self.head.hash, body)[0] != digest:
+        if seal(self.head.hash, line[:_BODY])[0] != digest:
             return "its hash does not fit: the record was altered, or it follows another one"
         self.head = Head(seq, digest)
         self.records += 1

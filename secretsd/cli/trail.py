@@ -266,12 +266,14 @@ def _flaw(walked: Walked, anchors: Iterable[tuple[str | None, Head]], chains: in
     """The first flaw of the chain, or what does not agree with an anchor."""
     from secretsd.audit import archive
 
-    for daemon, head in anchors:
+    agreed = 0
+    for daemon, head in sorted(anchors, key=lambda each: each[1].seq):
         if daemon is None and chains > 1:
             raise UsageError("there are several chains: give --anchor as DAEMON:SEQ:HASH")
-        is_meant = walked.flaw is None and daemon in (None, walked.daemon)
-        if is_meant and (flaw := archive.against(walked, head)) is not None:
-            return flaw
+        if walked.flaw is None and daemon in (None, walked.daemon):
+            if (flaw := archive.against(walked, head, agreed)) is not None:
+                return flaw
+            agreed = head.seq
     return walked.flaw
 
 

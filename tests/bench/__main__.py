@@ -11,6 +11,12 @@ from pathlib import Path
 
 from tests.bench import (
     audit,
+    audit_faults,
+    audit_kills,
+    audit_outage,
+    audit_restore,
+    audit_shipper,
+    audit_tampering,
     formats,
     growth,
     herd,
@@ -33,6 +39,12 @@ from tests.bench.figures import Figure, table
 
 _MODULES: dict[str, Callable[[], list[Figure]]] = {
     "audit": audit.measure,
+    "audit_kills": audit_kills.measure,
+    "audit_faults": audit_faults.measure,
+    "audit_tampering": audit_tampering.measure,
+    "audit_restore": audit_restore.measure,
+    "audit_shipper": audit_shipper.measure,
+    "audit_outage": audit_outage.measure,
     "wait": wait.measure,
     "status": status.measure,
     "refresh": refresh.measure,

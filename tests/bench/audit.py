@@ -120,7 +120,7 @@ async def _client(audit: AuditLog, count: int, spent_us: list[float]) -> None:
 
 def _verify(directory: Path) -> list[Figure]:
     """A chain of a million records in files of the usual size, found whole; and altered where one byte is."""
-    _write(directory, _RECORDS)
+    write(directory, _RECORDS)
     began = time.perf_counter()
     walked = _walked(directory)
     spent_s = time.perf_counter() - began
@@ -141,7 +141,8 @@ def _verify(directory: Path) -> list[Figure]:
     ]
 
 
-def _write(directory: Path, count: int) -> None:
+def write(directory: Path, count: int) -> None:
+    """A chain of `count` records in files of the usual size."""
     directory.mkdir()
     head, lines, size = None, [], 0
     for seq in range(1, count + 1):

@@ -29,7 +29,7 @@ def installed(suite: str = "bookworm") -> Iterator[Machine]:
     """
     if (reason := needs.missing()) is not None:
         raise SystemExit(reason)
-    with FakeAws.local() as aws, Lab(suite, aws, deb=_package()) as lab:
+    with FakeAws.local() as aws, Lab(suite, aws, deb=package()) as lab:
         machine = Machine(lab)
         machine.configure()
         yield machine
@@ -79,7 +79,8 @@ def make_idle(machine: Machine) -> None:
     eventually(lambda: len(processes(machine)) == 1, "only the conductor runs", timeout_s=_ZYGOTE_ENDS_S)
 
 
-def _package() -> Path:
+def package() -> Path:
+    """The package as it is built from this tree. Raises SystemExit where it cannot be."""
     built = subprocess.run(
         [ROOT / "packaging" / "build-deb"], check=False, capture_output=True, encoding="utf-8"
     )

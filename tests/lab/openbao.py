@@ -52,10 +52,22 @@ listener "unix" {{
 """
 
 
-class OpenBao:
-    """One server, of one node. `prefix` goes before its command, such as nsenter into a machine's network."""
+_AUDIT = """
+audit "file" "trail" {{
+  options = {{ file_path = "{file}" }}
+}}
+"""
 
-    def __init__(self, directory: Path, prefix: Sequence[str] = ()) -> None:
+
+class OpenBao:
+    """One server, of one node. `prefix` goes before its command, such as nsenter into a machine's network.
+
+    With `audit_file` it has one audit device, which writes there.
+    """
+
+    def __init__(
+        self, directory: Path, prefix: Sequence[str] = (), *, audit_file: Path | None = None
+    ) -> None:
         self.directory = directory
         self.port, self.tls_port, cluster_port, tls_cluster_port = _free_ports(4)
         self.token = ""
@@ -64,15 +76,16 @@ class OpenBao:
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "data").mkdir(parents=True)
         self.ca_file = Authority(directory).ca_file
-        (directory / "bao.hcl").write_text(
-            _CONFIGURATION.format(
-                directory=directory,
-                port=self.port,
-                tls_port=self.tls_port,
-                cluster_port=cluster_port,
-                tls_cluster_port=tls_cluster_port,
-            )
+        configuration = _CONFIGURATION.format(
+            directory=directory,
+            port=self.port,
+            tls_port=self.tls_port,
+            cluster_port=cluster_port,
+            tls_cluster_port=tls_cluster_port,
         )
+        if audit_file is not None:
+            configuration += _AUDIT.format(file=audit_file)
+        (directory / "bao.hcl").write_text(configuration)
 
     @property
     def address(self) -> str:
@@ -125,6 +138,11 @@ class OpenBao:
 
     def seal(self) -> None:
         self.done("PUT", "sys/seal")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         if self._process is not None:

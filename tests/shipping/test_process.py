@@ -15,81 +15,18 @@ import pytest
 
 from secretsd.cli.main import run as secretsctl
 from tests.lab import daemons
-from tests.lab.aws import FAKE_CREDENTIALS, REGION
-from tests.lab.daemons import DaemonProcess
-from tests.shipping.chains import Chain
+from tests.lab.aws import REGION
 from tests.shipping.conftest import BUCKET
+from tests.shipping.host import PATIENCE_S, Host
 from tests.shipping.strict_s3 import StrictS3
 from tests.shipping.test_journal import FakeJournald
-
-_PATIENCE_S = 30.0
-
-
-class Host:
-    """The files of a host with a trail, and its shipper."""
-
-    def __init__(self, home: Path, strict: StrictS3, kms_key: str, journald: Path) -> None:
-        self.home = home
-        self.state_dir = home / "shipper"
-        self.chain = Chain(home / "state" / "audit", "refresher")
-        self.config = home / "secretsd.toml"
-        self.config.write_text(f"""\
-[daemon]
-runtime_dir = "{home}/run"
-state_dir = "{home}/state"
-[audit]
-shipper_state_dir = "{self.state_dir}"
-shipper_metrics_socket = "{home}/metrics.sock"
-[audit.journal]
-socket = "{journald}"
-[audit.s3]
-bucket = "{BUCKET}"
-prefix = "trail/"
-region = "{REGION}"
-endpoint_url = "{strict.url}"
-kms_key = "{kms_key}"
-batch_age = "1s"
-""")
-        self.entries: list[dict[str, str]] = []  # of the journal
-        self.log = home / "shipper.log"
-        self.process: DaemonProcess | None = None
-
-    def start(self) -> DaemonProcess:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment = {**clean, **FAKE_CREDENTIALS, "AWS_EC2_METADATA_DISABLED": "true"}
-        with self.log.open("ab") as log:
-            self.process = DaemonProcess("secretsd.shipping", self.config, env=environment, stderr=log)
-        return self.process
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def status(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.state_dir / "status.json").read_text())
-        return document
-
-    def shipped(self, sink: str) -> int:
-        """The last record that the sink has, by its cursor."""
-        cursor = self.state_dir / "cursors" / f"{sink}-refresher.json"
-        if not cursor.exists():
-            return 0
-        return int(json.loads(cursor.read_text()).get("position", {"seq": 0})["seq"])
-
-    def wait_until_shipped(self) -> None:
-        end = time.monotonic() + _PATIENCE_S
-        while min(map(self.shipped, ("s3", "journal"))) < self.chain.head.seq:
-            assert time.monotonic() < end, (self.shipped("s3"), self.shipped("journal"), self.status())
-            time.sleep(0.1)
 
 
 @pytest.fixture
 def host(tmp_path: Path, strict: StrictS3, kms_key: str) -> Iterator[Host]:
     journald = FakeJournald(tmp_path / "journald")
     with journald.drained() as entries:
-        found = Host(tmp_path, strict, kms_key, journald.path)
+        found = Host(tmp_path, strict.url, kms_key, journald.path)
         found.entries = entries
         yield found
         found.kill()
@@ -125,8 +62,7 @@ def test_killed_again_and_again_the_trail_in_s3_is_whole(
     host.start()
     host.wait_until_shipped()
     time.sleep(0.1)
-    numbers = {int(entry["SECRETSD_SEQ"]) for entry in host.entries if "SECRETSD_SEQ" in entry}
-    assert sorted(numbers) == list(range(1, host.chain.head.seq + 1))
+    assert sorted(set(host.in_journal())) == list(range(1, host.chain.head.seq + 1))
     code, document = restore(strict, tmp_path / "restored", capsys)
     assert code == 0, document
     (chain,) = document["chains"]
@@ -169,7 +105,7 @@ def test_an_outage_is_in_its_status_and_is_over_when_it_is_over(host: Host, stri
     strict.is_out.set()
     host.chain.add(50)
     host.start()
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + PATIENCE_S
     while True:
         assert time.monotonic() < end
         time.sleep(0.2)

@@ -39,6 +39,7 @@ from secretsd.shipping.proof.batches import (
 
 # What was anchored and has not come after so long will not come. While S3 is out neither of them comes.
 GRACE_S = 3600.0
+_OPENING = b'{"schema":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class _Verification:
             else:
                 self.by_key.setdefault(each.key, []).append(each)
         self.anchors: list[_Anchor] = []
-        self.wanted: dict[int, set[str]] = {}  # beginnings of anchored hashes, by record
+        self.wanted: set[bytes] = set()  # how records begin of which there is an anchor
         self.last_read = "", b""
         self.seen: set[tuple[int, str]] = set()  # of these, those that were found
 
@@ -172,7 +173,7 @@ class _Verification:
                 self.tell(key, "is no anchor, by its name")
                 continue
             self.anchors.append(_Anchor(key, *named, min(each.at_s for each in versions)))
-            self.wanted.setdefault(named[1], set()).add(named[2])
+            self.wanted.add(b'{"seq":%d' % named[1])
         self.verdict.anchors = len(self.anchors)
 
     def read_manifests(self) -> dict[str, Batch]:
@@ -276,13 +277,14 @@ class _Verification:
             if self.keep is not None:
                 self.keep(Part(number, manifest.file, first, manifest.offset, data))
             for each in data.splitlines(keepends=True):
-                if head := head_of(each):
-                    self.find(head)
+                self.find(each)
                 yield each
             data = self.content(left[0]) if left else b""
 
-    def find(self, head: Head) -> None:
-        if head.seq in self.wanted:
+    def find(self, line: bytes) -> None:
+        """Notes what was anchored. An opening names a record, too: the one before."""
+        is_of_interest = line[: line.find(b",")] in self.wanted or line.startswith(_OPENING)
+        if is_of_interest and (head := head_of(line)):
             self.seen.add((head.seq, head.hash[:SHOWN_DIGITS].decode()))
 
     def content(self, batch: Batch) -> bytes:
