@@ -45,7 +45,7 @@ def write(directory: Path, document: Mapping[str, Any]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump(document, file, separators=(",", ":"))
+            file.write(json.dumps(document, separators=(",", ":")))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, directory / FILE)

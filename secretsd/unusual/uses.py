@@ -76,14 +76,13 @@ class Uses:
     def __init__(self) -> None:
         self.things: dict[Thing, Watched] = {}
         self.has_changed = False  # something that a restart would tell again, or learn again
-        self._configured: frozenset[Thing] = frozenset()
 
     def expect(self, things: Iterable[Thing], now_s: float) -> None:
         """These are configured. One that is gone is remembered: it is not learned anew if it comes back."""
-        self._configured = frozenset(things)
-        for thing in sorted(self._configured - self.things.keys()):
+        configured = frozenset(things)
+        for thing in sorted(configured - self.things.keys()):
             self._begin(thing, now_s)
-        gone = [thing for thing in self.things if thing not in self._configured]
+        gone = [thing for thing in self.things if thing not in configured]
         for thing in gone[: max(0, len(gone) - _MOST_GONE)]:
             del self.things[thing]
 

@@ -15,9 +15,11 @@ from itertools import count
 from pathlib import Path
 
 from secretsd.audit.ledger import Ledger
+from secretsd.config.unusual import Unusual
 from secretsd.errors import ExitCode
 from secretsd.refresh.trail import Trail
 from secretsd.signing.model import Peer
+from secretsd.unusual.detector import Detector
 
 _AT_ONCE = 16
 _FILE_BYTES = 16 * 1024  # some 40 records
@@ -26,7 +28,7 @@ _OPERATOR = Peer(4242, 0, frozenset({0}), None, 123456)
 
 async def main(directory: Path, first: int, many: int) -> None:
     """Orders, waits, and says."""
-    trail = Trail(Ledger(directory, "refresher", max_file_bytes=_FILE_BYTES))
+    trail = Trail(Ledger(directory, "refresher", max_file_bytes=_FILE_BYTES), Detector(Unusual()))
     trail.open()
     numbers = iter(count(first)) if not many else iter(range(first, first + many))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,41 @@ def test_a_disk_that_takes_nothing_is_told_once_and_tried_again(
     with caplog.at_level(logging.ERROR):
         asyncio.run(scenario())
     assert caplog.text.count("is not kept") == 1
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """One of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a small disk")
+def test_a_full_disk_keeps_what_was_saved_and_nobody_from_being_told(
+    disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        post = Post(disk)
+        post.use()
+        await until((disk / book.FILE).exists)
+        saved = (disk / book.FILE).read_bytes()
+        with contextlib.suppress(OSError), (disk / "others").open("wb", buffering=0) as others:
+            while others.write(b"x" * 512):
+                pass
+        post.use("new.service")
+        await until(lambda: "is not kept" in caplog.text)
+        assert vars(caplog.records[-1])["reason"].endswith("No space left on device")
+        assert [each.who for each in post.heard] == ["bot.service", "new.service"]
+        assert (disk / book.FILE).read_bytes() == saved
+        (disk / "others").unlink()
+        await until(lambda: b"new.service" in (disk / book.FILE).read_bytes())
+        await post.sentry.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(scenario())
 
 
 def test_nothing_ticks_while_nothing_is_used(tmp_path: Path) -> None:
