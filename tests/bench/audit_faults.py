@@ -126,7 +126,7 @@ def figures(rows: list[Row]) -> list[Figure]:
             slowest,
             "s",
             _REFUSED_WITHIN_S,
-            note="with 250 ms for the disk",
+            note="250 ms for the disk, and 100 to know it",
         ),
     ]  # fmt: skip
 

@@ -15,7 +15,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -62,23 +62,26 @@ _ORDER = "while :; do secretsctl reload bot >/dev/null 2>&1; echo $? >>/run/orde
 
 
 @dataclass(frozen=True, slots=True)
-class Survived:
-    """An hour as the host has lived through it. Refusals are of what was asked for within it."""
+class Hour:
+    """What went on in it; `published` has for each secret that was rotated whether it was published."""
 
-    signed: int
-    slowest_ms: int
-    refused: int
-    orders: int
-    orders_refused: int
-    rotated: int
-    published: int
+    signed: list[tuple[str, int]]  # "ok" or why not, and milliseconds
+    orders: list[str]  # exit codes
+    published: list[bool]
     records: int  # that were written in it
     waiting: int  # at its end, that the bucket did not have
     waiting_in_journal: int
     is_told: bool  # by then its status and doctor said so
+
+
+@dataclass(frozen=True, slots=True)
+class Survived:
+    """The hour, and what came after it."""
+
+    hour: Hour
     caught_up_s: float
     missing_in_journal: int
-    restored: list[dict[str, Any]]
+    restored: list[dict[str, Any]]  # what audit-restore says of each chain
     is_same: bool  # the files from S3 are those of the host
 
 
@@ -97,64 +100,37 @@ def survive(lab: Lab, minutes: int) -> Survived:
     with StrictS3(lab.aws.address, lab.host.network, trails.S3_ADDRESS) as s3:
         trails.ship(lab, trails.make_bucket(lab), _BATCH_AGE)
         with _at_work(lab):
-            eventually(
-                lambda: min(trails.shipped(lab, "s3").values(), default=0) > 0,
-                "S3 has the first",
-                timeout_s=60,
-            )
-            before, first = _records(lab), _noted(lab)
-            published = _hour(machine, s3, minutes)
-            during, records = _noted(lab), _records(lab) - before
-            is_told = _is_told(lab)
-            waiting, waiting_in_journal = (
-                _records(lab) - sum(trails.shipped(lab, "s3").values()),
-                _missing(lab),
-            )
-            _end(machine, s3)
+            eventually(partial(_has_begun, lab), "S3 has the first", timeout_s=60)
+            hour = _hour(machine, s3, minutes)
         caught_up_s = _catch_up(lab)
         assert not s3.refused, s3.refused
-    signed = [line.split() for line in during[0][len(first[0]) :]]
-    orders = during[1][len(first[1]) :]
     restored, is_same = _restore(lab)
-    return Survived(
-        signed=len(signed),
-        slowest_ms=max(int(spent) for _, spent in signed),
-        refused=sum(word != "ok" for word, _ in signed),
-        orders=len(orders),
-        orders_refused=sum(code != "0" for code in orders),
-        rotated=len(published),
-        published=sum(published),
-        records=records,
-        waiting=waiting,
-        waiting_in_journal=waiting_in_journal,
-        is_told=is_told,
-        caught_up_s=caught_up_s,
-        missing_in_journal=_missing(lab),
-        restored=restored,
-        is_same=is_same,
-    )
+    return Survived(hour, caught_up_s, _missing(lab), restored, is_same)
 
 
 def figures(found: Survived, minutes: int) -> list[Figure]:
     """What was refused, what went on, and whether nothing is lost."""
-    what = f"{minutes} min without S3 and journald"
+    hour, what = found.hour, f"{minutes} min without S3 and journald"
     scale = f"a minute is {_MINUTE_S:g} s; batch_age = {_BATCH_AGE}"
     records = sum(int(each["records"]) for each in found.restored)
     whole = sum(bool(each["is_whole"]) for each in found.restored)
-    missed = f"at its end it missed {found.waiting_in_journal}"
+    refused = [word for word, _ in hour.signed if word != "ok"]
+    slowest_ms = max(spent_ms for _, spent_ms in hour.signed)
+    stopped = [code for code in hour.orders if code != "0"]
+    missed = f"at its end it missed {hour.waiting_in_journal}"
     retry = "the longest pause between two attempts is 60 s"
 
     def must(name: str, value: float, goal: float, note: str = "") -> Figure:
         return Figure(f"{what}: {name}", value, "", goal, exactly=True, note=note)
 
     return [
-        Figure(f"{what}: records written meanwhile", found.records, "", note=scale),
-        Figure(f"{what}: not in S3 at its end", found.waiting, "", found.records, at_least=True),
-        must("told by status and doctor", int(found.is_told), 1),
-        must("signatures refused", found.refused, 0, f"of {found.signed}, strict"),
-        Figure(f"{what}: slowest signature", found.slowest_ms, "ms", _SLOWEST_MS),
-        must("orders refused", found.orders_refused, 0, f"of {found.orders}"),
-        must("rotated secrets published", found.published, found.rotated),
+        Figure(f"{what}: records written meanwhile", hour.records, "", note=scale),
+        Figure(f"{what}: not in S3 at its end", hour.waiting, "", hour.records, at_least=True),
+        must("told by status and doctor", int(hour.is_told), 1),
+        must("signatures refused", len(refused), 0, f"of {len(hour.signed)}, strict"),
+        Figure(f"{what}: slowest signature", slowest_ms, "ms", _SLOWEST_MS),
+        must("orders refused", len(stopped), 0, f"of {len(hour.orders)}"),
+        must("rotated secrets published", sum(hour.published), len(hour.published)),
         Figure(f"{what}: until all is shipped", found.caught_up_s, "s", note=retry),
         must("records missing in the journal", found.missing_in_journal, 0, missed),
         must("chains whole, from S3 alone", whole, len(trails.FILES), f"{records} records"),
@@ -185,15 +161,40 @@ def _at_work(lab: Lab) -> Iterator[None]:
             end(process)
 
 
-def _hour(machine: Machine, s3: StrictS3, minutes: int) -> list[bool]:
-    """Returns for each secret that was rotated meanwhile whether it was published."""
+def _hour(machine: Machine, s3: StrictS3, minutes: int) -> Hour:
+    lab = machine.lab
+    before, (signed, orders) = _records(lab), _noted(lab)
+    with _outage(machine, s3) as second_half:
+        published = _live(machine, minutes / 2, 1)
+        second_half()
+        published += _live(machine, minutes / 2, 2)
+        after, (signed_after, orders_after) = _records(lab), _noted(lab)
+        return Hour(
+            signed=[_signature(line) for line in signed_after[len(signed) :]],
+            orders=orders_after[len(orders) :],
+            published=published,
+            records=after - before,
+            is_told=_is_told(lab),
+            waiting=_records(lab) - sum(trails.shipped(lab, "s3").values()),
+            waiting_in_journal=_missing(lab),
+        )
+
+
+@contextmanager
+def _outage(machine: Machine, s3: StrictS3) -> Iterator[Callable[[], None]]:
+    """What it yields begins the second half."""
+    host = machine.host
+
+    def second_half() -> None:
+        host.systemctl("kill", "--signal=KILL", trails.UNIT)
+        host.sh(_FREEZE.format(signal="CONT"))
+        host.systemctl("stop", *_JOURNALD.split(), "systemd-journald")
+
     s3.is_out.set()
-    machine.host.sh(_FREEZE.format(signal="STOP"))
-    published = _live(machine, minutes / 2, 1)
-    machine.host.systemctl("kill", "--signal=KILL", trails.UNIT)
-    machine.host.sh(_FREEZE.format(signal="CONT"))
-    machine.host.systemctl("stop", *_JOURNALD.split(), "systemd-journald")
-    return published + _live(machine, minutes / 2, 2)
+    host.sh(_FREEZE.format(signal="STOP"))
+    yield second_half
+    host.systemctl("start", *_JOURNALD.split(), "systemd-journald")
+    s3.is_out.clear()
 
 
 def _shows(machine: Machine, key: str) -> bool:
@@ -206,11 +207,6 @@ def _is_told(lab: Lab) -> bool:
         eventually(lambda: "server-error" in trails.status(lab), "its status says it", timeout_s=_TOLD_S)
     doctor = lab.host.run(["secretsctl", "doctor"], check=False).stdout
     return bool(re.search("^fail +shipper s3", doctor, re.MULTILINE))
-
-
-def _end(machine: Machine, s3: StrictS3) -> None:
-    machine.host.systemctl("start", *_JOURNALD.split(), "systemd-journald")
-    s3.is_out.clear()
 
 
 def _live(machine: Machine, minutes: float, number: int) -> list[bool]:
@@ -256,6 +252,15 @@ def _missing(lab: Lab) -> int:
         int(trails.last(lab, daemon)["seq"]) - len(set(trails.in_journal(lab, daemon)))
         for daemon in trails.FILES
     )
+
+
+def _has_begun(lab: Lab) -> bool:
+    return min(trails.shipped(lab, "s3").values(), default=0) > 0
+
+
+def _signature(line: str) -> tuple[str, int]:
+    word, spent_ms = line.split()
+    return word, int(spent_ms)
 
 
 def _records(lab: Lab) -> int:

@@ -26,6 +26,7 @@ from tests.audit.tampering import Files
 from tests.bench.figures import Figure, grid, table
 from tests.lab.aws import FAKE_CREDENTIALS, REGION, FakeAws
 from tests.shipping import buckets
+from tests.shipping.bed import HOST
 from tests.shipping.buckets import Case
 
 EVERYWHERE = 24
@@ -154,7 +155,7 @@ def _from_s3(files: Files, anchors: list[Head]) -> list[Row]:
                 place = (f"s3://{bucket}/", "--region", REGION, "--endpoint-url", aws.url, "--to", str(home))
                 (chain,) = _json("audit-restore", *place)
             why = next((each["why"] for each in chain["findings"] if each["is_flaw"]), "")
-            restored = [path.read_bytes() for path in sorted(home.glob(f"{buckets.HOST}/*.jsonl"))]
+            restored = [path.read_bytes() for path in sorted(home.glob(f"{HOST}/*.jsonl"))]
             more = "all as before" if restored == files else "in part"
             rows.append(Row(case.where, case.deed, case.record, chain["first_bad_record"] or 0, why, more))
     return rows

@@ -14,9 +14,8 @@ from secretsd.shipping.courier import ChainPlace
 from secretsd.shipping.manifest import CONTENT
 from tests.audit import tampering
 from tests.audit.tampering import Files
-from tests.shipping.bed import HOST, Memory, Shipper
+from tests.shipping.bed import Memory, Shipper
 
-__all__ = ["HOST", "Case", "alter", "delete", "first_in_batch", "in_the_bucket", "on_the_host", "remove"]
 _MINUTE_NS = 60_000_000_000
 _BATCH_BYTES = 16384
 
