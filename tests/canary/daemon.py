@@ -85,6 +85,8 @@ class Watched:
             beside = Path(socket).with_name("metrics.sock")
             yield Door(Path(signer.get("metrics_socket", beside)), asking.MONITORING)
             yield Door(Path(socket), asking.SIGNER)
+        if self.role == "shipper" and (socket := self._table("audit").get("shipper_metrics_socket")):
+            yield Door(Path(socket), asking.MONITORING)
 
     def _table(self, name: str) -> Mapping[str, Any]:
         """Of the configuration, or of the last one that could be read: tests break it."""

@@ -78,6 +78,8 @@ class WatchedMachine:
         if "signer" in running:
             yield "signer", Door(root / "run/secretsd-signer/metrics.sock", asking.MONITORING)
             yield "signer", Door(root / "run/secretsd-signer/signer.sock", asking.SIGNER)
+        if "shipper" in running:
+            yield "shipper", Door(root / "run/secretsd-shipper/metrics.sock", asking.MONITORING)
 
     def _trees(self, root: Path) -> Iterator[tuple[str, Tree]]:
         # Its volatile journal is left out: `_journal` has read it, and a file of it may be compressed.

@@ -6,6 +6,7 @@ distributed run has a gate of its own; the last lines of a run say what all of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator
 from dataclasses import asdict
@@ -32,9 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     GATE.begin_body()
     try:
-        return (yield)
-    finally:
-        GATE.end_body()
+        result = yield
+    except BaseException:
+        # What has failed is the test; a machine that is out of order must not hide why.
+        with contextlib.suppress(Exception):
+            GATE.end_body()
+        raise
+    GATE.end_body()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from secretsd.audit.chain import Head
 from secretsd.shipping.courier import ChainPlace
-from secretsd.shipping.manifest import MANIFEST
+from secretsd.shipping.manifest import CONTENT
 from tests.audit import tampering
 from tests.audit.tampering import Files
 from tests.shipping.bed import Memory, Shipper
@@ -120,5 +120,6 @@ def _batch(memory: Memory, record: int) -> str:
 
 
 def _remove(memory: Memory, key: str) -> None:
-    memory.remove(key)
-    memory.remove(key.replace(".jsonl.gz", MANIFEST))
+    """A batch and what says that it was there."""
+    for each in [each for each in memory.keys if each.startswith(key.removesuffix(CONTENT))]:
+        memory.remove(each)

@@ -20,9 +20,10 @@ from secretsd.shipping.sinks.registry import SinkTable
 from tests.lab.daemons import DaemonProcess
 from tests.monitor.asking import ask
 from tests.shipping.chains import Chain
+from tests.shipping.host import Host
 from tests.shipping.strict_s3 import StrictS3
 from tests.shipping.test_courier import FakeSink, numbers
-from tests.shipping.test_process import Host, host, restore
+from tests.shipping.test_process import host, restore
 
 __all__ = ["host"]
 
