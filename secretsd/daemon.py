@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
+from secretsd.cli.arguments import daemon_arguments
 from secretsd.config.load import load_at_start
 from secretsd.config.models import Config
 from secretsd.control.recording import Recording
@@ -26,7 +25,6 @@ from secretsd.service import Service
 log = logging.getLogger("secretsd")
 
 _STATUS_PAUSE_S = 0.2
-DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 
 def main() -> None:
@@ -50,16 +48,11 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd",
-        description="Publishes secrets as files for units, and tells the units when they change.",
-        epilog="Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
+    return daemon_arguments(
+        "secretsd",
+        "Publishes secrets as files for units, and tells the units when they change.",
+        "Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default: {DEFAULT_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, config: Config) -> None:

@@ -10,10 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
-from secretsd.config.load import INSTALLED_CONFIG, load
+from secretsd.cli.arguments import daemon_arguments
+from secretsd.config.load import load
 from secretsd.config.models import Config
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.shipper import monitor_of, places_of
@@ -40,16 +39,11 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd-shipper",
-        description="Ships the audit trail of secretsd and secretsd-signer: journal, S3, CloudWatch Logs.",
-        epilog="Normally started by systemd (secretsd-shipper.service). See secretsd-shipper(8).",
+    return daemon_arguments(
+        "secretsd-shipper",
+        "Ships the audit trail of secretsd and secretsd-signer: journal, S3, CloudWatch Logs.",
+        "Normally started by systemd (secretsd-shipper.service). See secretsd-shipper(8).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=INSTALLED_CONFIG, metavar="FILE", help=f"default: {INSTALLED_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd-shipper {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, config: Config) -> None:

@@ -11,10 +11,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
-from secretsd.config.load import INSTALLED_CONFIG
+from secretsd.cli.arguments import daemon_arguments
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.signer import monitor_of
 from secretsd.service import Service
@@ -38,16 +36,11 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd-signer",
-        description="Signs with the keys of a PKCS#11 token for local processes that may use them.",
-        epilog="Normally started by systemd (secretsd-signer.socket). See secretsd-signer(8).",
+    return daemon_arguments(
+        "secretsd-signer",
+        "Signs with the keys of a PKCS#11 token for local processes that may use them.",
+        "Normally started by systemd (secretsd-signer.socket). See secretsd-signer(8).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=INSTALLED_CONFIG, metavar="FILE", help=f"default: {INSTALLED_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd-signer {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, settings: Settings) -> None:
