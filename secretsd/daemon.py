@@ -20,7 +20,7 @@ from secretsd.control.server import ControlServer
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.refresher import follow, monitor_of
 from secretsd.refresh.conductor import FIRST_ROUND_S, Conductor
-from secretsd.service import Service
+from secretsd.service import Service, until_one_ends
 
 log = logging.getLogger("secretsd")
 
@@ -75,10 +75,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         asyncio.create_task(conductor.trail.ledger.keep(), name="audit"),
     ]
     try:
-        # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.
-        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await until_one_ends(background)
     finally:
         service.stopping("Stopping; the published files stay")
         for task in background:
