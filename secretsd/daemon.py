@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
+from secretsd.cli.arguments import daemon_arguments
 from secretsd.config.load import load_at_start
 from secretsd.config.models import Config
 from secretsd.control.recording import Recording
@@ -21,12 +20,11 @@ from secretsd.control.server import ControlServer
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.refresher import follow, monitor_of
 from secretsd.refresh.conductor import FIRST_ROUND_S, Conductor
-from secretsd.service import Service
+from secretsd.service import Service, until_one_ends
 
 log = logging.getLogger("secretsd")
 
 _STATUS_PAUSE_S = 0.2
-DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 
 def main() -> None:
@@ -50,16 +48,11 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd",
-        description="Publishes secrets as files for units, and tells the units when they change.",
-        epilog="Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
+    return daemon_arguments(
+        "secretsd",
+        "Publishes secrets as files for units, and tells the units when they change.",
+        "Normally started by systemd (secretsd.service). See secretsd(8) and secretsctl(1).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default: {DEFAULT_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, config: Config) -> None:
@@ -82,10 +75,7 @@ async def _serve(config_path: Path, config: Config) -> None:
         asyncio.create_task(conductor.trail.ledger.keep(), name="audit"),
     ]
     try:
-        # None of them ends by itself: if one does, that is a bug, and systemd restarts what is left.
-        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await until_one_ends(background)
     finally:
         service.stopping("Stopping; the published files stay")
         for task in background:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 from sdnotify import SystemdNotifier
 
@@ -41,6 +42,17 @@ class Service:
             self._notifier.notify("WATCHDOG=1")
             on_ping()
             await asyncio.sleep(period_s)
+
+
+async def until_one_ends(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Returns when one of a daemon's tasks has ended, as the one that waits for a signal does.
+
+    None of the others ends by itself: if one does, that is a bug, and systemd restarts what is left.
+    Raises: whatever that one met.
+    """
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
 
 
 def watchdog_period_s(watchdog_usec: str | None) -> float | None:

@@ -48,9 +48,8 @@ class Told:
         happened: Callable[[str, OSError | None, Head], None],
     ) -> None:
         self.finished = finished  # these waited, and this is what came of it
-        self.happened = (
-            happened  # "recovered", "unlinked", "replaced" or "not-rotated"; after which error; behind which
-        )
+        # "recovered", "unlinked", "replaced" or "not-rotated"; after which error; behind which record
+        self.happened = happened
 
 
 class Writer:

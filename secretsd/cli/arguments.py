@@ -7,8 +7,11 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
+import secretsd
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.errors import ExitCode
 from secretsd.timespan import parse_timespan
 
@@ -52,6 +55,16 @@ def _no_choice(value: str, choices: list[str]) -> str:
     return (
         f"{value!r} is none of {', '.join(choices)}" if not near else f"no {value!r}; did you mean {near[0]}?"
     )
+
+
+def daemon_arguments(prog: str, description: str, epilog: str) -> argparse.Namespace:
+    """The command line of one of the daemons: `config` is the file it reads."""
+    parser = Parser(prog=prog, description=description, epilog=epilog)
+    parser.add_argument(
+        "--config", type=Path, default=INSTALLED_CONFIG, metavar="FILE", help=f"default: {INSTALLED_CONFIG}"
+    )
+    parser.add_argument("--version", action="version", version=f"{prog} {secretsd.__version__}")
+    return parser.parse_args()
 
 
 class HelpFormatter(argparse.HelpFormatter):

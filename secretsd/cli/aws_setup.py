@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command
 from secretsd.cli.paper import fitted
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from secretsd.config.models import Config
     from secretsd.push.templates import Template
 
-_DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 _DEFAULT_QUEUE = "secretsd"
 _DEFAULT_DAYS, _MOST_DAYS = 2555, 36500  # the latter is Object Lock's
 
@@ -48,7 +48,7 @@ def _arguments(parser: Parser) -> None:
         help="of every secret of the account and region, not of the configured ones",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=f"default: {_DEFAULT_CONFIG}"
+        "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=f"default: {INSTALLED_CONFIG}"
     )
 
 
@@ -90,7 +90,7 @@ def _push(options: argparse.Namespace) -> Template:
 
     if options.retention_days:
         raise UsageError("--retention-days goes with --audit")
-    config = load(options.config or _DEFAULT_CONFIG)
+    config = load(options.config or INSTALLED_CONFIG)
     source = _source(config, options.source)
     ids: list[str] = [] if options.all else _ids(config, source)
     if templates.is_too_long(ids):

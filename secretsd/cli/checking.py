@@ -11,9 +11,8 @@ from secretsd.cli.arguments import Parser
 from secretsd.cli.command import Command, add_color, add_json
 from secretsd.cli.paper import fitted
 from secretsd.cli.spinner import spinning
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.errors import ConfigError, ExitCode
-
-DEFAULT_CONFIG = Path("/etc/secretsd/secretsd.toml")
 
 
 def _check_config_arguments(parser: Parser) -> None:
@@ -21,9 +20,9 @@ def _check_config_arguments(parser: Parser) -> None:
         "file",
         nargs="?",
         type=Path,
-        default=DEFAULT_CONFIG,
+        default=INSTALLED_CONFIG,
         metavar="FILE",
-        help=f"default: {DEFAULT_CONFIG}; files in conf.d beside it are read too",
+        help=f"default: {INSTALLED_CONFIG}; files in conf.d beside it are read too",
     )
 
 

@@ -15,7 +15,7 @@ from secretsd.cli import (
     unit_checks,
 )
 from secretsd.cli.screens.checks import screen
-from secretsd.config.load import INSTALLED_CONFIG
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.control import check, client
 from secretsd.control.check import Check, exit_code, fail, ok, warn
 from secretsd.control.check import published as document

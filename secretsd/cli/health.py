@@ -14,6 +14,7 @@ from secretsd.cli import asking, fast
 from secretsd.cli.arguments import Parser
 from secretsd.cli.command import DEFAULT_SIGNER, SIGNER_VARIABLE, Command, add_color, add_json
 from secretsd.cli.screens import checks as screens
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.control.check import Check, decoded, exit_code, fail, warn
 from secretsd.errors import ExitCode
 from secretsd.monitor import health
@@ -22,7 +23,6 @@ _SOCKET_NAME = "metrics.sock"
 _PATIENCE_S = 5.0
 _MOST_BYTES = 16 * 1024 * 1024
 _REQUEST = b"GET /readyz?json HTTP/1.1\r\nHost: secretsd\r\n\r\n"
-_INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
 _UNITS = {"refresher": "secretsd", "signer": "secretsd-signer", "shipper": "secretsd-shipper"}
 
 Seen = Mapping[str, Sequence[Check]]  # by daemon
@@ -72,7 +72,7 @@ def _shipper(control: str) -> dict[str, Path]:
         return {}
     from secretsd.config.shipper_place import shipper_socket  # tomllib, for who asks for it
 
-    path = shipper_socket(_INSTALLED_CONFIG)
+    path = shipper_socket(INSTALLED_CONFIG)
     return {} if path is None else {"shipper": path}
 
 

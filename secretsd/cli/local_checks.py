@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from secretsd.config.load import INSTALLED_CONFIG, load_checked
+from secretsd.config.disk import INSTALLED_CONFIG
+from secretsd.config.load import load_checked
 from secretsd.config.models import Config
 from secretsd.control.check import Check, fail, ok, warn
 from secretsd.errors import ConfigError, ExitCode

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from secretsd.cli.arguments import Parser
-from secretsd.config.load import INSTALLED_CONFIG, load
+from secretsd.config.disk import INSTALLED_CONFIG
+from secretsd.config.load import load
 from secretsd.errors import ConfigError, ExitCode, RefusedError, SecretsdError
 from secretsd.signing.errors import KINDS, SigningError
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from secretsd.cli import asking
 from secretsd.cli.arguments import Parser
-from secretsd.cli.checking import DEFAULT_CONFIG
 from secretsd.cli.command import Command, add_color, add_json
 from secretsd.cli.screens import usage as screens
 from secretsd.cli.trail import STAMP, add_places, places, unreadable
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _usage(options: argparse.Namespace) -> int:
     from secretsd.audit.usage import Usage
 
     usage, now = Usage(), datetime.now(UTC)
-    configured = _expect_what_is_configured(usage, options.config or DEFAULT_CONFIG)
+    configured = _expect_what_is_configured(usage, options.config or INSTALLED_CONFIG)
     try:
         # An intent, and what was refused or failed, is no use.
         for entry in reading.entries(places(options), Query(results=frozenset({"ok"}))):

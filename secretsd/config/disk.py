@@ -10,6 +10,7 @@ from pathlib import Path
 
 from secretsd.errors import ConfigError
 
+INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
 DROP_IN_DIRECTORY = "conf.d"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from secretsd.config.disk import INSTALLED_CONFIG
 from secretsd.config.files import gather
 from secretsd.config.host import host_problems
 from secretsd.config.models import Config
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     _Line = tuple[Place, str]
 
-INSTALLED_CONFIG = Path("/etc/secretsd/secretsd.toml")
 ROOT_UID = 0
 
 # Stands where a bundle's own secrets are wrong, so that its other parts can be looked at.

@@ -72,10 +72,11 @@ class Listeners:
             passed.callback(self._close_all)
             while True:
                 self._changed.clear()
-                wanted = [place for place in self._places if place not in self._open]
+                places = self._places  # others may be adopted while these are opened
+                wanted = [place for place in places if place not in self._open]
                 waiting = [place for place in wanted if not await self._try(serve, place)]
                 if not waiting:
-                    self._close_all(but=self._places)
+                    self._close_all(but=places)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY_S if waiting else None):
                         await self._changed.wait()

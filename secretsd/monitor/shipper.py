@@ -22,13 +22,15 @@ def monitor_of(
     `report` makes its document, `refused` says what was wrong with a configuration that it did not take.
     """
 
-    def checks() -> list[Check]:
-        return [*shipper_health.checks(report(), refused()), *log_check(time.monotonic())]
+    def checks(said: shipper_health.Document) -> list[Check]:
+        return [*shipper_health.checks(said, refused()), *log_check(time.monotonic())]
 
     def metrics() -> Sheet:
-        return shipper_metrics.sheet(report(), checks(), refused())
+        said = report()
+        return shipper_metrics.sheet(said, checks(said), refused())
 
-    return MonitorServer(Pages("shipper", metrics, checks), Listeners(places_of(audit)))
+    pages = Pages("shipper", metrics, lambda: checks(report()))
+    return MonitorServer(pages, Listeners(places_of(audit)))
 
 
 def places_of(audit: Audit) -> list[Place]:

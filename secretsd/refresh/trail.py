@@ -108,7 +108,7 @@ class Trail:
     # --- pushes ----------------------------------------------------------------------------------------
 
     def listened(self, source: str, push: PushState) -> None:
-        """The bundle's sources are about to be asked, for what messages say of these secrets."""
+        """Something was heard of the source's push; what it does now is told where that is news."""
         said = _word(push)
         if self._pushes.get(source) != said:
             self._pushes[source] = said

@@ -9,15 +9,16 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
-from secretsd.config.load import INSTALLED_CONFIG, load
+from secretsd.cli.arguments import daemon_arguments
+from secretsd.config.load import load
 from secretsd.config.models import Config
 from secretsd.errors import ExitCode, SecretsdError
+from secretsd.monitor.server import MonitorServer
 from secretsd.monitor.shipper import monitor_of, places_of
-from secretsd.service import Service
+from secretsd.service import Service, until_one_ends
 from secretsd.shipping import report
 from secretsd.shipping.shipper import Shipper
 
@@ -37,19 +38,17 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
+    except Exception:
+        log.exception("secretsd-shipper ends by a bug of its own")
+        sys.exit(ExitCode.BUG)
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd-shipper",
-        description="Ships the audit trail of secretsd and secretsd-signer: journal, S3, CloudWatch Logs.",
-        epilog="Normally started by systemd (secretsd-shipper.service). See secretsd-shipper(8).",
+    return daemon_arguments(
+        "secretsd-shipper",
+        "Ships the audit trail of secretsd and secretsd-signer: journal, S3, CloudWatch Logs.",
+        "Normally started by systemd (secretsd-shipper.service). See secretsd-shipper(8).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=INSTALLED_CONFIG, metavar="FILE", help=f"default: {INSTALLED_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd-shipper {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, config: Config) -> None:
@@ -65,25 +64,31 @@ async def _serve(config_path: Path, config: Config) -> None:
     shipper.look()
     service.ready("Started")
     monitor = monitor_of(config.audit, shipper.report, lambda: shipper.refused)
-    background = [
+    background: list[asyncio.Task[Any]] = [
+        asyncio.create_task(_ship(shipper, monitor, service, stop), name="shipping"),
         asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog"),
         asyncio.create_task(monitor.run(), name="monitoring"),
     ]
     try:
-        while not stop.is_set() and shipper.config.audit.sinks:
-            shipper.look()
-            monitor.listeners.adopt(places_of(shipper.config.audit))
-            _tell(shipper, service)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _REPORT_EVERY_S)
-        if not shipper.config.audit.sinks:
-            _end_well(service)
+        await until_one_ends(background)
     finally:
         service.stopping("Stopping; what was not sent is sent after the next start")
         for task in background:
             task.cancel()
         shipper.stop()
         _tell(shipper, service)
+
+
+async def _ship(shipper: Shipper, monitor: MonitorServer, service: Service, stop: asyncio.Event) -> None:
+    """Until it is to stop, or a reload leaves no sink. Raises: LocalIOError as `Shipper.look` does."""
+    while not stop.is_set() and shipper.config.audit.sinks:
+        shipper.look()
+        monitor.listeners.adopt(places_of(shipper.config.audit))
+        _tell(shipper, service)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _REPORT_EVERY_S)
+    if not shipper.config.audit.sinks:
+        _end_well(service)
 
 
 def _end_well(service: Service) -> None:

@@ -11,13 +11,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import secretsd
 from secretsd import logs, process
-from secretsd.cli.arguments import Parser
-from secretsd.config.load import INSTALLED_CONFIG
+from secretsd.cli.arguments import daemon_arguments
 from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.signer import monitor_of
-from secretsd.service import Service
+from secretsd.service import Service, until_one_ends
 from secretsd.signing.house import House, Settings, configured
 from secretsd.signing.listeners import listen
 
@@ -35,19 +33,18 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
+    except Exception:
+        # No key and no PIN is in the text of an exception, so its traceback may be logged.
+        log.exception("secretsd-signer ends by a bug of its own")
+        sys.exit(ExitCode.BUG)
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = Parser(
-        prog="secretsd-signer",
-        description="Signs with the keys of a PKCS#11 token for local processes that may use them.",
-        epilog="Normally started by systemd (secretsd-signer.socket). See secretsd-signer(8).",
+    return daemon_arguments(
+        "secretsd-signer",
+        "Signs with the keys of a PKCS#11 token for local processes that may use them.",
+        "Normally started by systemd (secretsd-signer.socket). See secretsd-signer(8).",
     )
-    parser.add_argument(
-        "--config", type=Path, default=INSTALLED_CONFIG, metavar="FILE", help=f"default: {INSTALLED_CONFIG}"
-    )
-    parser.add_argument("--version", action="version", version=f"secretsd-signer {secretsd.__version__}")
-    return parser.parse_args()
 
 
 async def _serve(config_path: Path, settings: Settings) -> None:
@@ -64,18 +61,23 @@ async def _serve(config_path: Path, settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, house.reload)
     house.open(tried.set)
-    ready = asyncio.create_task(_become_ready(house, service, tried), name="ready")
-    keeping = asyncio.create_task(house.keeper.run(), name="audit")
-    pruning = asyncio.create_task(house.prune(), name="pruning")
     monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
-    monitoring = asyncio.create_task(monitor.run(), name="monitoring")
-    watchdog = asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog")
-    await stop.wait()
-    service.stopping("Stopping; requests under way are answered")
-    for task in (ready, keeping, pruning, monitoring, watchdog):
-        task.cancel()
-    await house.stop()
-    listeners.close()
+    background: list[asyncio.Task[Any]] = [
+        asyncio.create_task(stop.wait(), name="stopping"),
+        asyncio.create_task(_become_ready(house, service, tried), name="ready"),
+        asyncio.create_task(house.keeper.run(), name="audit"),
+        asyncio.create_task(house.prune(), name="pruning"),
+        asyncio.create_task(monitor.run(), name="monitoring"),
+        asyncio.create_task(service.feed_watchdog(lambda: None), name="watchdog"),
+    ]
+    try:
+        await until_one_ends(background)
+    finally:
+        service.stopping("Stopping; requests under way are answered")
+        for task in background:
+            task.cancel()
+        await house.stop()
+        listeners.close()
 
 
 async def _become_ready(house: House, service: Service, tried: asyncio.Event) -> None:

@@ -408,7 +408,7 @@ def test_what_was_unused_for_days_is_listed_alone(trails: Trails, tmp_path: Path
 def test_usage_without_a_configuration_says_what_it_cannot_know(
     trails: Trails, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(usage, "DEFAULT_CONFIG", tmp_path / "nothing.toml")
+    monkeypatch.setattr(usage, "INSTALLED_CONFIG", tmp_path / "nothing.toml")
     code, text = trails.run("usage")
     assert code == 0
     assert "what nobody has ever used is not listed" in text

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,25 @@ def test_a_full_disk_keeps_what_was_saved_and_nobody_from_being_told(
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(scenario())
+
+
+def test_a_disk_that_hangs_at_the_end_holds_up_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(sentry, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(book, "write", lambda *_: answers.wait(10))
+
+    async def scenario() -> None:
+        post = Post(tmp_path)
+        post.use()
+        began = time.monotonic()
+        await post.sentry.close()
+        assert time.monotonic() - began < 1
+        assert [each.who for each in post.heard] == ["bot.service"]
+        answers.set()
+
+    asyncio.run(scenario())
 
 
 def test_nothing_ticks_while_nothing_is_used(tmp_path: Path) -> None:
