@@ -56,7 +56,7 @@ def test_it_is_started_by_nobody_and_without_a_sink_it_ends_well(lab: Lab) -> No
 def test_records_are_in_the_journal_within_seconds_and_the_sandbox_is_closed(lab: Lab) -> None:
     trails.ship(lab)
     _sign(lab, 10)
-    eventually(lambda: trails.journaltrails.journal_has_all(lab), "the journal has every record")
+    eventually(lambda: trails.journal_has_all(lab), "the journal has every record")
     refreshers = "journalctl SECRETSD_CHAIN=refresher -o cat --output-fields=SECRETSD_SEQ"
     eventually(lambda: "1" in lab.host.sh(refreshers).split(), "the refresher's records are there, too")
     anchors = "journalctl MESSAGE_ID=77fcbe44f08744878d3f5be2c77cb6da -o json --output-fields=SECRETSD_ANCHOR"
