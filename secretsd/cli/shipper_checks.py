@@ -15,7 +15,7 @@ from secretsd.monitor import shipper_health
 from secretsd.monitor.shipper_health import Document
 
 _OLD_S = 60.0  # it writes each 5 s
-_START = "systemctl enable --now secretsd-shipper; journalctl -u secretsd-shipper -n 50"
+_START = "systemctl enable --now secretsd-shipper; journalctl -t secretsd-shipper -n 50"
 
 
 def shipper(config: Config) -> Iterator[Check]:

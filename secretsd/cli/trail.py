@@ -111,7 +111,7 @@ def add_places(parser: Parser) -> None:
         help="a file or directory of a trail instead of this host's own, for example one from S3",
     )  # fmt: skip
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", default=None,
+        "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="take the places of the trails from this configuration, for a daemon in the foreground",
     )  # fmt: skip
 

@@ -16,7 +16,8 @@ Document = Mapping[str, Any]
 
 PATIENCE_S = 30  # for a sink: a single request that fails says nothing yet
 _LATE_S = 120  # for a record, beyond the time in which it may wait for others
-_LOG = "journalctl -u secretsd-shipper -p err; systemctl restart secretsd-shipper counts anew"
+# By the identifier: with the journal as a sink every audit record is an entry of the unit, too.
+_LOG = "journalctl -t secretsd-shipper -p err; systemctl restart secretsd-shipper counts anew"
 _LOSSES = (
     ("missing", "records were removed before they were shipped", f"keep files longer; {_LOG}"),
     ("flaws", "pieces of the trail did not fit", f"somebody has altered it: {_LOG}"),
@@ -51,7 +52,8 @@ def _way(sink: Document, patience_s: int) -> Check:
         return fail(name, what, failure["advice"], ExitCode.UNAVAILABLE)
     late_s = max((chain["waiting_s"] for chain in chains), default=0)
     if late_s > sink["batch_age_s"] + _LATE_S:
-        what = f"{waiting} bytes wait, the oldest record for {late_s} s: more comes than it takes"
-        return warn(name, what, "if it stays: journalctl -u secretsd-shipper -n 50")
+        what = f"{waiting} bytes wait, the oldest record for {late_s} s"
+        fix = "after a start or an outage it catches up; if it stays: journalctl -t secretsd-shipper -n 50"
+        return warn(name, what, fix)
     has = ", ".join(f"{chain['daemon']} up to {chain['record']}" for chain in chains)
     return ok(name, f"{has}; {waiting} bytes wait")

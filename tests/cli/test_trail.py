@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -205,6 +206,11 @@ def test_the_places_of_a_daemon_in_the_foreground_are_taken_from_its_configurati
     trails.own.rename(state / "audit")
     config.write_text(f'[daemon]\nstate_dir = "{state}"\n')
     assert "publish" in trails.actions("--config", config)
+    # Before the command's name it means the same: it must not be the installed daemon's trail that is shown.
+    shutil.rmtree(trails.signers)
+    code, text = trails.run("--config", config, "log")
+    assert code == 0, text
+    assert "publish" in text
 
 
 def test_follow_shows_what_comes_over_a_rotation(trails: Trails) -> None:
@@ -242,6 +248,8 @@ def test_a_whole_trail_verifies_and_prints_its_anchors(trails: Trails) -> None:
     code, text = trails.run("log", "--verify")
     assert code == 0
     assert "refresher: fits, records 1 to 7 in 3 files" in text
+    _, text = trails.run("log", "--verify", trails.own / "refresher-00000000000000000001.jsonl")
+    assert "in 1 file of" in text
 
 
 def test_an_edited_byte_is_found_with_its_file_line_and_record(trails: Trails) -> None:

@@ -84,6 +84,16 @@ def test_the_package_brings_the_data_of_every_service_that_a_client_is_made_of()
     assert {service.client_name for service in SERVICES.values()} <= set(get_args(ServiceName))
 
 
+def test_the_package_brings_every_document_that_its_manuals_and_documents_point_to() -> None:
+    packed = set(runpy.run_path(str(ROOT / "packaging" / "build-deb"))["DOCUMENTS"])
+    assert "metrics.md" in packed, "secretsd(8) points to it"
+    texts = [*(ROOT / "packaging" / "man").glob("*.[0-9]*"), *(ROOT / "docs" / name for name in packed)]
+    for text in texts:
+        named = re.findall(r"\b(?:runbooks/)?[a-z-]+\.md\b", text.read_text(encoding="utf-8"))
+        lacking = {name for name in named if name not in packed} - {"benchmarks.md", "outages.md"}
+        assert lacking == set(), text
+
+
 def test_every_file_of_the_tools_agrees_on_python() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     metadata = configparser.ConfigParser()

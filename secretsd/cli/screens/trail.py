@@ -32,7 +32,7 @@ def line(record: Mapping[str, Any], view: View) -> str:
 
 
 def _member(name: str, value: Any) -> str:
-    if value is None or value == "" or (name == "version" and value == 0):
+    if value in (None, "", []) or (name == "version" and value == 0):
         return ""
     if name in ("version_id", "boot"):
         value = short(str(value))
@@ -69,9 +69,8 @@ def verification(document: Mapping[str, Any], view: View) -> str:
         flaw = chain["flaw"]
         word = paint("FLAW", RED, view) if flaw else paint("fits", GREEN, view)
         numbers = f"records {chain['first']} to {chain['last']}" if chain["records"] else "no records"
-        lines.append(
-            f"{chain['daemon']}: {word}, {numbers} in {len(chain['files'])} files of {chain['directory']}"
-        )
+        files = f"{len(chain['files'])} file{'s' if len(chain['files']) != 1 else ''}"
+        lines.append(f"{chain['daemon']}: {word}, {numbers} in {files} of {chain['directory']}")
         if flaw:
             where = f"{flaw['file']} line {flaw['line']}" if flaw["line"] else chain["directory"]
             lines.append(f"  record {flaw['record']}, {where}: {flaw['why']}")
