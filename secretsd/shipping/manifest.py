@@ -181,7 +181,12 @@ def receipt_of(manifest: Manifest) -> str:
 
 
 def before_of(receipt: str) -> Before | None:
-    return Before(**json.loads(receipt)) if receipt else None
+    """What `receipt_of` has said; None where there is none, or one that it never said: begun again."""
+    try:
+        said = json.loads(receipt) if receipt else None
+        return None if said is None else Before(_text(said["key"]), _digits(said["sha256"], _HASH))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _line(said: dict[str, object]) -> bytes:
