@@ -108,24 +108,27 @@ def last_head(tail: bytes) -> tuple[Head, int] | None:
     return None
 
 
-def verify(lines: Iterable[bytes], after: Head | None = None) -> Verdict:
+def verify(lines: Iterable[bytes], after: Head | None = None, *, left_out: int = 0) -> Verdict:
     """Walks along the lines of one file, each with its newline, to the first that does not fit.
 
     `after` is the head that the file before ended with. Without it a file that goes on with a chain is taken
     at its opening's word. A cut at a record's end cannot be seen from the file alone: compare `head` with
     what is known from elsewhere.
+
+    `left_out` are bytes of the file that are not among its lines, behind the first: the records that name
+    torn bytes count them.
     """
-    return _Walk().along(lines, after)
+    return _Walk(left_out).along(lines, after)
 
 
 class _Walk:
     """One walk along a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: int) -> None:
         self.head = Head(0, b"")
         self.line = 0
         self.records = 0
-        self.offset = 0  # where the line begins
+        self.offset = left_out  # where the line begins
         self.unread: int | None = None  # where the bytes that are no record began
         self.torn: list[Span] = []
 

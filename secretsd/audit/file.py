@@ -81,6 +81,9 @@ class AuditFile:
             return Opened(head)
         if os.pread(self.fd, 1, size - 1) != b"\n":
             os.write(self.fd, b"\n")
+            whole = self._last_head(size + 1)
+            if whole is not None and whole[1] == size + 1:
+                return Opened(whole[0])  # nothing but its newline was missing, and so nothing is torn
         return Opened(head, torn=Span(end, size - end))
 
     def is_elsewhere(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import time
 from collections import deque
@@ -26,6 +27,7 @@ PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 _CLOSE_PATIENCE_S = 5.0
+_MOMENT_S = 0.005
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -98,7 +100,7 @@ class AuditLog:
         self._writer.appended()
         self._writer.hurry()
         if self._timer is None:
-            self._timer = self._loop.call_later(PATIENCE_S, self._expire)
+            self._expect_the_next()
 
     async def durable(self) -> None:
         """Returns when all that was appended is on disk; within 0.25 s and a little.
@@ -210,7 +212,13 @@ class AuditLog:
         self._add(record.event("open", details=where | aside))
 
     def _finished(self, commits: Sequence[Commit], error: OSError | None) -> None:
-        self._loop.call_soon_threadsafe(self._finish, deque(commits), error)
+        self._loop.call_soon_threadsafe(self._answer, deque(commits), error)
+
+    def _answer(self, waiting: deque[Commit], error: OSError | None) -> None:
+        if error is not None:  # whoever came meanwhile waits for the same disk
+            waiting += self._commits
+            self._commits.clear()
+        self._finish(waiting, error)
 
     def _finish(self, waiting: deque[Commit], error: OSError | None) -> None:
         try:
@@ -234,15 +242,24 @@ class AuditLog:
         self._finish(self._commits, _ended())
 
     def _expire(self) -> None:
-        """Ends the waiting of those whom the disk did not serve in time."""
+        """Ends the waiting of those whom the disk did not serve in time, or will not."""
         self._timer = None
-        now_s = time.monotonic()
+        now_s, is_known = time.monotonic(), self.trouble is not None
         overdue: deque[Commit] = deque()
-        while self._commits and (self._commits[0].done is None or self._commits[0].deadline_s <= now_s):
+        while self._commits and (
+            is_known or self._commits[0].done is None or self._commits[0].deadline_s <= now_s
+        ):
             overdue.append(self._commits.popleft())
         if self._commits:
-            self._timer = self._loop.call_later(self._commits[0].deadline_s - now_s, self._expire)
+            self._expect_the_next()
         self._finish(overdue, _too_slow())
+
+    def _expect_the_next(self) -> None:
+        """Sets the timer for the first who waits, or for when the disk is known to be too slow for all."""
+        busy_since_s, now_s = self._writer.busy_since_s, time.monotonic()
+        known_s = busy_since_s + PATIENCE_S + _MOMENT_S if busy_since_s else math.inf
+        when_s = min(self._commits[0].deadline_s, known_s)
+        self._timer = self._loop.call_later(max(_MOMENT_S, when_s - now_s), self._expire)
 
 
 def _ended() -> OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,10 @@ _OF_BUNDLES = "refresher"  # whose chain tells what bundles are made of
 _BEGIN = b'{"seq":'
 _TIME = b',"time":"'
 _TIME_CHARACTERS = len("2026-03-01T12:00:00.123456Z")
+_SEQ = re.compile(rb"[1-9]\d{0,17}")
+_HASH, _SEAL = b',"hash":"', slice(-76, -67)  # where every record has that
+# What a record that no daemon has written can raise on its way: it must not hide those behind it.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class Entry(NamedTuple):
@@ -73,17 +78,19 @@ class _Reader:
             return None  # the opening, or what a crash has left
         begin = at + len(_TIME)
         seq, moment = line[len(_BEGIN) : at], line[begin : begin + _TIME_CHARACTERS]
-        if not seq.isdigit() or int(seq) <= self._seq:
+        if not _SEQ.fullmatch(seq) or line[_SEAL] != _HASH:
+            return None  # what a crash has left: the record of that number is still to come
+        if int(seq) <= self._seq:
             return None  # it stands in two files: the daemon was writing it as its file was taken away
         self._seq = int(seq)
         if not self._since <= moment < self._until:
             return None
         try:
             record = json.loads(line)
-        except ValueError:
-            return None
-        self._sieve.learn(record)
-        if not self._sieve.fits(record):
+            self._sieve.learn(record)
+            if not self._sieve.fits(record):
+                return None
+        except DAMAGE:
             return None
         return Entry(moment.decode(errors="replace"), piece.host, piece.daemon, record)
 
@@ -154,5 +161,5 @@ def _learn(sieve: Sieve, chains: Iterable[Sequence[Piece]]) -> None:
             piece.file.seek(0)
             for block in filter(sieve.may_tell, _blocks(piece.file)):
                 for line in filter(sieve.may_tell, block.splitlines()):
-                    with contextlib.suppress(ValueError):
+                    with contextlib.suppress(*DAMAGE):
                         unknown.discard(sieve.learn(json.loads(line)))

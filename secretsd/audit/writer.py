@@ -171,7 +171,7 @@ class Writer:
             error = OSError(errno.EBUSY, str(why))
         self.busy_since_s = 0.0
         self.error = error
-        if commits:
+        if commits or error is not None:
             self._told.finished(commits, error)
         if before is not None and error is None:
             self._told.happened("recovered", before, known)

@@ -142,7 +142,7 @@ def _screen(verdict: Verdict) -> str:
     shown = sorted(verdict.findings, key=lambda each: (not each.is_flaw, each.record))
     for each in shown[:_FEW]:
         what = f"record {each.record}: " if each.is_flaw else "note: "
-        lines.append(fitted(f"  {what}{printable(each.key)} {each.why}", sys.stdout, indent="    "))
+        lines.append(fitted(f"  {what}{printable(f'{each.key} {each.why}')}", sys.stdout, indent="    "))
     if len(shown) > _FEW:
         lines.append(f"  and {len(shown) - _FEW} more: --json has all")
     return "\n".join(lines)

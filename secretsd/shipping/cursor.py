@@ -41,7 +41,7 @@ class CursorFile:
             return _parsed(json.loads(self._path.read_bytes()))
         except FileNotFoundError:
             return Cursor()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             # From the oldest file on: twice is better than not at all. What it was stays for who asks why.
             os.replace(self._path, self._path.with_suffix(".unreadable"))
             return Cursor()
@@ -82,6 +82,16 @@ def _parsed(said: Any) -> Cursor:
     position = None
     if "position" in said:
         place = said["position"]
-        head = Head(int(place["seq"]), str(place["hash"]).encode())
-        position = Position(head, str(place["file"]), int(place["offset"]))
-    return Cursor(position, int(said["sending"]), str(said["receipt"]), int(said["since"]))
+        head = Head(_count(place["seq"]), str(place["hash"]).encode())
+        position = Position(head, str(place["file"]), _count(place["offset"]))
+    receipt = str(said["receipt"])
+    if receipt and not isinstance(json.loads(receipt), dict):
+        raise ValueError
+    return Cursor(position, _count(said["sending"]), receipt, _count(said["since"]))
+
+
+def _count(value: object) -> int:
+    # What is too large for the kernel would end the courier, and its successors.
+    if not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise ValueError
+    return value

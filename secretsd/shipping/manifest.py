@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CONTENT, MANIFEST = ".jsonl.gz", ".manifest.json"
 SHOWN_DIGITS = 32
+# No file is so long, and none that is restored may be: what says otherwise is no shipper's.
+_LONGEST_FILE_BYTES = 1 << 40
+_HIGHEST_RECORD = 10**18
+_LARGEST_MANIFEST_BYTES = 1 << 16
+_HASH, _FILE = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
 _ANCHOR_NAME = re.compile(r"([0-9TZ:.-]{27})-(\d{20})-([0-9a-f]{32})\.json")
 
 
@@ -139,14 +144,14 @@ def read_manifest(data: bytes) -> Manifest | None:
         return Manifest(
             host=_text(said["host"]),
             daemon=_text(said["daemon"]),
-            file=_text(said["file"]),
-            offset=_count(said["offset"]),
-            size=_count(said["bytes"]),
+            file=_digits(said["file"], _FILE),
+            offset=_count(said["offset"], _LONGEST_FILE_BYTES),
+            size=_count(said["bytes"], _LONGEST_FILE_BYTES),
             records=_count(said["records"]),
             first=_count(said["first"]),
             follows=_read_head(said["follows"]),
             head=_read_head(said["head"]),
-            sha256=_text(said["sha256"]),
+            sha256=_digits(said["sha256"], _HASH),
             content=_text(said["content"]),
             before=None if before is None else Before(_text(before["key"]), _text(before["sha256"])),
             missing=_count(said.get("missing", 0)),
@@ -176,7 +181,12 @@ def receipt_of(manifest: Manifest) -> str:
 
 
 def before_of(receipt: str) -> Before | None:
-    return Before(**json.loads(receipt)) if receipt else None
+    """What `receipt_of` has said; None where there is none, or one that it never said: begun again."""
+    try:
+        said = json.loads(receipt) if receipt else None
+        return None if said is None else Before(_text(said["key"]), _digits(said["sha256"], _HASH))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _line(said: dict[str, object]) -> bytes:
@@ -189,14 +199,14 @@ def _head(head: Head) -> dict[str, object]:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(data)
+        said = json.loads(data) if len(data) <= _LARGEST_MANIFEST_BYTES else None
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) and said.get("schema") == SCHEMA else {}
 
 
 def _read_head(said: Any) -> Head:
-    return Head(_count(said["seq"]), _text(said["hash"]).encode())
+    return Head(_count(said["seq"]), _digits(said["hash"], _HASH).encode())
 
 
 def _text(value: object) -> str:
@@ -205,7 +215,14 @@ def _text(value: object) -> str:
     return value
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _digits(value: object, form: re.Pattern[str]) -> str:
+    text = _text(value)
+    if not form.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _count(value: object, most: int = _HIGHEST_RECORD) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise TypeError
     return value

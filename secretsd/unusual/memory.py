@@ -53,7 +53,8 @@ def decoded(text: bytes, *, wall: float) -> tuple[Uses, float]:
         uses = Uses()
         for each in document["things"]:
             thing = tuple(map(str, each["thing"]))
-            uses.things[thing] = Watched(_seconds(each["born_s"]), _meters(thing, each["by"]))
+            # Not from some later day on: until then nothing would be told of it.
+            uses.things[thing] = Watched(min(_seconds(each["born_s"]), age_s), _meters(thing, each["by"]))
     except _DAMAGE:
         raise ValueError("it is damaged, or of another version of secretsd") from None
     return uses, age_s

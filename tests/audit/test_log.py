@@ -275,6 +275,21 @@ def test_a_torn_end_stays_and_the_next_start_names_it(directory: Path, torn: byt
     assert verdict.records == 13
 
 
+def test_a_record_that_lacks_its_newline_alone_is_whole_after_the_next_start(directory: Path) -> None:
+    """With a newline behind it it is record 1 again, and the next one must be record 2."""
+
+    async def nothing(_: AuditLog) -> None: ...
+
+    run(directory, nothing)
+    path = directory / "signer.jsonl"
+    written = path.read_bytes()
+    path.write_bytes(written.removesuffix(b"\n"))
+    run(directory, nothing)
+    assert path.read_bytes().startswith(written)
+    verdict = walk(path)
+    assert (verdict.flaw, verdict.torn, verdict.records) == (None, (), 2)
+
+
 @pytest.mark.parametrize("text", [b"", b"\0" * 100, b'{"schema":1,"dae'])
 def test_a_file_without_any_record_is_moved_aside(directory: Path, text: bytes) -> None:
     directory.mkdir()
@@ -417,6 +432,43 @@ def test_nobody_waits_for_a_disk_that_hangs(directory: Path, disk: Disk) -> None
         disk.delay_s = 0.0
         await until(lambda: audit.trouble is None)
         assert await committed(audit) is None
+
+    run(directory, steps)
+
+
+def test_who_comes_while_the_disk_fails_is_refused_when_that_is_known(directory: Path, disk: Disk) -> None:
+    async def steps(audit: AuditLog) -> None:
+        await committed(audit)
+        disk.delay_s, disk.sync_error = 0.1, errno.EIO
+        append(audit)
+        first = asyncio.create_task(committed(audit))
+        await asyncio.sleep(0.05)  # the batch is at the disk
+        append(audit)
+        began = time.monotonic()
+        for error in (await committed(audit), await first):
+            assert error is not None
+            assert error.errno == errno.EIO
+        assert time.monotonic() - began < 0.15
+        disk.delay_s, disk.sync_error = 0.0, 0
+        await until(lambda: audit.trouble is None)
+
+    run(directory, steps)
+
+
+def test_who_comes_while_the_disk_hangs_waits_no_longer_than_until_that_is_known(
+    directory: Path, disk: Disk
+) -> None:
+    async def steps(audit: AuditLog) -> None:
+        await committed(audit)
+        disk.delay_s = 1.0
+        append(audit)
+        await until(lambda: audit._writer.busy_since_s > 0)
+        hangs_since = time.monotonic()
+        await asyncio.sleep(0.2)
+        append(audit)
+        assert isinstance(await committed(audit), TimeoutError)
+        assert time.monotonic() - hangs_since < 0.35
+        disk.delay_s = 0.0
 
     run(directory, steps)
 

@@ -145,3 +145,37 @@ def test_a_line_that_is_longer_than_a_block_is_read_over(tmp_path: Path) -> None
     with writer.path.open("ab") as file:
         file.write(b'{"seq":3,"ti')
     assert told(tmp_path, Query()) == ["a", "b"]
+
+
+def test_a_torn_record_does_not_hide_the_one_that_has_its_number(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, "refresher")
+    writer.add(0, fetched("before"))
+    whole = writer.path.read_bytes()
+    writer.add(1, fetched("after"))
+    record_2 = writer.path.read_bytes().removeprefix(whole)
+    for cut in range(1, len(record_2) - 1):
+        writer.path.write_bytes(whole + record_2[:cut] + b"\n" + record_2)
+        assert told(tmp_path, Query())[:2] == ["before", "after"], cut
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"action":["fetch"],"result":{},"secrets":7,"actor":{"uid":{}}',
+        '"action":"publish","bundle":"bot","generation":1,"secrets":[7]',
+        f'"action":"fetch","bundle":{"[" * 5000}{"]" * 5000}',
+        '"action":"fetch",no JSON at all',
+    ],
+)
+def test_a_record_that_no_daemon_writes_hides_none_behind_it(tmp_path: Path, members: str) -> None:
+    writer = Writer(tmp_path, "refresher")
+    writer.add(0, members, published("bot", 1, "s"), fetched("s"))
+    queries = [
+        {},
+        {"bundles": frozenset({"bot"})},
+        {"secrets": frozenset({"s"})},
+        {"actions": frozenset({"fetch"})},
+        {"results": frozenset({"ok"})},
+    ]
+    for query in queries:
+        assert told(tmp_path, Query(**query))[-1] == "s"

@@ -223,9 +223,17 @@ def test_killed_at_any_moment_nothing_is_lost(
 def test_a_cursor_that_is_no_cursor_begins_anew_and_is_kept(tmp_path: Path) -> None:
     file = CursorFile(tmp_path, "s3", "signer")
     position = Position(Head(7, b"a" * 64), "f" * 32, 99)
-    file.save(Cursor(position, 5, "receipt"))
-    assert file.load() == Cursor(position, 5, "receipt")
-    for junk in (b"", b"{", b"[]", b'{"position":{"seq":1}}', b"\xff"):
+    file.save(Cursor(position, 5, '{"key":"k"}'))
+    assert file.load() == Cursor(position, 5, '{"key":"k"}')
+    whole = (tmp_path / "s3-signer.json").read_bytes()
+    damaged = [
+        whole.replace(b'"sending": 5', b'"sending": ' + b"9" * 30),
+        whole.replace(b'"sending": 5', b'"sending": -5'),
+        whole.replace(b'"offset": 99', b'"offset": ' + b"9" * 30),
+        whole.replace(b'{\\"key', b"{key"),
+    ]
+    assert whole not in damaged
+    for junk in (b"", b"{", b"[]", b'{"position":{"seq":1}}', b"\xff", b"[" * 100_000, *damaged):
         (tmp_path / "s3-signer.json").write_bytes(junk)
         assert file.load() == Cursor()
         assert (tmp_path / "s3-signer.unreadable").read_bytes() == junk

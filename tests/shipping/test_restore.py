@@ -42,6 +42,23 @@ def test_no_name_of_the_bucket_leads_elsewhere(tmp_path: Path, name: str) -> Non
     assert len(list((tmp_path / "new").rglob("*.jsonl"))) == 2
 
 
+def test_names_that_are_no_files_names_do_not_meet_in_one(tmp_path: Path) -> None:
+    restored = Restored(tmp_path / "new")
+    for name in ("\1", "\2", "h" * 900):
+        restored.keep(name, "signer", part())
+    assert len(list((tmp_path / "new").iterdir())) == 3
+
+
+def test_a_forged_part_does_not_replace_what_was_restored(tmp_path: Path) -> None:
+    restored = Restored(tmp_path / "new")
+    restored.keep("host", "signer", part(b"the true one"))
+    for _ in range(2):
+        restored.keep("host", "signer", part(b"LIES", offset=4))
+    directory = tmp_path / "new/host"
+    assert (directory / "signer-00000000000000000001.jsonl").read_bytes() == b"the true one"
+    assert [path.read_bytes() for path in directory.glob("*.aside-4-*")] == [b"LIES"] * 2
+
+
 def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(UsageError, match="is not empty"):

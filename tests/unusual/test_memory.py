@@ -28,6 +28,13 @@ def test_what_was_learned_comes_back_as_it_was() -> None:
     assert json.dumps(memory.encoded(uses, age_s=100.0, wall=1000.0)).encode() == learned()
 
 
+def test_no_thing_is_learned_about_for_ever() -> None:
+    text = learned().replace(b'"born_s": 0.0', b'"born_s": 1e300')
+    assert text != learned()
+    uses, age_s = memory.decoded(text, wall=1000.0)
+    assert max(watched.born_s for watched in uses.things.values()) == age_s
+
+
 @pytest.mark.parametrize(
     "text",
     [

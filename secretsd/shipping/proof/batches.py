@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ def in_order(batches: Mapping[str, Batch]) -> list[list[Batch]]:
     `batches` has them by their digests. An account whose beginning is missing is one, too.
     """
     after: dict[str, list[Batch]] = {}
-    starts: list[list[Batch]] = []
+    starts: deque[list[Batch]] = deque()
     for batch in sorted(batches.values(), key=lambda each: (each.manifest.first, each.key)):
         before = batch.manifest.before
         if before is None or before.sha256 not in batches:
@@ -39,11 +41,11 @@ def in_order(batches: Mapping[str, Batch]) -> list[list[Batch]]:
             after.setdefault(before.sha256, []).append(batch)
     accounts = []
     while starts:
-        account = starts.pop(0)
+        account = starts.popleft()
         while following := after.pop(account[-1].digest, None):
             starts += [[other] for other in following[1:]]
             if _is_told_again(account, following[0]):
-                starts.insert(0, [following[0]])
+                starts.appendleft([following[0]])
                 break
             account.append(following[0])
         accounts.append(account)
@@ -53,11 +55,11 @@ def in_order(batches: Mapping[str, Batch]) -> list[list[Batch]]:
 def missing_before(batches: Mapping[str, Batch]) -> list[tuple[int, str]]:
     """Manifests that others name and that are not there: the first record that each may hold, and its key."""
     found = []
+    ends = sorted({0, *(each.manifest.head.seq for each in batches.values())})
     for batch in batches.values():
-        before, first = batch.manifest.before, batch.manifest.first
+        before, first = batch.manifest.before, max(batch.manifest.first, 1)
         if before is not None and before.sha256 not in batches:
-            known = [each.manifest.head.seq for each in batches.values() if each.manifest.head.seq < first]
-            found.append((max(known, default=0) + 1, before.key))
+            found.append((ends[bisect_left(ends, first) - 1] + 1, before.key))
     return found
 
 
@@ -72,15 +74,8 @@ def holding(batches: Sequence[Batch], record: int) -> str:
 
 
 def stand_in(manifest: Manifest) -> bytes:
-    """An opening in the place of what is not there of a file's beginning, and as long.
-
-    Records that name torn bytes count from the file's beginning.
-    """
-
-    def opening(host: str) -> bytes:
-        return chain.opening(manifest.daemon, host, "", "", manifest.follows)[0]
-
-    return opening(" " * (manifest.offset - len(opening(""))))
+    """An opening in the place of what is not there of a file's beginning."""
+    return chain.opening(manifest.daemon, "", "", "", manifest.follows)[0]
 
 
 def unzipped(data: bytes) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from itertools import count
 from pathlib import Path
 
 from secretsd.errors import LocalIOError, UsageError
 from secretsd.shipping.proof.verification import Part
 
+_LONGEST_NAME_BYTES = 128
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -18,6 +21,7 @@ class Restored:
         """Raises: UsageError where it holds something, LocalIOError."""
         self._directory = directory
         self._names: dict[tuple[str, str, int, str], Path] = {}
+        self._numbers = count(1)
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             is_empty = next(directory.iterdir(), None) is None
@@ -51,14 +55,27 @@ class Restored:
     def _write(self, path: Path, part: Part) -> None:
         # What is missing before it stays a hole, so that every byte has its place.
         with path.open("r+b") as file:
+            if os.pread(file.fileno(), len(part.data), part.offset).strip(b"\0"):
+                self._write_beside(path, part)
+                return
             file.seek(part.offset)
+            file.write(part.data)
+
+    def _write_beside(self, path: Path, part: Part) -> None:
+        """Of two that tell the same bytes one is forged: neither may replace the other."""
+        number = next(self._numbers)
+        beside = path.with_name(f"{path.name}.aside-{part.offset}-{number}")
+        with open(os.open(beside, _FLAGS, 0o600), "wb") as file:
             file.write(part.data)
 
 
 def _safe(name: str) -> str:
-    """A name from the bucket as a file's name, which must not lead elsewhere; keys have no slash in it."""
-    if name in (".", "..") or not name.isprintable():
-        return "_"
+    """A name from the bucket as a file's name, which must not lead elsewhere; keys have no slash in it.
+
+    No two are one file's, or whoever adds a host to the bucket could keep the others from being restored.
+    """
+    if name in ("", ".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME_BYTES:
+        return f"_{hashlib.sha256(name.encode(errors='replace')).hexdigest()}"
     return name
 
 
