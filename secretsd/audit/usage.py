@@ -79,7 +79,10 @@ class Usage:
         return max((moment for (_, name), moment in self._first.items() if name == daemon), default=None)
 
     def add(self, host: str, daemon: str, record: Record) -> None:
-        """Takes one record of a host's daemon into account."""
+        """Takes one record of a host's daemon into account.
+
+        Raises: one of `reading.DAMAGE` where it has not what such a record has.
+        """
         moment = str(record.get("time"))
         self._first[host, daemon] = min(self._first.get((host, daemon), moment), moment)
         if record.get("result") != "ok":

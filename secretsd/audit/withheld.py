@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections import Counter
 
 from secretsd.audit import record
-from secretsd.signing.buckets import Buckets
+from secretsd.signing.buckets import Buckets, TokenBucket
 from secretsd.signing.model import RateLimit
 
 _ON_RECORD = RateLimit(10_000, 500.0)  # of one user: as many at once, then 20 a second
+# Of all together, five times that: one person can have 65,536 users of a namespace (subuid(5)).
+_OF_ALL = RateLimit(50_000, 500.0)
+_MOST_NAMED = 64  # users that are counted by name between two tellings
+_OTHERS = None
 
 
 class Withheld:
@@ -19,13 +23,15 @@ class Withheld:
 
     def __init__(self) -> None:
         self._buckets = Buckets()
-        self._counts: Counter[int] = Counter()
+        self._of_all = TokenBucket(_OF_ALL)
+        self._counts: Counter[int | None] = Counter()
 
     def is_to_be_recorded(self, uid: int, now: float) -> bool:
         """Whether a refusal of this user gets a record at `now`, in monotonic seconds; else it is counted."""
-        if self._buckets.bucket("", uid, _ON_RECORD).take(now):
+        if self._buckets.bucket("", uid, _ON_RECORD).take(now) and self._of_all.take(now):
             return True
-        self._counts[uid] += 1
+        is_named = uid in self._counts or len(self._counts) < _MOST_NAMED
+        self._counts[uid if is_named else _OTHERS] += 1
         return False
 
     def told(self) -> list[str]:

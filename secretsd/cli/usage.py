@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,8 @@ def _usage(options: argparse.Namespace) -> int:
         # An intent, and what was refused or failed, is no use.
         for entry in reading.entries(places(options), Query(results=frozenset({"ok"}))):
             if entry is not None:
-                usage.add(entry.host, entry.daemon, entry.record)
+                with contextlib.suppress(*reading.DAMAGE):  # `log --verify` tells of what is none of ours
+                    usage.add(entry.host, entry.daemon, entry.record)
     except OSError as error:
         raise unreadable(error) from None
     document = _document(usage, now, options.unused, configured=configured)

@@ -53,8 +53,10 @@ class Guard:
             log.error(self.problem, extra={"advice": error.advice})
 
     def configure(self, config: Config) -> None:
-        """A configuration is in force."""
+        """A configuration is in force. What kept us from listening may be over."""
         self.sentry.configure(config.unusual, things(config))
+        if self.problem:
+            self.listen()
 
     async def close(self) -> None:
         self._mailbox.close()

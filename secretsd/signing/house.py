@@ -180,7 +180,7 @@ class House:
         for http in list(self._http):
             http.finish()
         for connection in list(self._native):
-            connection.close()
+            connection.finish()
         self._dispatcher.stop()
         self._trail.look()
         await self.sentry.close()

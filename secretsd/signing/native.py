@@ -20,6 +20,7 @@ from secretsd.signing.peer import CREDENTIALS, Identified, identify_sender
 _ROOM = socket.CMSG_SPACE(CREDENTIALS.size)
 _MOST_UNSENT = 64  # answers to a client that does not read them: then nothing more is read from it
 _STUCK_S = 10.0  # and after this it is cut off
+_MOST_UNREAD = 1024  # frames that are still answered at a stop, for a client that sends without end
 _MOST_SENDERS = 4  # of one connection that are remembered
 MOST_DESCRIPTORS = 2 + _MOST_SENDERS  # of one connection: its own, the peer's and one for each sender
 # Plain numbers: Python's own are enumerations, and slow.
@@ -51,6 +52,16 @@ class NativeConnection:
         self._loop = asyncio.get_running_loop()
         self._resume()
 
+    def finish(self) -> None:
+        """Answers what has come and was not read yet, and closes.
+
+        A frame that nobody has read would make the client's next read fail, with answers still before it.
+        """
+        for _ in range(_MOST_UNREAD):
+            if not self._is_reading or not self._read():
+                break
+        self.close()
+
     def close(self) -> None:
         """Nothing more is read or sent; requests under way are done and their answers dropped."""
         if not self._is_open:
@@ -78,18 +89,22 @@ class NativeConnection:
             self._is_reading = False
             self._loop.remove_reader(self._connection)
 
-    def _read(self) -> None:
-        """One frame, then the next connection's: a quick client would else keep the loop to itself."""
+    def _read(self) -> bool:
+        """One frame, then the next connection's: a quick client would else keep the loop to itself.
+
+        Returns whether something had come.
+        """
         try:
             count, ancillary, flags, _ = self._connection.recvmsg_into((_BUFFER,), _ROOM)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             count, ancillary, flags = 0, [], 0
         if count:
             self._take(bytes(_VIEW[:count]), ancillary, is_cut=bool(flags & _TRUNCATED))
         else:
             self.close()
+        return True
 
     def _take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], *, is_cut: bool) -> None:
         request_id = 0

@@ -74,7 +74,8 @@ class Mailbox:
             self.close()
             raise LocalIOError(
                 f"cannot listen for the signer on {self._path}: {error.strerror or error}",
-                advice="check the directory's owner and mode; until then alert_command hears nothing of keys",
+                advice="check the directory's owner and mode, then: systemctl reload secretsd; until then"
+                " alert_command hears nothing of keys",
             ) from None
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 

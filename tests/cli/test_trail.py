@@ -404,6 +404,14 @@ def test_usage_says_who_has_used_which_key_and_secret(trails: Trails, tmp_path: 
     assert "keys: from records since 2026-03-01 12:01:00" in text
 
 
+def test_a_record_that_is_none_of_ours_does_not_end_the_answer(trails: Trails, tmp_path: Path) -> None:
+    trails.refresher.add(5, record.event("fetch"), record.event("publish", details={"secrets": [7]}))
+    trails.refresher.add(6, record.event("refetch", details={"source": "aws", "secrets": 5}))
+    code, text = trails.run("usage", "--config", configured(trails, tmp_path))
+    assert code == 0, text
+    assert "prod/bot" in text
+
+
 def test_what_was_unused_for_days_is_listed_alone(trails: Trails, tmp_path: Path) -> None:
     config = configured(trails, tmp_path)
     code, text = trails.run("usage", "--unused", 1, "--json", "--config", config)

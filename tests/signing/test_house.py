@@ -214,6 +214,7 @@ def test_a_stop_answers_what_is_under_way(signer: Signer) -> None:
         answered = {}
         while answer := connection.recv(65536):
             answered[frame._ANSWER.unpack_from(answer)[-1]] = code_of(answer)
+    assert len(answered) == 100, "also what came while it stopped"
     assert set(answered.values()) <= {"", "stopping"}
     assert signer.process.wait(10) == 0
     outcomes = [each for each in signer.records() if each["action"] == "hmac" and each["phase"] == "outcome"]

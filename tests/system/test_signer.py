@@ -272,7 +272,7 @@ def test_a_stop_answers_what_is_under_way_and_a_broken_configuration_does_not_sp
         {each["request"] for each in signs if each["phase"] == word} for word in ("intent", "outcome")
     )
     assert len(begun) > 10
-    assert begun == ended, "no use is left without its outcome"
+    assert begun <= ended, "no use is left without its outcome; what is refused has that alone"
     assert "stop" in {each.get("action") for each in records}
 
     # The bot has started it again by now: a stop that lasts is one of the sockets.
