@@ -98,7 +98,7 @@ FLOORS = (
         ),
         "refresh.worker.rendering",
         *("unusual.book", "unusual.sentry", "unusual.post", "unusual.mailbox"),
-        *("client", "signing.listeners", "signing.material", "signing.trail"),
+        *("client", "signing.sockets", "signing.material", "signing.trail"),
     ),
     ("refresh.worker.worker", "refresh.worker.examine", "push.failures", "push.queue", "push.listener"),
     ("shipping",),

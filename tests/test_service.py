@@ -57,8 +57,8 @@ def test_a_signer_whose_part_has_failed_lets_go_of_its_keys_and_ends(
         prune=run("prune"),
         stop=stop,
     )
-    listeners = SimpleNamespace(metrics=(), close=lambda: told.append("closed"))
-    monkeypatch.setattr(signer, "listen", lambda _: listeners)
+    sockets = SimpleNamespace(metrics=(), close=lambda: told.append("closed"))
+    monkeypatch.setattr(signer, "listen", lambda _: sockets)
     monkeypatch.setattr(signer, "House", lambda *_: house)
     monkeypatch.setattr(signer, "monitor_of", lambda *_: SimpleNamespace(run=run("monitor")))
     settings: Any = SimpleNamespace(signer=SimpleNamespace(metrics_socket=tmp_path / "metrics.sock"))
@@ -73,8 +73,8 @@ def test_a_shipper_that_cannot_be_watched_any_more_ends(
     config = tmp_path / "secretsd.toml"
     state = f'[daemon]\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}/run"\n'
     config.write_text(f'{state}[audit]\nshipper_state_dir = "{tmp_path}/shipper"\n[audit.journal]\n')
-    listeners = SimpleNamespace(adopt=lambda _: None)
-    monitor = SimpleNamespace(run=_fails, listeners=listeners)
+    sockets = SimpleNamespace(adopt=lambda _: None)
+    monitor = SimpleNamespace(run=_fails, sockets=sockets)
     monkeypatch.setattr(shipper, "monitor_of", lambda *_: monitor)
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(shipper._serve(config, load(config)))

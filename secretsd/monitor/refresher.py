@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from secretsd.config.models import Config
 from secretsd.monitor import refresher_health, refresher_metrics
-from secretsd.monitor.listeners import Listeners, Place, port_of
 from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.monitor.sockets import Place, Sockets, port_of
 from secretsd.refresh.conductor import Conductor
 
 
@@ -16,14 +16,14 @@ def monitor_of(conductor: Conductor) -> MonitorServer:
         metrics=lambda: refresher_metrics.sheet(conductor, refresher_health.checks(conductor)),
         checks=lambda: refresher_health.checks(conductor),
     )
-    return MonitorServer(pages, Listeners(_places(conductor.config)))
+    return MonitorServer(pages, Sockets(_places(conductor.config)))
 
 
 async def follow(conductor: Conductor, monitor: MonitorServer) -> None:
     """Has `monitor` serve where the configuration says, for ever: after a reload perhaps elsewhere."""
     while True:
         await conductor.changes.next()
-        monitor.listeners.adopt(_places(conductor.config))
+        monitor.sockets.adopt(_places(conductor.config))
 
 
 def _places(config: Config) -> list[Place]:

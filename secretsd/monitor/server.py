@@ -22,7 +22,7 @@ from secretsd.control.peer import peer_of
 from secretsd.monitor import exposition, health, http
 from secretsd.monitor.access import METRICS_GROUP, Readers
 from secretsd.monitor.http import Answer, Asked
-from secretsd.monitor.listeners import Listeners
+from secretsd.monitor.sockets import Sockets
 from secretsd.signing.model import Peer
 
 log = logging.getLogger(__name__)
@@ -46,16 +46,16 @@ class Pages:
 class MonitorServer:
     """One for each daemon. All methods run on its event loop."""
 
-    def __init__(self, pages: Pages, listeners: Listeners) -> None:
+    def __init__(self, pages: Pages, sockets: Sockets) -> None:
         self._pages = pages
-        self.listeners = listeners
+        self.sockets = sockets
         self._readers = Readers(os.geteuid(), frozenset())
         self._open = {True: 0, False: 0}  # connections, by the same
 
     async def run(self) -> None:
         """Serves for ever."""
         self._readers = Readers(os.geteuid(), await asyncio.to_thread(_reading_groups))
-        await self.listeners.serve(self._serve)
+        await self.sockets.serve(self._serve)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer_of(writer.get_extra_info("socket"))
@@ -105,7 +105,7 @@ class MonitorServer:
 
     def _itself(self) -> Iterator[Check]:
         fix = "free the address, or name another one: see secretsd.toml(5); it is tried again by itself"
-        for problem in self.listeners.problems:
+        for problem in self.sockets.problems:
             yield warn("metrics", problem, fix)
 
     def _health(self, asked: Asked) -> Answer:

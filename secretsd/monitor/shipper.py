@@ -10,8 +10,8 @@ from secretsd.control.check import Check
 from secretsd.monitor import shipper_health, shipper_metrics
 from secretsd.monitor.common import log_check
 from secretsd.monitor.exposition import Sheet
-from secretsd.monitor.listeners import Listeners, Place, port_of
 from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.monitor.sockets import Place, Sockets, port_of
 
 
 def monitor_of(
@@ -30,7 +30,7 @@ def monitor_of(
         return shipper_metrics.sheet(said, checks(said), refused())
 
     pages = Pages("shipper", metrics, lambda: checks(report()))
-    return MonitorServer(pages, Listeners(places_of(audit)))
+    return MonitorServer(pages, Sockets(places_of(audit)))
 
 
 def places_of(audit: Audit) -> list[Place]:

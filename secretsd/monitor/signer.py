@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secretsd.monitor import signer_health, signer_metrics
-from secretsd.monitor.listeners import Listeners
 from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.monitor.sockets import Sockets
 from secretsd.signing.house import House
 
 
@@ -19,4 +19,4 @@ def monitor_of(house: House, passed: Sequence[socket.socket], own: Path) -> Moni
         metrics=lambda: signer_metrics.sheet(house, signer_health.checks(house.desk, house.pruner)),
         checks=lambda: signer_health.checks(house.desk, house.pruner),
     )
-    return MonitorServer(pages, Listeners((), passed) if passed else Listeners((own,)))
+    return MonitorServer(pages, Sockets((), passed) if passed else Sockets((own,)))

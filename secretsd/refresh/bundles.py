@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Bundles:
-    """Owns the states; a rounds.Listener. All methods run on the conductor's event loop."""
+    """Owns the states; a rounds.Audience. All methods run on the conductor's event loop."""
 
     def __init__(self, config: Config, sources: SourceBook, trail: Trail) -> None:
         self.config = config
@@ -199,7 +199,7 @@ class Bundles:
         return self._flying.keys()
 
     async def on_prepared(self, candidate: Candidate) -> Verdict:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         name = candidate.bundle
         await self.restores.ended(name)
         if (bundle := self.config.bundles.get(name)) is None:
@@ -228,15 +228,15 @@ class Bundles:
         return None
 
     async def on_opened(self, candidate: Candidate) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         await self._settle_hold(candidate.bundle, candidate)
 
     async def on_sealed(self, header: SealedHeader) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         await self.sealing.on_sealed(header, self.config.bundles)
 
     async def on_not_sealed(self, name: str, failure: Failure) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         self.sealing.on_not_sealed(name, failure)
 
     async def _settle_hold(self, name: str, candidate: Candidate) -> None:
@@ -257,7 +257,7 @@ class Bundles:
         await self.notebook.hold(name, None)
 
     async def on_published(self, record: PublishRecord) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         name, generation = record.bundle, record.generation
         log.info("published", extra={"bundle": name, "generation": generation})
         state = self.states[name]
@@ -276,11 +276,11 @@ class Bundles:
             await self.notebook.carry(name, old=former.generation, new=generation)
 
     def shown(self, name: str) -> PublishRecord | None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         return not_before_now(published.read_record(self._runtime_dir, name))
 
     async def on_ended(self, name: str, result: Result) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         await self.restores.ended(name)
         # Until the end of this: what is about to be withdrawn is not restored.
         self.restores.publishing.add(name)
@@ -326,7 +326,7 @@ class Bundles:
             published.sweep_bundle(self._runtime_dir, name, shown)
 
     async def on_not_restored(self, name: str, failure: Failure) -> None:
-        """As rounds.Listener."""
+        """As rounds.Audience."""
         self.trail.not_restored(name, failure)
         if self.states[name].record is None:
             self.unsealing.on_failed(name, failure)

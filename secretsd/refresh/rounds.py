@@ -30,7 +30,7 @@ HearReads = Callable[[str, Sequence[SecretRead]], None]
 def _nobody(_source: str, _reads: Sequence[SecretRead]) -> None: ...
 
 
-class Listener(Protocol):
+class Audience(Protocol):
     """Who decides what a round does, and hears what came of it."""
 
     async def on_prepared(self, candidate: Candidate) -> messages.Verdict:
@@ -59,7 +59,7 @@ class Listener(Protocol):
 
 
 class Rehearsal:
-    """A listener that publishes nothing and keeps what would be."""
+    """An audience that publishes nothing and keeps what would be."""
 
     def __init__(self) -> None:
         self.results: dict[str, Candidate | Rejected] = {}
@@ -105,12 +105,12 @@ class Rounds:
         self.sources.calls.follow(config.sources)
 
     async def run(
-        self, config: Config, bundles: Mapping[str, Bundle], listener: Listener, terms: Terms = _ANY_TERMS
+        self, config: Config, bundles: Mapping[str, Bundle], audience: Audience, terms: Terms = _ANY_TERMS
     ) -> None:
         """Refreshes `bundles`, by name, with one worker."""
-        await _Round(self, config, bundles, listener, terms).run()
+        await _Round(self, config, bundles, audience, terms).run()
 
-    async def restore(self, config: Config, steps: Mapping[str, Anew], listener: Listener) -> None:
+    async def restore(self, config: Config, steps: Mapping[str, Anew], audience: Audience) -> None:
         """Shows bundles anew from the daemon's own copies; `on_ended` is not called."""
         job = messages.Job(
             runtime_dir=str(config.daemon.runtime_dir),
@@ -126,16 +126,16 @@ class Rounds:
         try:
             async with asyncio.timeout(WORKER_DEADLINE_S), self.workers.worker() as channel:
                 await channel.send_job(job)
-                await _hear_restores(channel, unheard, listener)
+                await _hear_restores(channel, unheard, audience)
         except (TimeoutError, WorkerLostError, ValueError, OSError) as error:
             self.lost += 1
             log.error("worker lost", extra={"reason": str(error) or type(error).__name__})
         for name, step in unheard.items():
-            record = listener.shown(name)
+            record = audience.shown(name)
             if record is not None and record.generation == step.generation:
-                await listener.on_published(record)  # the worker died before it could tell
+                await audience.on_published(record)  # the worker died before it could tell
             else:
-                await listener.on_not_restored(name, local_failure("the worker that restores it was lost"))
+                await audience.on_not_restored(name, local_failure("the worker that restores it was lost"))
 
     def job(self, config: Config, bundles: Mapping[str, Bundle], terms: Terms = _ANY_TERMS) -> messages.Job:
         asked = {secret.ref for bundle in bundles.values() for secret in bundle.secrets}
@@ -175,22 +175,22 @@ def _seal_place(config: Config) -> messages.SealPlace | None:
     return messages.SealPlace(str(daemon.state_dir), daemon.seal_key, daemon.seal_counter)
 
 
-async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], listener: Listener) -> None:
+async def _hear_restores(channel: WorkerChannel, unheard: dict[str, Anew], audience: Audience) -> None:
     async for message in channel.messages():
         match message:
             case messages.Prepared(candidate=candidate) if candidate.bundle in unheard:
-                await listener.on_opened(candidate)
+                await audience.on_opened(candidate)
                 number = unheard[candidate.bundle].generation
                 await channel.send_verdict(messages.Verdict(candidate.bundle, number))
             case messages.Failed(rejected=Rejected(bundle=name, failures=[failure, *_])) if name in unheard:
                 del unheard[name]
-                await listener.on_not_restored(name, failure)
+                await audience.on_not_restored(name, failure)
             case messages.Published(record=record) if record.bundle in unheard:
                 del unheard[record.bundle]
-                await listener.on_published(record)
+                await audience.on_published(record)
             case messages.PublishFailed(bundle=name, failure=failure) if name in unheard:
                 del unheard[name]
-                await listener.on_not_restored(name, failure)
+                await audience.on_not_restored(name, failure)
             case messages.Crashed(exception=exception):
                 raise WorkerLostError(f"its worker met a bug: {exception}")
             case _:
@@ -205,7 +205,7 @@ class _Round:
         rounds: Rounds,
         config: Config,
         bundles: Mapping[str, Bundle],
-        listener: Listener,
+        audience: Audience,
         terms: Terms,
     ) -> None:
         self._rounds = rounds
@@ -216,7 +216,7 @@ class _Round:
         self._unread = {name: _refs(bundles, name) for name in self._job.sources}
         self._came: dict[SecretRef, str] = {}  # to its version
         self._unheard = {name: job.route for name, job in self._job.sources.items() if job.route.stops}
-        self._listener = listener
+        self._audience = audience
         self._publishing: dict[str, tuple[int, Candidate]] = {}  # with the generation it is to become
         self._sealing: set[str] = set()
         self._is_deciding = False  # the worker waits for us, and no source keeps us waiting
@@ -239,7 +239,7 @@ class _Round:
             if not await self._end_if_shown(name):
                 await self._end(name, (lost,))
         for name in self._sealing:
-            await self._listener.on_not_sealed(name, local_failure("its worker was lost as it sealed"))
+            await self._audience.on_not_sealed(name, local_failure("its worker was lost as it sealed"))
 
     def _overdue(self) -> Failure:
         """What took the time; where that is a source, it is said of its endpoint, too."""
@@ -265,10 +265,10 @@ class _Round:
     async def _end_if_shown(self, name: str) -> bool:
         """Whether the worker had shown the bundle before it died without a word."""
         generation, candidate = self._publishing.pop(name, (None, None))
-        record = self._listener.shown(name) if candidate is not None else None
+        record = self._audience.shown(name) if candidate is not None else None
         if candidate is None or record is None or record.generation != generation:
             return False
-        await self._listener.on_published(record)
+        await self._audience.on_published(record)
         await self._end(name, candidate)
         return True
 
@@ -291,7 +291,7 @@ class _Round:
             ):
                 await self._end(name, failures)
             case messages.Published(record=record) if record.bundle in self._publishing:
-                await self._listener.on_published(record)
+                await self._audience.on_published(record)
                 await self._end(record.bundle, self._publishing.pop(record.bundle)[1])
             case messages.PublishFailed(bundle=name, failure=failure) if name in self._publishing:
                 del self._publishing[name]
@@ -319,12 +319,12 @@ class _Round:
 
     async def _hear_of_sealing(self, told: messages.Sealed | messages.NotSealed) -> None:
         if isinstance(told, messages.Sealed):
-            await self._listener.on_sealed(told.header)
+            await self._audience.on_sealed(told.header)
         else:
-            await self._listener.on_not_sealed(told.bundle, told.failure)
+            await self._audience.on_not_sealed(told.bundle, told.failure)
 
     async def _answer(self, channel: WorkerChannel, candidate: Candidate) -> None:
-        verdict = await self._listener.on_prepared(candidate)
+        verdict = await self._audience.on_prepared(candidate)
         if verdict.generation is not None:
             self._publishing[candidate.bundle] = (verdict.generation, candidate)
         if verdict.seal is not None:
@@ -338,7 +338,7 @@ class _Round:
         if isinstance(result, Candidate):
             self._came |= {version.ref: version.version_id for version in result.versions}
         self._rounds.sources.learn(self._bundles[name], result)
-        await self._listener.on_ended(name, result)
+        await self._audience.on_ended(name, result)
 
 
 OVERDUE = Failure(

@@ -83,7 +83,7 @@ async def _ship(shipper: Shipper, monitor: MonitorServer, service: Service, stop
     """Until it is to stop, or a reload leaves no sink. Raises: LocalIOError as `Shipper.look` does."""
     while not stop.is_set() and shipper.config.audit.sinks:
         shipper.look()
-        monitor.listeners.adopt(places_of(shipper.config.audit))
+        monitor.sockets.adopt(places_of(shipper.config.audit))
         _tell(shipper, service)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _REPORT_EVERY_S)

@@ -17,7 +17,7 @@ from secretsd.errors import ExitCode, SecretsdError
 from secretsd.monitor.signer import monitor_of
 from secretsd.service import Service, until_one_ends
 from secretsd.signing.house import House, Settings, configured
-from secretsd.signing.listeners import listen
+from secretsd.signing.sockets import listen
 
 log = logging.getLogger("secretsd.signing")
 
@@ -49,11 +49,11 @@ def _parse_arguments() -> argparse.Namespace:
 
 async def _serve(config_path: Path, settings: Settings) -> None:
     service = Service()
-    listeners = listen(settings.signer)
+    sockets = listen(settings.signer)
     try:
-        house = House(config_path, settings, listeners)
+        house = House(config_path, settings, sockets)
     except BaseException:
-        listeners.close()
+        sockets.close()
         raise
     tried, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ async def _serve(config_path: Path, settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, house.reload)
     house.open(tried.set)
-    monitor = monitor_of(house, listeners.metrics, settings.signer.metrics_socket)
+    monitor = monitor_of(house, sockets.metrics, settings.signer.metrics_socket)
     background: list[asyncio.Task[Any]] = [
         asyncio.create_task(stop.wait(), name="stopping"),
         asyncio.create_task(_become_ready(house, service, tried), name="ready"),
@@ -77,7 +77,7 @@ async def _serve(config_path: Path, settings: Settings) -> None:
         for task in background:
             task.cancel()
         await house.stop()
-        listeners.close()
+        sockets.close()
 
 
 async def _become_ready(house: House, service: Service, tried: asyncio.Event) -> None:

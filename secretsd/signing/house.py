@@ -30,10 +30,10 @@ from secretsd.signing.errors import SigningError
 from secretsd.signing.http import envelope
 from secretsd.signing.http.connection import HttpConnection
 from secretsd.signing.http.routes import Routes
-from secretsd.signing.listeners import Listeners
 from secretsd.signing.peer import Identified
 from secretsd.signing.pkcs11.token import Token
 from secretsd.signing.resolve import resolve
+from secretsd.signing.sockets import Sockets
 from secretsd.signing.trail import Trail
 from secretsd.unusual.findings import Thing
 from secretsd.unusual.post import Post
@@ -68,7 +68,7 @@ class Settings:
 class House:
     """One signer. All methods are for the loop's thread."""
 
-    def __init__(self, config_path: Path, settings: Settings, listeners: Listeners) -> None:
+    def __init__(self, config_path: Path, settings: Settings, sockets: Sockets) -> None:
         """Raises: LocalIOError where the audit log cannot be written."""
         self._config_path = config_path
         self._settings = settings
@@ -97,8 +97,8 @@ class House:
         self._routes = Routes(self.desk, Administration(self.desk))
         self.slots = Slots(total=_room_for_connections(), per_user=config.max_connections_per_user)
         self.doors = (
-            Door(listeners.http, self.slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
-            Door(listeners.native, self.slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
+            Door(sockets.http, self.slots, Greeting(self._welcome_http, envelope.TURNED_AWAY)),
+            Door(sockets.native, self.slots, Greeting(self._welcome_native, native.TURNED_AWAY)),
         )
         self._native: set[native.NativeConnection] = set()
         self._http: set[HttpConnection] = set()

@@ -14,8 +14,8 @@ import pytest
 
 from secretsd.monitor import exposition, server
 from secretsd.monitor.access import Readers
-from secretsd.monitor.listeners import Listeners, Port
 from secretsd.monitor.server import MonitorServer, Pages
+from secretsd.monitor.sockets import Port, Sockets
 from secretsd.signing.model import Peer
 from tests.control.asking import NOBODY, needs_root
 from tests.monitor.asking import Watched, get, split
@@ -120,7 +120,7 @@ def test_a_client_that_does_not_read_its_page_is_cut_off(
     path = tmp_path / "m"
 
     async def scenario() -> None:
-        serving = asyncio.create_task(MonitorServer(pages, Listeners((path,))).run())
+        serving = asyncio.create_task(MonitorServer(pages, Sockets((path,))).run())
         while not path.exists():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.005)
         reader, writer = await asyncio.open_unix_connection(path)
@@ -188,7 +188,7 @@ def test_the_port_of_the_loopback_is_served_beside_the_socket(home: Home) -> Non
 def test_a_port_that_is_taken_keeps_nobody_from_work_and_is_tried_again(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secretsd.monitor.listeners._RETRY_S", 0.05)
+    monkeypatch.setattr("secretsd.monitor.sockets._RETRY_S", 0.05)
     port = free_port()
 
     async def scenario() -> None:
@@ -238,7 +238,7 @@ def test_a_reload_moves_the_port_and_the_socket(home: Home) -> None:
 def test_a_port_that_is_taken_leaves_the_former_one_after_a_reload(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secretsd.monitor.listeners._RETRY_S", 0.1)
+    monkeypatch.setattr("secretsd.monitor.sockets._RETRY_S", 0.1)
     before, behind = free_port(), free_port()
 
     async def scenario() -> None:
@@ -268,17 +268,17 @@ def test_the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_living_one_is_not
             listener.close()
         else:
             listener.listen()
-    listeners = Listeners((dead, living))
+    sockets = Sockets((dead, living))
 
     async def scenario() -> None:
         pages = Pages("refresher", exposition.Sheet, tuple)
-        serving = asyncio.create_task(MonitorServer(pages, listeners).run())
+        serving = asyncio.create_task(MonitorServer(pages, sockets).run())
         await asyncio.sleep(0.2)
         reader, writer = await asyncio.open_unix_connection(dead)
         writer.write(get("/healthz"))
         assert split(await reader.read()) == (200, "ok\n")
         writer.close()
-        assert listeners.problems == [
+        assert sockets.problems == [
             f"metrics and health are not served on {living}: another process listens there"
         ]
         serving.cancel()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from secretsd.monitor import listeners
-from secretsd.monitor.listeners import Listeners
+from secretsd.monitor import sockets
+from secretsd.monitor.sockets import Sockets
 
 
 async def _serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,10 +30,10 @@ def test_places_that_change_while_others_are_opened_close_nothing_before_they_ca
 ) -> None:
     first, second, taken = tmp_path / "first", tmp_path / "second", tmp_path / "taken"
     taken.mkdir()  # where no socket can be made
-    start = listeners._start
+    start = sockets._start
 
     async def scenario() -> None:
-        served = Listeners([first])
+        served = Sockets([first])
 
         async def slow(*arguments: object) -> asyncio.Server:
             served.adopt([taken])
@@ -42,7 +42,7 @@ def test_places_that_change_while_others_are_opened_close_nothing_before_they_ca
         task = asyncio.create_task(served.serve(_serve))
         try:
             await _until(first.is_socket)
-            monkeypatch.setattr(listeners, "_start", slow)
+            monkeypatch.setattr(sockets, "_start", slow)
             served.adopt([first, second])
             await _until(lambda: bool(served.problems))
             assert first.is_socket()

@@ -22,7 +22,7 @@ _BACKLOG = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
+class Sockets:
     """`own` are the paths to remove in the end: none of systemd's. Where systemd passes no socket for
     metrics, who serves them makes one: that it cannot be had must not keep the signer from its work."""
 
@@ -39,7 +39,7 @@ class Listeners:
                 path.unlink()
 
 
-def listen(config: Signer) -> Listeners:
+def listen(config: Signer) -> Sockets:
     """Raises: LocalIOError."""
     passed = _passed_by_systemd()
     own: list[Path] = []
@@ -47,7 +47,7 @@ def listen(config: Signer) -> Listeners:
     native, *_ = passed.get(NATIVE_NAME) or [_bind(config.seqpacket_socket, socket.SOCK_SEQPACKET, own)]
     # Accepted sockets inherit it: each native frame then says who sent it.
     native.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return Listeners(http, native, tuple(own), tuple(passed.get(METRICS_NAME, ())))
+    return Sockets(http, native, tuple(own), tuple(passed.get(METRICS_NAME, ())))
 
 
 def _passed_by_systemd() -> dict[str, list[socket.socket]]:

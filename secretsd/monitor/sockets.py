@@ -41,7 +41,7 @@ def port_of(address: str) -> Port:
     return Port(host.strip("[]"), int(number))
 
 
-class Listeners:
+class Sockets:
     """Sockets that are served for as long as `serve` runs."""
 
     def __init__(self, places: Sequence[Place], passed: Sequence[socket.socket] = ()) -> None:
