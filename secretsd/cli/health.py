@@ -89,7 +89,7 @@ def _ask(daemon: str, path: Path) -> list[Check]:
         what = f"{unit} does not answer on {path}: {reason}"
     except (ValueError, LookupError, TypeError):
         what = f"what answers on {path} is not this version of {unit}"
-    fix = f"systemctl status {unit}; journalctl -u {unit} -n 50"
+    fix = f"systemctl status {unit}; journalctl -t {unit} -n 50"
     if daemon == "shipper":  # without it no bot lacks anything
         return [warn("process", f"{what}; the audit trail waits on this host", fix)]
     return [fail("process", what, fix, ExitCode.TRY_AGAIN)]

@@ -177,6 +177,7 @@ class Conductor:
         Raises: ConfigError; the running configuration then stays.
         """
         async with self._reloading:
+            self.guard.listen()  # whatever becomes of the configuration
             try:
                 config = await asyncio.to_thread(load_checked, self.config_path)
                 self._refuse_moving(config)

@@ -44,7 +44,7 @@ class Guard:
         self.listen()
 
     def listen(self) -> None:
-        """Listens for the signer. What keeps it from that is `problem`: refreshes go on."""
+        """Listens for the signer, at the start and on each reload. What keeps it from that is `problem`."""
         self.problem = ""
         try:
             self._mailbox.open(Sender.installed() if self._is_installed else Sender(os.geteuid()))
@@ -53,10 +53,8 @@ class Guard:
             log.error(self.problem, extra={"advice": error.advice})
 
     def configure(self, config: Config) -> None:
-        """A configuration is in force. What kept us from listening may be over."""
+        """A configuration is in force."""
         self.sentry.configure(config.unusual, things(config))
-        if self.problem:
-            self.listen()
 
     async def close(self) -> None:
         self._mailbox.close()

@@ -58,13 +58,19 @@ class Mailbox:
         self._pause: asyncio.TimerHandle | None = None
 
     def open(self, sender: Sender | None) -> None:
-        """Listens to `sender`, and to nobody where there is none. Raises: LocalIOError."""
+        """Listens to `sender`, and to nobody where there is none. Raises: LocalIOError.
+
+        Where it listens already, it lets the sender through anew: on each reload systemd takes the runtime
+        directory back, owner, group and mode.
+        """
         if sender is None:
             return
         self._uid = sender.uid
         try:
             if sender.gid is not None:
                 _give(self._path.parent, sender.gid)
+            if self._socket is not None:
+                return
             self._path.unlink(missing_ok=True)  # what a killed daemon left; there is one for each runtime_dir
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

@@ -88,7 +88,16 @@ def test_what_the_signer_finds_reaches_the_alert_command_and_nobody_else_can_sen
     assert "who=thief.service" in printed
     assert "(refusals)" in printed
 
-    assert host.sh("stat -c '%a %U %G' /run/secretsd-unusual") == "710 secretsd secretsd-signer\n"
+    directory = "stat -c '%a %U %G' /run/secretsd-unusual"
+    assert host.sh(directory) == "710 secretsd secretsd-signer\n"
+    host.systemctl("reload", "secretsd")
+    assert host.sh(directory) == "710 secretsd secretsd-signer\n", (
+        "systemd took it back, and we gave it again"
+    )
+    host.put("/etc/secretsd/conf.d/bad.toml", "[bad]\n")
+    assert machine.reload_secretsd() != 0
+    assert host.sh(directory) == "710 secretsd secretsd-signer\n", "a refused reload, too"
+    host.run(["rm", "/etc/secretsd/conf.d/bad.toml"])
     send = ["/usr/bin/python3", "-c", _SEND]
     assert host.run(send, user="secretsd-signer", check=False).returncode == 0
     refused = host.run(send, user="trader", check=False)

@@ -172,3 +172,22 @@ def test_a_directory_that_is_not_there_is_an_error_with_a_fix(directory: Path) -
             Ears(directory / ("x" * 200))
 
     asyncio.run(scenario())
+
+
+def test_a_directory_that_was_taken_back_is_given_again_and_nothing_is_missed(directory: Path) -> None:
+    """As systemd does on each reload: RuntimeDirectory= is reset before ExecReload= runs."""
+
+    async def scenario() -> None:
+        sender = Sender(os.geteuid(), os.getegid())
+        ears = Ears(directory / "s", sender)
+        directory.chmod(0o700)
+        post = Post(directory / "s")
+        post.send(FOUND)
+        ears.mailbox.open(sender)
+        assert directory.stat().st_mode & 0o777 == 0o710
+        post.send(FOUND)
+        await ears.until(lambda: ears.heard == [FOUND] * 2)
+        ears.mailbox.close()
+        post.close()
+
+    asyncio.run(scenario())
