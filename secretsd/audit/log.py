@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import math
 import os
 import time
@@ -22,11 +23,17 @@ from secretsd.audit.file import AuditFile, Opened, whole_second
 from secretsd.audit.writer import Commit, Told, Writer
 from secretsd.errors import LocalIOError
 
+log = logging.getLogger(__name__)
+
 AUDIT_GROUP = "secretsd-audit"  # its members read the trails
 PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 _CLOSE_PATIENCE_S = 5.0
+_BY_SOMEBODY = {
+    "unlinked": "somebody has removed the file of the audit log: it was put back whole",
+    "replaced": "somebody has moved or replaced the file of the audit log: it goes on in a new one",
+}
 _MOMENT_S = 0.005
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -236,6 +243,10 @@ class AuditLog:
             {} if error is None else {"error": errno.errorcode.get(error.errno or 0, "unknown")}
         )
         details = {"after": head.seq, **why, **self._take_lost()}
+        if what in _BY_SOMEBODY:
+            # The chain is whole again, and so nothing else shows it to who reads the journal.
+            fields = {"file": os.fspath(self.path), "after": head.seq}
+            log.warning(_BY_SOMEBODY[what], extra=fields)
         self._add(record.event("recovery", reason=what, details=details))
 
     def _give_up(self) -> None:

@@ -198,7 +198,7 @@ class House:
 
     def status_line(self) -> str:
         """For systemctl status."""
-        trouble = self.desk.trouble
+        trouble = self.desk.trouble or self._trail.trouble
         if trouble is not None:
             return f"{trouble}"
         problems = len(self._token.problems)

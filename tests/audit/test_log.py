@@ -306,7 +306,7 @@ def test_a_file_without_any_record_is_moved_aside(directory: Path, text: bytes) 
     assert f'"aside":"{aside.name}"'.encode() in path.read_bytes()
 
 
-def test_an_unlinked_file_is_put_back_whole(directory: Path) -> None:
+def test_an_unlinked_file_is_put_back_whole(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = directory / "signer.jsonl"
 
     async def steps(audit: AuditLog) -> None:
@@ -320,6 +320,7 @@ def test_an_unlinked_file_is_put_back_whole(directory: Path) -> None:
     run(directory, steps)
     verdict = walk(path)
     assert (verdict.flaw, verdict.records) == (None, 8)
+    assert "somebody has removed the file of the audit log" in caplog.text
     assert said(path, "unlinked")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +48,25 @@ def test_each_fault_turns_readyz_fires_its_rules_and_its_end_turns_it_back(
     fire(tmp_path, fault.rules, before, signer.page())
     fault.end(signer)
     becomes(signer, fault.check, "ok")
+
+
+def test_systemctl_status_says_that_nothing_is_signed_for_want_of_the_audit_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = SIGNER_FAULTS["disk full"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(os.fspath(tmp_path / "notify"))
+        systemd.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "notify"))
+        signer = WatchedSigner(tmp_path, monkeypatch)
+        with signer.daemon:
+            signer.daemon.generate("orders")
+            fault.begin(signer)
+            while b"STATUS=the audit log cannot be written" not in systemd.recv(4096):
+                pass
+            fault.end(signer)
+            while b"STATUS=keys ready: 1" not in systemd.recv(4096):
+                pass
 
 
 def test_uses_are_counted_by_configured_names_and_strangers_by_code_alone(signer: WatchedSigner) -> None:

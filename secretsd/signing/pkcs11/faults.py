@@ -117,7 +117,7 @@ def unavailable(error: PKCS11Error) -> SigningError:
     return SigningError(
         "token-unavailable",
         f"the token does not answer ({name_of(error)})",
-        advice="it is tried again by itself; see secretsctl doctor",
+        advice="it is tried again by itself; is the token still there? journalctl -t secretsd-signer -n 50",
     )
 
 
