@@ -85,17 +85,40 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+_LOG_IN = "Log in as for the aws command: AWS_PROFILE, AWS_ACCESS_KEY_ID ..., or the role of this machine."
+# An auditor has credentials of his own and no configuration of the host.
 _TO_READ: Mapping[str, tuple[str, str]] = {
     "access-denied": (
         "you may not read the bucket",
         "It needs s3:ListBucketVersions on the bucket, s3:GetObjectVersion on its objects, and kms:Decrypt.",
     ),
     "decryption-failed": ("the KMS key of the bucket cannot be used", "It needs kms:Decrypt on the key."),
-    "no-credentials": (
-        "no AWS credentials were found",
-        "Log in as for the aws command: AWS_PROFILE, a role ...",
+    "no-credentials": ("no AWS credentials were found", _LOG_IN),
+    "metadata-unreachable": ("no AWS credentials were found, and no metadata service answers", _LOG_IN),
+    "expired-credentials": ("AWS says that your credentials have expired", _LOG_IN),
+    "unknown-credentials": (
+        "AWS does not know your credentials, or their signature is wrong",
+        _LOG_IN + " `aws sts get-caller-identity` tries them.",
     ),
     "no-region": ("no AWS region is known", "Give --region, or set AWS_REGION."),
+    "wrong-region": ("the bucket is in another region", "Give the bucket's own: --region, or AWS_REGION."),
+    "bad-endpoint": ("the address of S3 cannot be used", "Correct --endpoint-url, or AWS_ENDPOINT_URL."),
+    "bucket-missing": (
+        "there is no such bucket",
+        "Correct s3://BUCKET/PREFIX: both are in [audit.s3] of the host.",
+    ),
+    "unreachable": (
+        "the bucket in S3 cannot be reached",
+        "Check DNS, route, proxy and --endpoint-url, and try again.",
+    ),
+    "incomplete-answer": (
+        "what answers for the bucket in S3 does not speak its language",
+        "Try again. Look for a proxy, a firewall or a wrong --endpoint-url.",
+    ),
+    "tls-failed": (
+        "the TLS connection to the bucket in S3 failed",
+        "Check the clock, the ca-certificates package, AWS_CA_BUNDLE and --endpoint-url.",
+    ),
 }
 KNOWN = frozenset(_TEXTS)
 _WHERE = {"s3": "the bucket in S3", "cloudwatch": "CloudWatch Logs", "journal": "the journal"}
