@@ -1,4 +1,4 @@
-"""How pytest-xdist divides the tests between two processes: `pytest -n 2`.
+"""How pytest-xdist divides the tests between processes: `pytest -n 3`.
 
 A pytest plugin; tests/conftest.py loads it. Tests with machines mostly wait, for a boot or for a deadline,
 and two machines at once would wait for each other: they are one unit, which one process begins with.
