@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import math
 import os
 import time
@@ -22,6 +23,8 @@ from secretsd.audit.file import AuditFile, Opened, whole_second
 from secretsd.audit.writer import Commit, Told, Writer
 from secretsd.errors import LocalIOError
 
+log = logging.getLogger(__name__)
+
 AUDIT_GROUP = "secretsd-audit"  # its members read the trails
 PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
@@ -29,6 +32,12 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 _CLOSE_PATIENCE_S = 5.0
 _MOMENT_S = 0.005
 MAX_FILE_BYTES = 64 * 1024 * 1024
+# Somebody has touched the trail, or must make room: whoever reads the journal hears of it, too.
+_TOLD = {
+    "unlinked": "audit file was removed, and is put back whole: find out who did it",
+    "replaced": "audit file was moved away or replaced, and a new one is begun: find out who did it",
+    "not-rotated": "audit file is full and no new one could be begun: it grows on",
+}
 
 
 class AuditLog:
@@ -237,6 +246,8 @@ class AuditLog:
         )
         details = {"after": head.seq, **why, **self._take_lost()}
         self._add(record.event("recovery", reason=what, details=details))
+        if what in _TOLD:
+            log.warning(_TOLD[what], extra={"file": str(self._file.path), **why})
 
     def _give_up(self) -> None:
         self._finish(self._commits, _ended())
