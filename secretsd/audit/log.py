@@ -36,6 +36,12 @@ _BY_SOMEBODY = {
 }
 _MOMENT_S = 0.005
 MAX_FILE_BYTES = 64 * 1024 * 1024
+# Somebody has touched the trail, or must make room: whoever reads the journal hears of it, too.
+_TOLD = {
+    "unlinked": "audit file was removed, and is put back whole: find out who did it",
+    "replaced": "audit file was moved away or replaced, and a new one is begun: find out who did it",
+    "not-rotated": "audit file is full and no new one could be begun: it grows on",
+}
 
 
 class AuditLog:
@@ -248,6 +254,8 @@ class AuditLog:
             fields = {"file": os.fspath(self.path), "after": head.seq}
             log.warning(_BY_SOMEBODY[what], extra=fields)
         self._add(record.event("recovery", reason=what, details=details))
+        if what in _TOLD:
+            log.warning(_TOLD[what], extra={"file": str(self._file.path), **why})
 
     def _give_up(self) -> None:
         self._finish(self._commits, _ended())

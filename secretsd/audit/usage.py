@@ -49,6 +49,9 @@ class SecretUse:
     reads: Use = field(default_factory=Use)
     bundles: set[str] = field(default_factory=set)
     units: defaultdict[str, Use] = field(default_factory=_uses)
+    not_running: set[str] = field(
+        default_factory=set
+    )  # units that were found so: a later start is not on record
 
 
 class Usage:
@@ -98,6 +101,9 @@ class Usage:
                 self._published(host, record)
             case "notify" if record.get("outcome") in LOADED:
                 self._loaded(host, record, moment)
+            case "notify" if record.get("outcome") == "inactive":
+                for secret in self._made(host, record) or ():
+                    self.secrets[secret].not_running.add(str(record["unit"]))
             case "remove":
                 self._let_go(host, str(record["bundle"]), moment)
             case _:
@@ -122,9 +128,7 @@ class Usage:
 
     def _loaded(self, host: str, record: Record, moment: str) -> None:
         bundle, unit = str(record["bundle"]), str(record["unit"])
-        # Its `publish` may stand in a file that is gone.
-        secrets = self._made_of.get((host, bundle, int(record["generation"])))
-        secrets = secrets or self._usual.get((host, bundle)) or self._configured.get(bundle)
+        secrets = self._made(host, record)
         if secrets is None:
             self.unknown.add(bundle)
             return
@@ -134,6 +138,13 @@ class Usage:
             use = self.secrets[secret].units[unit]
             use.add(moment)
             use.goes_on = True
+            self.secrets[secret].not_running.discard(unit)
+
+    def _made(self, host: str, record: Record) -> Sequence[SecretName] | None:
+        """What the generation of a `notify` was made of; its `publish` may stand in a file that is gone."""
+        bundle = str(record["bundle"])
+        secrets = self._made_of.get((host, bundle, int(record["generation"])))
+        return secrets or self._usual.get((host, bundle)) or self._configured.get(bundle)
 
     def _let_go(self, host: str, bundle: str, moment: str, *, unit: str | None = None) -> None:
         """That unit, or each, does not have the bundle any more, or not what it had of it."""

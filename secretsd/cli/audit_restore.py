@@ -164,7 +164,7 @@ With --to the audit files are written as the host had them, byte by byte. Nothin
 runs wherever somebody may read the bucket.""",
         examples="""\
 secretsctl audit-restore s3://example-audit-trail/secretsd/
-secretsctl audit-restore s3://example-audit-trail/secretsd/ --host trading-1 --to ./trail""",
+secretsctl audit-restore s3://example-audit-trail/secretsd/ --to ./trail""",
         codes={
             0: "all chains are whole and unaltered",
             65: "a record is altered, missing or forged, or nothing is there",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from secretsd.audit.archive import Walked
     from secretsd.audit.chain import Flaw, Head
     from secretsd.audit.query import Query
+    from secretsd.audit.reading import Entry
 
 DIRECTORIES = (Path("/var/lib/secretsd/audit"), Path("/var/lib/secretsd-signer/audit"))
 _ANCHOR = re.compile(r"(?:([a-z]+):)?(0|[1-9][0-9]{0,17}):([0-9a-f]{64})")
@@ -82,7 +83,9 @@ def _log_arguments(parser: Parser) -> None:
     _add_filter(parser, "--actor", "WHO", "only this uid, user or unit, or: daemon")
     _add_filter(parser, "--action", "A", "only this action, for example publish or sign", type=action)
     _add_filter(parser, "--result", None, "only what ended so", choices=["ok", "refused", "failed"])
-    parser.add_argument("--since", metavar="T", type=moment, help="2h, 7d, 2026-03-01, 2026-03-01T12:00")
+    parser.add_argument(
+        "--since", metavar="T", type=moment, help="2h, 7d, 2026-03-01, 2026-03-01T12:00; in UTC"
+    )
     parser.add_argument("--until", metavar="T", type=moment, help="as --since")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--follow", action="store_true", help="wait for what comes; without --since that alone")
@@ -165,22 +168,41 @@ def _log(options: argparse.Namespace) -> int:
         raise UsageError("--anchor goes with --verify")
     from secretsd.audit import reading
 
-    where, view = places(options), asking.view(options)
+    where, found = places(options), _Printed(options)
     try:
         for entry in reading.follow(where, query) if options.follow else reading.entries(where, query):
-            if entry is None:
-                sys.stdout.flush()
-            elif options.json:
-                asking.print_line({"host": entry.host, "daemon": entry.daemon, **entry.record})
-            else:
-                print(screens.line(entry.record, view))
+            found.print(entry)
     except BrokenPipeError:
         raise  # `| head` has seen enough
     except OSError as error:
         raise unreadable(error) from None
     except KeyboardInterrupt:
         pass  # how --follow ends
+    found.end()
     return ExitCode.OK
+
+
+class _Printed:
+    """The records as they are printed; an answer without any says so, to people."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._view = asking.view(options)
+        self._is_json: bool = options.json
+        self._is_empty = not (options.json or options.follow)
+
+    def print(self, entry: Entry | None) -> None:
+        if entry is None:
+            sys.stdout.flush()
+            return
+        self._is_empty = False
+        if self._is_json:
+            asking.print_line({"host": entry.host, "daemon": entry.daemon, **entry.record})
+        else:
+            print(screens.line(entry.record, self._view))
+
+    def end(self) -> None:
+        if self._is_empty:
+            print("no record fits: secretsctl log without a filter shows all that there are", file=sys.stderr)
 
 
 def _query(options: argparse.Namespace) -> Query:
@@ -308,7 +330,7 @@ Prints the audit trails of secretsd and secretsd-signer together, in the order o
 are given must fit, and of one that is given again any. What concerns a bundle are also the reads of the
 secrets that it was made of. It reads the files itself, full ones too, and needs no daemon, only the right
 to read: root and members of the group secretsd-audit. A line that ends with `...` says what is about to be
-done; the next one with the same words says how it went.
+done; the next one with the same words says how it went. Times are in UTC.
 
 With --verify the chains of hashes are walked along instead, over all files of each: the first record that
 does not fit is named, with its file and line. That the end was cut off, or that all was computed anew,

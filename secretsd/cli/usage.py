@@ -110,6 +110,7 @@ def _secret(usage: Usage, source: str, secret: str) -> dict[str, Any]:
         "last_read": use.reads.last or None,
         "bundles": sorted(use.bundles),
         "units": [{**each, "has_it": use.units[each["who"]].goes_on} for each in _uses(use.units)],
+        "not_running": sorted(use.not_running),
     }
 
 
@@ -127,8 +128,9 @@ COMMANDS = (
 Counts from the audit trails of this host who has used each signing key, and which units have loaded each
 secret. secretsd itself reads secrets all the time, which is no use of them. A unit has a secret from when it
 loads it until it loads a generation without it, or the bundle is removed. With --unused DAYS only what
-nobody has used, or had, for so long: candidates for removal. Who reads files without being told of them (no
-on_change names the unit, or it was started later) leaves no record.
+nobody has used, or had, for so long: candidates for removal. Who reads files without being told of them
+leaves no record: a unit that no on_change names, and one that was started after the publish. The latter is
+named (`was not running`): whether it has the secret, systemctl knows.
 
 It knows what is on record on this host, from where each daemon's trail begins, which it says. What nobody
 has ever used is listed where the configuration can be read.""",

@@ -67,7 +67,8 @@ def _itself(conductor: Conductor, now: float) -> Iterator[Check]:
         ("memory", conductor.memory.warning),
         ("unusual access", conductor.guard.problem),
     ):
-        yield warn(check, problem, see) if problem else ok(check, "well")
+        well = "is told" if check == "unusual access" else "well"
+        yield warn(check, problem, see) if problem else ok(check, well)
 
 
 def _bundle(conductor: Conductor, name: str, bundle: Bundle, state: BundleState, wall: float) -> Check:

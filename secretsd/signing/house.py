@@ -203,7 +203,8 @@ class House:
             return f"{trouble}"
         problems = len(self._token.problems)
         lacking = f", cannot be used: {problems}; see secretsctl keys list" if problems else ""
-        return f"keys ready: {len(self._token.keys)}{lacking}"
+        unwritten = "; the audit log cannot be written: see secretsctl health" if self._trail.trouble else ""
+        return f"keys ready: {len(self._token.keys)}{lacking}{unwritten}"
 
     def _welcome_native(
         self, connection: socket.socket, identified: Identified, leave: Callable[[], None]

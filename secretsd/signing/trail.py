@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from secretsd.signing.model import Answer, Operation, Peer
 from secretsd.unusual.detector import Detector
 from secretsd.unusual.findings import actor_of
 from secretsd.unusual.uses import Meter
+
+logger = logging.getLogger(__name__)
 
 # What nobody could do wrong on purpose is a failure of ours; all else that is not done is a refusal.
 _FAILURES = frozenset(
@@ -78,6 +81,7 @@ class Trail:
         self._stirred = stirred
         self._number = 0  # joins intent and outcome
         self._withheld = Withheld()
+        self._told_trouble = False
 
     @property
     def trouble(self) -> SigningError | None:
@@ -124,9 +128,15 @@ class Trail:
         self._log.append(record.outcome(members, self._number, 0, result_of(error), error.code))
 
     def look(self) -> None:
-        """Tells of the refusals that were only counted."""
+        """Tells of the refusals that were only counted, and in the journal whether the log can be written."""
         for members in self._withheld.told():
             self._log.append(members)
+        trouble, former = self.trouble, self._told_trouble
+        self._told_trouble = trouble is not None
+        if trouble is not None and not former:
+            logger.error("audit log cannot be written", extra={"reason": trouble.sentence})
+        elif trouble is None and former:
+            logger.info("audit log is written again")
 
     def event(self, action: str, error: SecretsdError | None = None, **details: object) -> None:
         """Notes what the daemon itself did."""

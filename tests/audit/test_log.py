@@ -322,6 +322,7 @@ def test_an_unlinked_file_is_put_back_whole(directory: Path, caplog: pytest.LogC
     assert (verdict.flaw, verdict.records) == (None, 8)
     assert "somebody has removed the file of the audit log" in caplog.text
     assert said(path, "unlinked")
+    assert "audit file was removed" in caplog.text, "whoever reads the journal hears of it"
 
 
 def test_a_directory_that_is_removed_comes_back_with_the_file(directory: Path) -> None:
@@ -336,7 +337,9 @@ def test_a_directory_that_is_removed_comes_back_with_the_file(directory: Path) -
     assert walk(directory / "signer.jsonl").records == 8
 
 
-def test_a_replaced_file_is_kept_and_the_chain_goes_on_in_a_new_one(directory: Path) -> None:
+def test_a_replaced_file_is_kept_and_the_chain_goes_on_in_a_new_one(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = directory / "signer.jsonl"
 
     async def steps(audit: AuditLog) -> None:
@@ -355,6 +358,7 @@ def test_a_replaced_file_is_kept_and_the_chain_goes_on_in_a_new_one(directory: P
         verdict = chain.verify(lines, known)
     assert (verdict.flaw, verdict.head.seq) == (None, 8)
     assert said(path, "replaced")
+    assert "audit file was moved away or replaced" in caplog.text
     (aside,) = directory.glob("signer.jsonl.aside-*")
     assert aside.read_bytes() == b"somebody else's\n"
 

@@ -49,6 +49,15 @@ def test_a_secret_is_used_by_the_units_that_have_loaded_what_was_made_of_it() ->
     assert usage.secrets["aws", "b"].units["bot.service"].count == 1
 
 
+def test_a_unit_that_was_not_running_is_named_until_it_is_found_to_have_loaded_it() -> None:
+    found_off = (published("bot", 1, "a"), notified("bot", 1, "bot.service", "inactive"))
+    usage = usage_of(*found_off)
+    assert usage.secrets["aws", "a"].not_running == {"bot.service"}, "it may run by now: not a mere nobody"
+    assert not usage.secrets["aws", "a"].units
+    usage = usage_of(*found_off, notified("bot", 1, "bot.service", "current"))
+    assert usage.secrets["aws", "a"].not_running == set()
+
+
 def test_unused_is_what_nobody_has_used_since_and_what_nobody_has_ever_used() -> None:
     usage = usage_of(
         fetched("a"),

@@ -525,8 +525,17 @@ USAGE: Document = {
                     "has_it": True,
                 }
             ],
+            "not_running": [],
         },
-        {"source": "aws", "secret": "old", "reads": 0, "last_read": None, "bundles": [], "units": []},
+        {
+            "source": "aws",
+            "secret": "old",
+            "reads": 0,
+            "last_read": None,
+            "bundles": [],
+            "units": [],
+            "not_running": ["old-bot.service"],
+        },
     ],
 }
 

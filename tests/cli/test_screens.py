@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from secretsd.cli.screens import cost, diff, history, plan, status
+from secretsd.cli.screens import cost, diff, history, plan, status, usage
 from secretsd.cli.text import View, clean, width
 from tests.cli import documents
 from tests.cli.documents import NOW, Document, bundle, failing, failure, later, unit
@@ -344,3 +344,9 @@ def test_a_cost_that_is_no_different_is_called_the_same_and_no_source_has_a_scre
     assert "a refresh every 30m) it costs the same" in cost.screen(document, PLAIN)
     assert cost.screen({"sources": {}}, PLAIN).startswith("no sources")
     assert cost.screen({"sources": {"aws": {}}}, PLAIN)
+
+
+def test_a_unit_that_was_not_running_is_named_where_else_nobody_would_be() -> None:
+    """A bot that starts after the publish has the secret, and must not look as if it could be removed."""
+    rows = [" ".join(line.split()) for line in usage.screen(documents.USAGE, NARROW).splitlines()]
+    assert rows[rows.index("old (aws) 0 never read") + 1] == "old-bot.service 0 was not running"

@@ -74,6 +74,12 @@ def test_the_host_of_a_record_is_told_to_programs(trails: Trails) -> None:
     assert {each["host"] for each in trails.records()} == {"fake-host"}
 
 
+def test_an_answer_without_a_record_says_so_to_people_alone(trails: Trails) -> None:
+    code, text = trails.run("log", "--key", "mistyped")
+    assert (code, text.partition(":")[0]) == (0, "no record fits")
+    assert trails.run("log", "--key", "mistyped", "--json") == (0, "")
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_a_record_is_broken_between_words_where_the_terminal_ends(columns: int) -> None:
     secrets = [{"source": "aws", "secret": f"prod/bot/{n}", "version_id": "v1"} for n in range(5)]

@@ -32,7 +32,12 @@ def _secret(secret: Mapping[str, Any], view: View) -> list[tuple[str | Cell, ...
     read = f"read {relative(secret['last_read'], view.now)}" if secret["reads"] else "never read"
     bundles = f", for {', '.join(secret['bundles'])}" if secret["bundles"] else ""
     row = (f"{secret['secret']} ({secret['source']})", str(secret["reads"]), read + bundles)
-    units = [(f"  {use['who']}", str(use["count"]), _last(use, view)) for use in secret["units"]]
+    units: list[tuple[str | Cell, ...]] = [
+        (f"  {use['who']}", str(use["count"]), _last(use, view)) for use in secret["units"]
+    ]
+    # A unit that was started since has the secret, too, and that is not on record.
+    for unit in sorted(set(secret["not_running"]) - {use["who"] for use in secret["units"]}):
+        units.append((f"  {unit}", "0", Cell("was not running", YELLOW)))
     return [row, *units] if units else [row, (Cell(f"  {_NOBODY}", YELLOW), "0", "never")]
 
 
@@ -57,7 +62,8 @@ def _closing(document: Mapping[str, Any], view: View) -> list[str]:
             f"{what}: from records since {since.replace('T', ' ')[:19]}" if since else f"{what}: no records"
         )
         if days and since and covered < days:
-            said += f": that is {covered} days, too few to know what was unused for {days}"
+            span = f"{covered} day{'s' if covered != 1 else ''}"
+            said += f": that is {span}, too few to know what was unused for {days}"
         lines += sentence(said, view, indent="")
     if document["unknown_bundles"]:
         named = ", ".join(document["unknown_bundles"])
