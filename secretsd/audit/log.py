@@ -30,10 +30,6 @@ PATIENCE_S = 0.25  # for a disk: beyond it nobody waits for it any longer
 MAX_WAITING_RECORDS = 50_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 _CLOSE_PATIENCE_S = 5.0
-_BY_SOMEBODY = {
-    "unlinked": "somebody has removed the file of the audit log: it was put back whole",
-    "replaced": "somebody has moved or replaced the file of the audit log: it goes on in a new one",
-}
 _MOMENT_S = 0.005
 MAX_FILE_BYTES = 64 * 1024 * 1024
 # Somebody has touched the trail, or must make room: whoever reads the journal hears of it, too.
@@ -249,13 +245,9 @@ class AuditLog:
             {} if error is None else {"error": errno.errorcode.get(error.errno or 0, "unknown")}
         )
         details = {"after": head.seq, **why, **self._take_lost()}
-        if what in _BY_SOMEBODY:
-            # The chain is whole again, and so nothing else shows it to who reads the journal.
-            fields = {"file": os.fspath(self.path), "after": head.seq}
-            log.warning(_BY_SOMEBODY[what], extra=fields)
         self._add(record.event("recovery", reason=what, details=details))
         if what in _TOLD:
-            log.warning(_TOLD[what], extra={"file": str(self._file.path), **why})
+            log.warning(_TOLD[what], extra={"file": str(self.path), **details})
 
     def _give_up(self) -> None:
         self._finish(self._commits, _ended())

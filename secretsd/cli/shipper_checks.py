@@ -14,7 +14,7 @@ from secretsd.errors import ExitCode
 from secretsd.monitor import shipper_health
 from secretsd.monitor.shipper_health import Document
 
-_OLD_S = 60.0  # it writes each 5 s
+_OLD_S = 20.0  # it writes each 5 s
 _START = "systemctl enable --now secretsd-shipper; journalctl -t secretsd-shipper -n 50"
 
 

@@ -198,12 +198,12 @@ class House:
 
     def status_line(self) -> str:
         """For systemctl status."""
-        trouble = self.desk.trouble or self._trail.trouble
+        trouble = self.desk.trouble
         if trouble is not None:
             return f"{trouble}"
         problems = len(self._token.problems)
         lacking = f", cannot be used: {problems}; see secretsctl keys list" if problems else ""
-        unwritten = "; the audit log cannot be written: see secretsctl health" if self._trail.trouble else ""
+        unwritten = f"; {self._trail.trouble}" if self._trail.trouble else ""
         return f"keys ready: {len(self._token.keys)}{lacking}{unwritten}"
 
     def _welcome_native(
