@@ -67,7 +67,7 @@ class Pruner:
         except (OSError, LocalIOError) as error:
             problem = f"full files of the audit trail in {self._directory} cannot be removed: {error}"
         if problem and problem != self.problem:
-            log.warning("files of the audit trail stay", extra={"reason": problem})
+            log.warning("files of the audit trail need somebody", extra={"reason": problem})
         self.problem = problem
 
     async def _remove(self, file: TrailFile) -> None:
@@ -162,8 +162,8 @@ def _crowded(directory: Path, max_file_bytes: int) -> str:
     if free_bytes >= _FEW_FILES * max_file_bytes:
         return ""
     return (
-        f"only {free_bytes >> 20} MiB are free for the audit trail in {directory}: make room; files of it are"
-        " not removed earlier for that"
+        f"only {free_bytes >> 20} MiB are free for the audit trail: make room (df -h {directory});"
+        " files of it are not removed earlier for that"
     )
 
 

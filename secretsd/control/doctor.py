@@ -107,7 +107,9 @@ def _audit(conductor: Conductor) -> Check:
         what, _, fix = problem.rpartition("; ")
         return fail("audit", what, fix, ExitCode.IO)
     if problem := conductor.pruner.problem:
-        return warn("audit", problem, "secretsctl log --verify, and the lines of the shipper here")
+        return warn(
+            "audit", problem, "make room, or see secretsctl log --verify and the lines of the shipper here"
+        )
     return ok("audit", "the audit log is written")
 
 

@@ -35,7 +35,9 @@ def common_metrics(daemon: str, checks: Sequence[Check]) -> Sheet:
 def trail_check(pruner: Pruner) -> Iterator[Check]:
     """Only where a file of the trail stays against the rule."""
     if pruner.problem:
-        yield warn("audit files", pruner.problem, "secretsctl doctor; secretsctl log --verify")
+        yield warn(
+            "audit files", pruner.problem, "make room, or see secretsctl doctor and secretsctl log --verify"
+        )
 
 
 def unusual(page: Sheet, detector: Detector) -> None:
