@@ -62,10 +62,10 @@ def test_systemctl_status_says_that_nothing_is_signed_for_want_of_the_audit_log(
         with signer.daemon:
             signer.daemon.generate("orders")
             fault.begin(signer)
-            while b"STATUS=the audit log cannot be written" not in systemd.recv(4096):
+            while b"STATUS=keys ready: 1; the audit log cannot be written" not in systemd.recv(4096):
                 pass
             fault.end(signer)
-            while b"STATUS=keys ready: 1" not in systemd.recv(4096):
+            while not systemd.recv(4096).endswith(b"STATUS=keys ready: 1"):
                 pass
 
 
