@@ -20,6 +20,7 @@ FLOORS = (
         "model",
         "timespan",
         "moments",
+        "durable",
         "credentials",
         "signing",
         "signing.model",

@@ -23,7 +23,6 @@ from secretsd.audit.chain import Flaw, Head, Verdict
 _NAME = re.compile(r"([a-z]+)(?:-([0-9]{20})(?:-[0-9]+)?)?\.jsonl")
 Identity = tuple[int, int, bytes]  # device, inode, and its opening's hash: inodes are used again
 _NO_OPENING = Head(2**63, b"")  # such a file comes last: its flaw is named where it would go on
-_LONGEST_OPENING_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +185,11 @@ def _hash_of(pieces: Sequence[Piece], seq: int) -> bytes:
 
 def _piece(path: Path, stack: ExitStack) -> Piece:
     file = stack.enter_context(path.open("rb"))
-    line = file.readline(_LONGEST_OPENING_BYTES)
-    head = None if line.startswith(b'{"seq":') else chain.head_of(line)
-    said = _said(line) if head else {}
+    opened = chain.opening_of(file.readline(chain.LONGEST_OPENING_BYTES))
+    said = _said(opened[0]) if opened else {}
     name = _NAME.fullmatch(path.name)
     daemon = name[1] if name else said.get("daemon", path.stem)
-    there, head = os.fstat(file.fileno()), head or _NO_OPENING
+    there, head = os.fstat(file.fileno()), opened[1] if opened else _NO_OPENING
     identity = there.st_dev, there.st_ino, head.hash
     return Piece(path, daemon, head, file, identity, said.get("host", ""), said.get("time", ""))
 

@@ -21,6 +21,7 @@ _SEAL, _PREVIOUS = b',"hash":"', b',"previous":"'
 _END = b'"}\n'
 _DIGITS = 64
 _ID_DIGITS = 32
+LONGEST_OPENING_BYTES = 4096
 _BODY = -len(_SEAL) - _DIGITS - len(_END)  # of a record: where its bytes before the hash end
 _RECORD = re.compile(rb'\{"seq":([1-9]\d{0,17}),"time":".*,"hash":"([0-9a-f]{64})"\}\n')
 _OPENING = re.compile(
@@ -89,6 +90,16 @@ def _start(body: bytes) -> bytes:
 def file_id(opening: bytes) -> str:
     """What a file is called by: the same for a copy of it, different for every other. 32 digits."""
     return hashlib.sha256(opening).hexdigest()[:_ID_DIGITS]
+
+
+def opening_of(beginning: bytes) -> tuple[bytes, Head] | None:
+    """The opening of a file and the head that it goes on from; of LONGEST_OPENING_BYTES of its beginning.
+
+    None where the file does not begin with a whole one.
+    """
+    line = beginning[: beginning.find(b"\n") + 1]
+    found = _OPENING.fullmatch(line)
+    return (line, Head(int(found[1]), found[2])) if found else None
 
 
 def head_of(line: bytes) -> Head | None:

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from secretsd import durable
 from secretsd.audit import chain
 from secretsd.audit.chain import Head, Span
 from secretsd.errors import LocalIOError
@@ -23,7 +24,6 @@ _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
 _TAIL_BYTES = 65536
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _COPY_BYTES = 1 << 20
-_LONGEST_OPENING_BYTES = 4096
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -136,7 +136,7 @@ class AuditFile:
                 self._give(fd)
             finally:
                 os.close(fd)
-            _sync_directory(directory.parent)
+            durable.sync_directory(directory.parent)
 
     def _begin(
         self, head: Head | None, source: tuple[int, int] | None, *, keep: Path | None = None
@@ -161,7 +161,7 @@ class AuditFile:
             os.fdatasync(fd)
             aside = self._keep_aside() if keep is None else self._keep(keep)
             os.rename(draft, self.path)
-            _sync_directory(self.path.parent)
+            durable.sync_directory(self.path.parent)
         except BaseException:
             os.close(fd)
             draft.unlink(missing_ok=True)
@@ -201,9 +201,8 @@ class AuditFile:
 
     def _follows(self) -> int:
         """The number of the record that the file's opening follows; 0 where there is no opening."""
-        line, newline, _ = os.pread(self.fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")
-        head = chain.head_of(line + newline)
-        return head.seq if head else 0
+        found = chain.opening_of(os.pread(self.fd, chain.LONGEST_OPENING_BYTES, 0))
+        return found[1].seq if found else 0
 
     def _rotated_name(self) -> Path:
         name = self.path.with_name(f"{self.path.stem}-{self._first:020d}.jsonl")
@@ -216,7 +215,7 @@ class AuditFile:
         """The file's second name is durable before the first leads to another."""
         with contextlib.suppress(FileExistsError):  # a crash has left it after this step
             os.link(self.path, name, follow_symlinks=False)
-        _sync_directory(self.path.parent)
+        durable.sync_directory(self.path.parent)
         return name.name
 
     def _keep_aside(self) -> str | None:
@@ -262,14 +261,6 @@ def _copy(source: int, offset: int, target: int) -> None:
     while block := os.pread(source, _COPY_BYTES, offset):
         _write(target, block)
         offset += len(block)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _boot_id() -> str:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from secretsd.audit import record, retention, shipped
-from secretsd.audit.chain import file_id, head_of, last_head
+from secretsd.audit.chain import LONGEST_OPENING_BYTES, file_id, last_head, opening_of
 from secretsd.audit.retention import Plan, Reach, Rule, TrailFile
 from secretsd.audit.shipped import Stand
 from secretsd.config.audit import Audit
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 FIRST_S, EVERY_S = 30.0, 600.0
 _FEW_FILES = 4
-_LONGEST_OPENING_BYTES = 4096
 _TAIL_BYTES = 65536
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -134,12 +133,13 @@ def _files(directory: Path, daemon: str) -> tuple[list[TrailFile], str]:
 def _file(path: Path) -> TrailFile | None:
     with open(os.open(path, _FLAGS), "rb") as file:
         fd, there = file.fileno(), os.fstat(file.fileno())
-        opening = os.pread(fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")[0] + b"\n"
+        opened = opening_of(os.pread(fd, LONGEST_OPENING_BYTES, 0))
         start = max(0, there.st_size - _TAIL_BYTES)
         tail = os.pread(fd, _TAIL_BYTES, start)
-    follows, last = head_of(opening), last_head(tail)
-    if follows is None or last is None or opening.startswith(b'{"seq":'):
+    last = last_head(tail)
+    if opened is None or last is None:
         return None
+    opening, follows = opened
     end = tail[: last[1]].rstrip(b"\n").rpartition(b"\n")[2]
     return TrailFile(
         path.name,

@@ -8,7 +8,6 @@ too many, never one too few; so refreshes go on without it, and status says so.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from secretsd import durable
 from secretsd.errors import LocalIOError
 from secretsd.model import Hold, Showing
 
@@ -116,31 +116,10 @@ def write(state_dir: Path, entries: Entries) -> None:
     """
     bundles = {name: _document(entry) for name, entry in entries.items()}
     text = json.dumps({"schema": _SCHEMA, "bundles": bundles}, indent=1).encode() + b"\n"
-    temporary = state_dir / (_FILE + ".new")
     try:
-        _write_durably(temporary, text)
-        os.replace(temporary, state_dir / _FILE)
-        _sync_directory(state_dir)
+        durable.replace(state_dir / _FILE, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise LocalIOError(
             f"cannot write the journal in {state_dir}: {os.strerror(error.errno or 0)}",
             advice="free space there; until then a restart of secretsd may tell units twice",
         ) from None
-
-
-def _write_durably(path: Path, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fdatasync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secretsd import durable
 from secretsd.audit.chain import Head
 from secretsd.shipping.pieces import Position
 
@@ -49,20 +49,7 @@ class CursorFile:
     def save(self, cursor: Cursor) -> None:
         """Returns when it would survive a power failure. Raises: OSError."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".new")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(fd, _text(cursor).encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(draft, self._path)
-        with contextlib.suppress(OSError):
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        durable.replace(self._path, _text(cursor).encode())
 
 
 def _text(cursor: Cursor) -> str:

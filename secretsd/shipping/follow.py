@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from secretsd.audit.chain import Head, file_id, head_of, last_head
+from secretsd.audit.chain import LONGEST_OPENING_BYTES, Head, file_id, last_head, opening_of
 from secretsd.shipping.pieces import Piece, Position, examine, whole_records
 
-_LONGEST_OPENING_BYTES = 4096
 _TAIL_BYTES = 65536
 _LONGEST_GAP_BYTES = 64 * 1024 * 1024  # bytes in a row that are no record, and are still read over
 _SEARCHED_BYTES = 1 << 20
@@ -191,16 +190,12 @@ def _open(path: Path) -> _Open | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     there = os.fstat(fd)
-    line = (
-        os.pread(fd, _LONGEST_OPENING_BYTES, 0).partition(b"\n")[0] + b"\n"
-        if stat.S_ISREG(there.st_mode)
-        else b""
-    )
-    head = None if line.startswith(b'{"seq":') else head_of(line)
-    if head is None:
+    opened = opening_of(os.pread(fd, LONGEST_OPENING_BYTES, 0)) if stat.S_ISREG(there.st_mode) else None
+    if opened is None:
         os.close(fd)
         return None
-    return _Open(fd, file_id(line), head, (there.st_dev, there.st_ino))
+    opening, head = opened
+    return _Open(fd, file_id(opening), head, (there.st_dev, there.st_ino))
 
 
 @contextlib.contextmanager

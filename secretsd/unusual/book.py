@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secretsd import durable
 from secretsd.errors import LocalIOError
 from secretsd.unusual import memory
 from secretsd.unusual.uses import Uses
@@ -41,17 +41,9 @@ def write(directory: Path, document: Mapping[str, Any]) -> None:
 
     Raises: LocalIOError.
     """
-    temporary = directory / f"{FILE}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(json.dumps(document, separators=(",", ":")))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, directory / FILE)
+        durable.replace(directory / FILE, json.dumps(document, separators=(",", ":")).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise LocalIOError(
             f"cannot write who uses what to {directory / FILE}: {os.strerror(error.errno or 0)}",
             advice="free space there; until then a restart tells again what it has told since the last write",
