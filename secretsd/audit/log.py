@@ -64,6 +64,7 @@ class AuditLog:
         self._appended_bytes = 0
         self._lost = 0
         self._commits: deque[Commit] = deque()
+        self._events: deque[tuple[str, OSError | None, Head]] = deque()  # from the thread, not yet on record
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -162,6 +163,7 @@ class AuditLog:
         """Writes what there is, for at most 5 s, and lets go of the file."""
         if self._timer is not None:
             self._timer.cancel()
+        self._say_events()
         if self._lost:
             self._say_lost()
         if self._writer.close(_CLOSE_PATIENCE_S):
@@ -238,7 +240,12 @@ class AuditLog:
                 self._loop.call_soon(self._finish, waiting, error)
 
     def _happened(self, what: str, error: OSError | None, head: Head) -> None:
-        self._loop.call_soon_threadsafe(self._say_happened, what, error, head)
+        self._events.append((what, error, head))
+        self._loop.call_soon_threadsafe(self._say_events)
+
+    def _say_events(self) -> None:
+        while self._events:
+            self._say_happened(*self._events.popleft())
 
     def _say_happened(self, what: str, error: OSError | None, head: Head) -> None:
         why: dict[str, object] = (

@@ -170,11 +170,12 @@ class Writer:
         except LocalIOError as why:
             error = OSError(errno.EBUSY, str(why))
         self.busy_since_s = 0.0
+        if before is not None and error is None:
+            # Before the error is seen to be over: a stop at that moment still puts it on record.
+            self._told.happened("recovered", before, known)
         self.error = error
         if commits or error is not None:
             self._told.finished(commits, error)
-        if before is not None and error is None:
-            self._told.happened("recovered", before, known)
         return error is None
 
     def _store(self) -> None:

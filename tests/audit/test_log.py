@@ -420,6 +420,21 @@ def test_a_failed_fdatasync_is_said_with_the_last_record_that_is_safe(directory:
     assert b'"after":1,"error":"EIO"' in line
 
 
+def test_a_stop_at_the_moment_of_a_recovery_still_puts_it_on_record(directory: Path, disk: Disk) -> None:
+    async def steps(audit: AuditLog) -> None:
+        await committed(audit)
+        disk.sync_error = errno.EIO
+        append(audit)
+        assert await committed(audit) is not None
+        disk.sync_error = 0
+        while audit.trouble is not None:  # the loop has no turn between the recovery and the stop
+            time.sleep(0.0001)  # noqa: ASYNC251
+
+    run(directory, steps)
+    (line,) = said(directory / "signer.jsonl", "recovered")
+    assert b'"after":1,"error":"EIO"' in line
+
+
 def test_nobody_waits_for_a_disk_that_hangs(directory: Path, disk: Disk) -> None:
     async def steps(audit: AuditLog) -> None:
         await committed(audit)
