@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -34,3 +35,25 @@ def test_shell_is_clean() -> None:
     assert scripts
     done = subprocess.run(["shellcheck", *scripts], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+_CONFLICT = re.compile(rb"^(<{7}|>{7}) |^={7}$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def _ours(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [ROOT / name for name in listed.stdout.splitlines()]
+
+
+def test_no_file_was_left_in_the_middle_of_a_merge() -> None:
+    assert _CONFLICT.search(b"one\n" + b"<" * 7 + b" HEAD\ntwo\n" + b"=" * 7 + b"\nthree\n")
+    assert [path for path in _ours() if path.is_file() and _CONFLICT.search(path.read_bytes())] == []
+
+
+def test_the_documents_point_to_files_that_are_there() -> None:
+    linked = [(path, target) for path in _ours("*.md") for target in _LINK.findall(path.read_text())]
+    assert len(linked) > 20
+    assert [(path.name, target) for path, target in linked if not (path.parent / target).exists()] == []
