@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from secretsd.config.signer import Signer
 from secretsd.signing.authorize import Policy, Right
+from secretsd.signing.comeback import a_bug
 from secretsd.signing.dispatch import Dispatcher, Job
 from secretsd.signing.errors import SigningError, asker_gone
 from secretsd.signing.mechanisms import mechanism_name, needs, work
@@ -107,9 +108,13 @@ class Desk:
             return
         uid, mechanism = caller.peer.uid, mechanism_name(request, key)
         answer = self.counted(uid, partial(self._tell, request, mechanism, time.monotonic_ns(), answer))
-        members = caller.actor.use(request.operation, request.key, mechanism)
-        self.trail.uses(caller.actor, request.key)
-        use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
+        try:
+            members = caller.actor.use(request.operation, request.key, mechanism)
+            self.trail.uses(caller.actor, request.key)
+            use = self.trail.intent(members, key.number, is_strict=right.audit_is_strict)
+        except Exception as error:  # noqa: BLE001 - one request's bug must not leave it under way for ever
+            answer(a_bug(error))
+            return
         deadline_ns = request.deadline_ns or time.monotonic_ns() + _PATIENCE_NS
         job = Job(uid, request.key, job_work, partial(self._done, caller, use, answer), deadline_ns)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from secretsd.signing import frame
+from secretsd.signing.comeback import a_bug
 from secretsd.signing.desk import Caller, Desk
 from secretsd.signing.errors import SigningError, too_many_connections
 from secretsd.signing.frame import MalformedFrame
@@ -122,7 +123,10 @@ class NativeConnection:
             self._desk.refuse(self._caller, error)
             self._answer(request_id, error)
             return
-        self._desk.submit(sender, request, partial(self._answer, request_id))
+        try:
+            self._desk.submit(sender, request, partial(self._answer, request_id))
+        except Exception as error:  # noqa: BLE001 - one request's bug must not leave its client without an answer
+            self._answer(request_id, a_bug(error))
 
     def _sender(self, ancillary: list[tuple[int, int, bytes]]) -> Caller:
         """Who sent the frame, usually the process that connected. Raises: SigningError peer-gone."""

@@ -45,6 +45,7 @@ class Sentry:
         self._write, self._alert = write, alert
         self._born = time.monotonic()  # the moment at which the memory's age would be 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # kept beside it: where no time is left, uvloop gives a handle that has none
         self._saving: asyncio.Task[None] | None = None
         self._next_save = float("-inf")
         self._is_unsaved = False  # the last write failed
@@ -100,10 +101,10 @@ class Sentry:
         loop = asyncio.get_running_loop()
         when = loop.time() + seconds
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(when, self._look)
+        self._timer, self._timer_at = loop.call_at(when, self._look), when
 
     def _look(self) -> None:
         self._timer = None

@@ -10,10 +10,11 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from secretsd.config.unusual import Unusual
 from secretsd.unusual import book, sentry
@@ -179,6 +180,21 @@ def test_nothing_ticks_while_nothing_is_used(tmp_path: Path) -> None:
         assert post.sentry._timer is not None
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_look_that_is_due_at_once_keeps_nobody_from_noting(
+    tmp_path: Path, run: Callable[[Coroutine[None, None, None]], None]
+) -> None:
+    async def scenario() -> None:
+        post = Post(tmp_path)
+        post.sentry._look_in(0.0)
+        post.use()
+        assert post.sentry._timer is not None
+        await until(lambda: bool(post.heard))
+        await post.sentry.close()
+
+    run(scenario())
 
 
 def test_what_waits_to_be_saved_or_summed_up_holds_up_no_finding(
