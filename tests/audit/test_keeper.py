@@ -285,12 +285,14 @@ def test_files_that_come_and_go_beside_it_are_nobodys_business(directory: Path, 
 
 def test_a_daemon_with_nothing_to_do_never_looks_and_one_that_polled_would_be_found(directory: Path) -> None:
     async def steps(one: Kept) -> None:
-        await one.sleeps()
-        looks = one.looks
-        before = _switches()
-        await asyncio.sleep(2.5)
-        assert one.looks == looks
-        assert _switches() - before <= 2, "the sleep itself, and pytest"
+        windows: list[tuple[int, bool]] = []
+        while (0, True) not in windows:
+            # One must be quiet: what another test mounts is heard, and looked at.
+            assert len(windows) < 5, windows
+            await one.sleeps()
+            looks, before = one.looks, _switches()
+            await asyncio.sleep(2.5)
+            windows.append((one.looks - looks, _switches() - before <= 2))  # the sleep itself, and pytest
 
         async def poll() -> None:
             while True:
